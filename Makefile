@@ -1,0 +1,48 @@
+# GNU make 3.81 or newer. The first call makes .venv and installs; later calls only when pyproject.toml or
+# constraints.txt changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help demo test lint install lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -e 's/:.*## /|/' | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+demo: $(INSTALLED) ## export, simplify, quantize, check and benchmark rarn-s; files go to build/demo
+	$(BIN)/rarn-edge run --model rarn-s --out build/demo
+
+test: lint ## lint, types, workflow files, then all tests
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## ruff, mypy and the workflow files; no network
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --no-progress .github
+
+install: $(INSTALLED) ## make .venv and install with the versions of constraints.txt
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "rarn-edge needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	@touch $(INSTALLED)
+
+lock: ## write constraints.txt anew from the newest versions that pip finds
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[all,dev]"
+	{ head -n 1 constraints.txt; \
+		$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed -e 's/+[a-z0-9.]*$$//'; \
+	} > constraints.new
+	mv constraints.new constraints.txt
+	@touch $(INSTALLED)
+
+clean: ## remove .venv and everything built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,124 @@
+"""One ONNX file that carries its whole contract: what it expects, how it was made, what was measured.
+
+The contract is JSON in the model's metadata, readable with onnxruntime alone on a device without torch or onnx.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import onnxruntime as ort
+
+from rarn_edge.errors import InputError
+from rarn_edge.spec import ModelSpec
+from rarn_edge.targets import Target
+
+METADATA_KEY = "rarn_edge"
+
+Precision = Literal["float32", "int8"]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything embedded in a file."""
+
+    spec: ModelSpec
+    precision: Precision = "float32"
+    target: Target | None = None  # the kind of CPU an INT8 file is made for
+    parameters: int | None = None
+    multiply_adds: int | None = None  # of convolutions and matrix products, one image
+    provenance: dict[str, Any] = field(default_factory=dict)  # recipe, weights sha256, tool versions, calibration
+    quality: dict[str, Any] = field(default_factory=dict)  # measured figures with their data
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "spec": self.spec.to_dict()})
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "Contract":
+        """Read what `to_json` wrote; `source` names the file in messages.
+
+        Raises:
+            InputError: not JSON, a wrong type, or an invalid spec.
+        """
+        try:
+            data = json.loads(text)
+            spec = ModelSpec.from_dict(data.pop("spec"))
+            target = data.pop("target")
+            contract = cls(spec=spec, target=None if target is None else Target(target), **data)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{source}: its rarn-edge metadata is damaged ({error})") from error
+        if contract.precision not in get_args(Precision):
+            raise InputError(f"{source}: its rarn-edge metadata is damaged (precision {contract.precision!r})")
+        if not isinstance(contract.provenance, dict) or not isinstance(contract.quality, dict):
+            raise InputError(f"{source}: its rarn-edge metadata is damaged (provenance and quality are objects)")
+        return contract
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An ONNX file with a valid contract."""
+
+    path: Path
+    contract: Contract
+    sha256: str
+    size_bytes: int
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.contract.spec
+
+    @classmethod
+    def load(cls, path: Path) -> "Artifact":
+        """Read and check the contract of an ONNX file.
+
+        Raises:
+            InputError: no such file, not ONNX, no contract, or a contract that names other inputs or outputs than the graph.
+        """
+        session = open_unoptimised(path)
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise InputError(
+                f"{path}: an ONNX file without rarn-edge metadata, so its preprocessing and classes are unknown.\n"
+                f"Describe it in a TOML file and embed that: rarn-edge stamp {path} --spec spec.toml -o OUT.onnx"
+            )
+        contract = Contract.from_json(text, str(path))
+        inputs = [value.name for value in session.get_inputs()]
+        outputs = [value.name for value in session.get_outputs()]
+        if inputs != [contract.spec.input_name] or contract.spec.output_name not in outputs:
+            raise InputError(
+                f"{path}: the graph has {inputs} -> {outputs}, its metadata says otherwise; export it again"
+            )
+        return cls(path, contract, file_sha256(path), path.stat().st_size)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_unoptimised(model: Path | bytes, threads: int = 1) -> ort.InferenceSession:
+    """A CPU session that runs a file's (or a serialised model's) graph as written, without fusion: the reference answer.
+
+    Raises:
+        InputError: no such file, or ONNX Runtime cannot read it.
+    """
+    name = str(model) if isinstance(model, Path) else "the model"
+    if isinstance(model, Path) and not model.is_file():
+        raise InputError(f"{name}: no such file")
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # its errors reach us as exceptions; the duplicate on stderr would be noise
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
+        raise InputError(f"{name}: not a readable ONNX file ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

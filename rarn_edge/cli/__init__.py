@@ -1,0 +1,24 @@
+"""The command line: options, one call, one print. Everything heavy is imported inside a command, so `--help` is instant."""
+
+import sys
+from typing import NoReturn
+
+from rich.markup import escape
+
+from rarn_edge.cli import check, make, show
+from rarn_edge.cli.app import State, app, err
+from rarn_edge.errors import RarnEdgeError
+
+__all__ = ["app", "check", "main", "make", "show"]
+
+
+def main() -> NoReturn:
+    """Entry point: expected errors become one or two lines on stderr and their exit code."""
+    try:
+        app()
+    except RarnEdgeError as error:
+        if State.debug:
+            err.print_exception()
+        err.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)

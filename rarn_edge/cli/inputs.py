@@ -1,0 +1,114 @@
+"""From option texts to values, with errors that name the option."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.cli.app import err
+from rarn_edge.data import Faces, Split, load_faces
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import GateError, InputError, require_extra
+from rarn_edge.parity.hops import Hop
+from rarn_edge.report.tables import allowed, figure
+from rarn_edge.targets import Target, detect_host
+
+if TYPE_CHECKING:
+    from rarn_edge.pipeline.calibrate import Method
+    from rarn_edge.train.checkpoint import Weights
+
+SYNTHETIC_FACES = 512
+SYNTHETIC_SEED = 7  # other faces than the ones export and simplification are checked on
+
+
+def read_weights(model: str, path: Path | None) -> "Weights":
+    """The weights file given, or the shipped one."""
+    require_extra("torch", "export")
+    from rarn_edge.assets import shipped_weights
+    from rarn_edge.models.catalog import find_model
+    from rarn_edge.train.checkpoint import load_weights
+
+    find_model(model)
+    return load_weights(path or shipped_weights(model), expected_model=model)
+
+
+def read_target(text: str) -> Target:
+    """A target by name; `auto` is this machine's, and says why."""
+    if text == "auto":
+        host = detect_host()
+        err.print(f"target {host.explain()}", highlight=False)
+        return host.target
+    if text not in tuple(Target):
+        raise InputError(f"no target '{text}'; one of: {', '.join(Target)}, auto")
+    return Target(text)
+
+
+def read_method(text: str) -> "Method":
+    """A calibration method by name."""
+    from rarn_edge.pipeline.calibrate import Method
+
+    for method in get_args(Method):
+        if text == method:
+            return method  # type: ignore[no-any-return]  # get_args loses the literal type
+    raise InputError(f"no calibration method '{text}'; one of: {', '.join(get_args(Method))}")
+
+
+def read_batches(text: str) -> tuple[int, ...]:
+    """`1,8,32` -> (1, 8, 32)."""
+    try:
+        batches = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--batch takes whole numbers such as 1,8,32; found '{text}'") from error
+    if min(batches) < 1:
+        raise InputError(f"--batch takes sizes of at least 1; found {min(batches)}")
+    return batches
+
+
+def calibration_faces(data: Path, images: int, seed: int) -> Faces:
+    """A balanced sample of the Training split: ranges tuned on a test split would flatter the result."""
+    return load_faces(data).split(Split.TRAINING).balanced_sample(images, seed)
+
+
+def labelled_faces(data: Path, split: str | None) -> Faces:
+    """The faces to measure on: the split named, or the held-out one."""
+    faces = load_faces(data)
+    chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
+    return chosen.labelled()
+
+
+def comparison_faces(
+    data: Path | None, split: str | None, classes: tuple[str, ...]
+) -> tuple[Faces, NDArray[np.int64] | None, str]:
+    """Faces for parity, labels where they mean something, and a description for the table's title."""
+    if data is None:
+        if split is not None:
+            raise InputError("--split needs --data")
+        return synthetic_faces(SYNTHETIC_FACES, SYNTHETIC_SEED), None, f"{SYNTHETIC_FACES} synthetic faces"
+    faces = labelled_faces(data, split)
+    return faces, faces.labels_in(classes), describe(faces)
+
+
+def describe(faces: Faces) -> str:
+    """`3,589 faces of fer2013.zip (PublicTest)`."""
+    splits = ", ".join(split.value for split in faces.available_splits)
+    return f"{len(faces):,} faces of {Path(faces.source).name} ({splits})"
+
+
+def gate(hops: list[Hop]) -> None:
+    """Raise when a hop failed, naming the hop, what was measured and what was allowed."""
+    failures = [
+        f"{hop.before} -> {hop.after}: {check.figure} {figure(check.measured, check)}, allowed {allowed(check)}"
+        for hop in hops
+        for check in hop.checks
+        if not check.passed
+    ]
+    if failures:
+        raise GateError(f"parity failed in {len(failures)} of its checks\n" + "\n".join(failures))
+
+
+def warn_host(target: Target | None) -> None:
+    """Say so when an INT8 file was made for another kind of CPU."""
+    warning = detect_host().mismatch(target)
+    if warning:
+        err.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)

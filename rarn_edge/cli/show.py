@@ -1,0 +1,19 @@
+"""Commands that only look: models."""
+
+from dataclasses import asdict
+
+from rarn_edge.cli.app import SHOW, Json, app, out, print_json
+
+
+@app.command(rich_help_panel=SHOW)
+def models(as_json: Json = False) -> None:
+    """List the models: input, parameters, multiply-adds, shipped weights and their measured accuracy."""
+    from rarn_edge.assets import shipped_quality
+    from rarn_edge.models.catalog import CATALOG
+    from rarn_edge.report.tables import models_table
+
+    quality = shipped_quality()
+    if as_json:
+        print_json([{**asdict(entry), "shipped": quality.get(name)} for name, entry in CATALOG.items()])
+    else:
+        out.print(models_table(list(CATALOG.values()), quality))

@@ -1,0 +1,168 @@
+"""The one form in which images travel: a whole set as uint8 in memory (83 MB for all of FER-2013)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.errors import InputError
+from rarn_edge.spec import CLASSES
+
+UNLABELLED = -1
+
+
+class Split(StrEnum):
+    """FER-2013's splits by their official names, and what is known of data without them."""
+
+    TRAINING = "Training"
+    PUBLIC_TEST = "PublicTest"
+    PRIVATE_TEST = "PrivateTest"
+    TEST = "test"  # held out, but nothing tells public from private
+    UNSPLIT = "all"
+
+    @classmethod
+    def parse(cls, text: str) -> "Split":
+        """Read `Training`, `train`, `public-test`, ... whatever the case.
+
+        Raises:
+            InputError: no such split.
+        """
+        key = text.strip().lower().replace("-", "").replace("_", "")
+        aliases = {"train": cls.TRAINING, "public": cls.PUBLIC_TEST, "private": cls.PRIVATE_TEST}
+        for split in cls:
+            aliases[split.value.lower()] = split
+        if key not in aliases:
+            raise InputError(f"no split '{text}'; one of: {', '.join(split.value for split in cls)}")
+        return aliases[key]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Gray face images of one size with their labels.
+
+    images: [N, H, W] uint8; labels: [N] int64 index into `spec.CLASSES`, or `UNLABELLED`; splits: [N] of `Split`
+    values; names: where each image came from (file or row), for messages.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    names: tuple[str, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def available_splits(self) -> tuple[Split, ...]:
+        present = set(np.unique(self.splits).tolist())
+        return tuple(split for split in Split if split.value in present)
+
+    def where(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> "Faces":
+        """The subset at `mask` (booleans or positions)."""
+        positions = np.flatnonzero(mask) if mask.dtype == np.bool_ else mask
+        return Faces(
+            self.images[positions],
+            self.labels[positions],
+            self.splits[positions],
+            tuple(self.names[i] for i in positions),
+            self.source,
+        )
+
+    def split(self, split: Split) -> "Faces":
+        """One split; `TEST` means everything held out, and unsplit data has only `UNSPLIT` and, as such, `TRAINING`.
+
+        Raises:
+            InputError: the data has no such split.
+        """
+        if split is Split.UNSPLIT:
+            return self
+        available = self.available_splits
+        if split is Split.TRAINING and available == (Split.UNSPLIT,):
+            return self
+        wanted = {split.value}
+        if split is Split.TEST:
+            wanted |= {Split.PUBLIC_TEST.value, Split.PRIVATE_TEST.value}
+        mask = np.isin(self.splits, list(wanted))
+        if not mask.any():
+            names = ", ".join(s.value for s in available)
+            raise InputError(f"{self.source} has no split '{split.value}'; it has: {names}")
+        return self.where(mask)
+
+    def held_out(self) -> "Faces":
+        """What to measure on when nobody chose: PublicTest, else the unnamed test split, else unsplit data as it is."""
+        for split in (Split.PUBLIC_TEST, Split.TEST, Split.UNSPLIT):
+            if split in self.available_splits:
+                return self.split(split)
+        raise InputError(
+            f"{self.source} holds nothing but {', '.join(self.available_splits)}, which a model may have been tuned on;"
+            " name the split to measure on with --split"
+        )
+
+    def labelled(self) -> "Faces":
+        """This set, if every image has a label.
+
+        Raises:
+            InputError: at least one has none (such as Kaggle's test.csv).
+        """
+        missing = int((self.labels == UNLABELLED).sum())
+        if missing:
+            raise InputError(f"{self.source}: {missing} of {len(self)} images have no label, which this command needs")
+        return self
+
+    def labels_in(self, classes: tuple[str, ...]) -> NDArray[np.int64]:
+        """[N] labels as indices into another model's class order, mapped by name.
+
+        Raises:
+            InputError: an expression of this set is no class of that model.
+        """
+        if classes == CLASSES:
+            return self.labels
+        theirs = {class_index(name): index for index, name in enumerate(classes)}
+        lacking = [CLASSES[label] for label in np.unique(self.labels).tolist() if label not in theirs]
+        if lacking:
+            raise InputError(
+                f"{self.source} has faces of {', '.join(lacking)}, which the model does not know ({classes})"
+            )
+        return np.array([theirs[label] for label in self.labels.tolist()], dtype=np.int64)
+
+    def balanced_sample(self, count: int, seed: int) -> "Faces":
+        """At most `count` images, seeded, the classes as equal as their sizes allow (all of a small class)."""
+        rng = np.random.default_rng(seed)
+        pools = [rng.permutation(np.flatnonzero(self.labels == label)) for label in np.unique(self.labels)]
+        taken: list[int] = []
+        for rank in range(max((len(pool) for pool in pools), default=0)):
+            taken.extend(int(pool[rank]) for pool in pools if rank < len(pool))
+            if len(taken) >= count:
+                break
+        return self.where(np.sort(np.array(taken[:count], dtype=np.intp)))
+
+    def holdout_mask(self, fraction: float, seed: int) -> NDArray[np.bool_]:
+        """[N] bool, True for a seeded stratified part of about `fraction` of each class."""
+        rng = np.random.default_rng(seed)
+        mask = np.zeros(len(self), dtype=np.bool_)
+        for label in np.unique(self.labels):
+            members = rng.permutation(np.flatnonzero(self.labels == label))
+            mask[members[: round(len(members) * fraction)]] = True
+        return mask
+
+
+_ALIASES = {
+    "anger": "angry",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "happiness": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+}
+
+# fer2013.csv, icml_face_data.csv and train.csv number the classes in this order, which is not the alphabetical one
+CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+def class_index(name: str) -> int | None:
+    """The project's index of a class called `name` in any usual spelling, or None."""
+    key = name.strip().lower()
+    key = _ALIASES.get(key, key)
+    return CLASSES.index(key) if key in CLASSES else None

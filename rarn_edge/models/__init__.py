@@ -1,0 +1,1 @@
+"""The networks. `catalog` lists them without torch; `build` makes them with it."""

@@ -1,0 +1,36 @@
+"""From a catalog name to a torch module."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from rarn_edge.models.catalog import find_model
+from rarn_edge.models.inception import inception_v4
+from rarn_edge.models.mobilenet import mobilenet_v1
+from rarn_edge.models.rarn import rarn_18, rarn_50, rarn_152, rarn_n, rarn_s
+from rarn_edge.models.resnet import resnet_18, resnet_50, resnet_152
+from rarn_edge.spec import CLASSES
+
+Builder = Callable[[int, int], nn.Module]  # (num_classes, in_channels)
+
+BUILDERS: dict[str, Builder] = {
+    "rarn-s": rarn_s,
+    "rarn-n": rarn_n,
+    "rarn-18": rarn_18,
+    "rarn-50": rarn_50,
+    "rarn-152": rarn_152,
+    "resnet-18": resnet_18,
+    "resnet-50": resnet_50,
+    "resnet-152": resnet_152,
+    "inception-v4": inception_v4,
+    "mobilenet-v1": mobilenet_v1,
+}
+
+
+def build_model(name: str, num_classes: int = len(CLASSES), in_channels: int = 1) -> nn.Module:
+    """The named network with fresh weights: [N, in_channels, side, side] float32 -> logits [N, num_classes].
+
+    Raises:
+        InputError: no such model.
+    """
+    return BUILDERS[find_model(name).name](num_classes, in_channels)

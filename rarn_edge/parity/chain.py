@@ -1,0 +1,64 @@
+"""Run the forms of one model - torch, then files in pipeline order - on the same faces."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.data import Faces
+from rarn_edge.errors import InputError
+from rarn_edge.parity.hops import Form
+from rarn_edge.preprocess import to_input
+from rarn_edge.providers import open_session
+from rarn_edge.runtime import BATCH, run_logits
+
+if TYPE_CHECKING:
+    from rarn_edge.train.checkpoint import Weights
+
+
+def torch_form(weights: "Weights", faces: Faces) -> Form:
+    """The answers of the torch model, the head of the chain."""
+    import torch
+
+    model = weights.model()
+    answers: list[NDArray[np.float32]] = []
+    with torch.no_grad():
+        for start in range(0, len(faces), BATCH):
+            inputs = to_input(faces.images[start : start + BATCH], weights.spec.preprocess)
+            answers.append(model(torch.from_numpy(inputs)).numpy())
+    return Form("torch", "float32", np.concatenate(answers))
+
+
+def file_form(artifact: Artifact, faces: Faces, provider: str = "cpu", threads: int | None = None) -> Form:
+    """The answers of an ONNX file as its provider really runs it (fused and optimised)."""
+    session = open_session(artifact.path, provider, threads)
+    return Form(artifact.path.name, artifact.contract.precision, run_logits(session, artifact.spec, faces.images))
+
+
+def check_same_model(artifacts: list[Artifact], weights: "Weights | None") -> None:
+    """Refuse to compare files of different models or different weights.
+
+    Raises:
+        InputError: which two differ, and in what.
+    """
+    names = [(str(a.path), a.spec.name, a.spec.classes) for a in artifacts]
+    hashes = [(str(a.path), a.contract.provenance.get("weights_sha256")) for a in artifacts]
+    if weights is not None:
+        names.insert(0, ("the weights", weights.spec.name, weights.spec.classes))
+        hashes.insert(0, ("the weights", weights.sha256))
+    for (first, *before), (second, *after) in pairwise(names):
+        if before != after:
+            raise InputError(
+                f"{first} is '{before[0]}' and {second} is '{after[0]}': parity compares forms of one model"
+            )
+    for (first, sha), (second, other) in pairwise(hashes):
+        if sha and other and sha != other:
+            raise InputError(f"{first} and {second} were made from different weights ({sha[:12]}, {other[:12]})")
+
+
+def load_artifacts(paths: list[Path]) -> list[Artifact]:
+    """All files of a chain, each with a valid contract."""
+    return [Artifact.load(path) for path in paths]

@@ -1,0 +1,122 @@
+"""The pipeline from weights to a report: export, simplify, quantize, parity, benchmark, each stage checked."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.assets import shipped_models, shipped_ranges
+from rarn_edge.bench.cases import load_cases
+from rarn_edge.bench.result import BenchReport
+from rarn_edge.bench.run import benchmark
+from rarn_edge.data import Faces
+from rarn_edge.errors import InputError
+from rarn_edge.files import write_text
+from rarn_edge.models.catalog import CATALOG
+from rarn_edge.parity.chain import file_form, torch_form
+from rarn_edge.parity.hops import Hop, compare_chain
+from rarn_edge.pipeline.calibrate import Ranges, calibrate
+from rarn_edge.pipeline.named import named_model
+from rarn_edge.pipeline.quantize import quantize
+from rarn_edge.pipeline.simplify import simplify
+from rarn_edge.pipeline.to_onnx import export
+from rarn_edge.report.markdown import report_markdown
+from rarn_edge.targets import Target
+from rarn_edge.train.checkpoint import Weights
+
+BENCH_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What a run made and found; `files` are (path, what it is)."""
+
+    hops: tuple[Hop, ...]
+    bench: BenchReport
+    kept_because: str | None  # why the graph was not simplified
+    files: tuple[tuple[Path, str], ...]
+
+
+def export_and_simplify(weights: Weights, out: Path, simplified: bool = True) -> tuple[Artifact, str | None]:
+    """Export to `out`, simplified unless the check fails or it is not wanted; also returns why it was not."""
+    if not simplified:
+        return export(weights, out), None
+    raw = out.with_name(f".{out.stem}.exported.onnx")
+    try:
+        done = simplify(export(weights, raw), out)
+    finally:
+        raw.unlink(missing_ok=True)
+    return done.artifact, done.kept_because
+
+
+def ranges_of(artifact: Artifact) -> Ranges:
+    """The ranges shipped for the artifact's weights.
+
+    Raises:
+        InputError: these weights are not shipped ones, so their ranges must be measured.
+    """
+    name = artifact.spec.name
+    if name not in shipped_models():
+        raise InputError(f"no activation ranges are shipped for '{name}'; measure them with --calib DATA")
+    return Ranges.load(shipped_ranges(name))
+
+
+def run_pipeline(
+    weights: Weights,
+    folder: Path,
+    target: Target,
+    faces: Faces,
+    labels: NDArray[np.int64] | None,
+    faces_description: str,
+    *,
+    calibration: Faces | None,
+    baselines: bool,
+    threads: int,
+    on_stage: Callable[[str], None],
+) -> PipelineResult:
+    """Run every stage in `folder`; a failed parity hop is in the result, not an exception, so that the report exists.
+
+    Raises:
+        InputError: unusable weights, ranges or folder.
+        GateError: the export itself is not what was asked for.
+    """
+    name = weights.spec.name
+    on_stage(f"export {name}")
+    exported = export(weights, folder / f"{name}.exported.onnx")
+    on_stage("simplify")
+    simplified = simplify(exported, folder / f"{name}.onnx")
+    on_stage(f"quantize for {target.value}")
+    ranges = calibrate(simplified.artifact, calibration) if calibration is not None else ranges_of(simplified.artifact)
+    int8 = quantize(simplified.artifact, target, ranges, folder / f"{name}.int8.onnx").artifact
+    on_stage(f"parity on {faces_description}")
+    forms = [torch_form(weights, faces)]
+    forms += [file_form(form, faces, threads=threads) for form in (exported, simplified.artifact, int8)]
+    hops = compare_chain(forms, labels)
+    paths = [simplified.artifact.path, int8.path]
+    for entry in CATALOG.values():
+        if baselines and entry.role == "baseline":
+            on_stage(f"export baseline {entry.name}")
+            paths.append(named_model(entry.name, folder / "baselines").path)
+    on_stage("benchmark")
+    bench = benchmark(load_cases(paths), batches=(1,), threads=1, rounds=BENCH_ROUNDS)
+    on_stage("report")
+    report = folder / "report.md"
+    write_text(report, report_markdown(name, hops, faces_description, bench))
+    data = {
+        "model": name,
+        "faces": faces_description,
+        "hops": [hop.to_dict() for hop in hops],
+        "bench": bench.to_dict(),
+    }
+    write_text(folder / "report.json", json.dumps(data, indent=1) + "\n")
+    files = (
+        (simplified.artifact.path, "float32 model"),
+        (int8.path, f"INT8 model for {target.value}"),
+        (report, "parity and benchmark, to read"),
+        (folder / "report.json", "the same with raw samples, for programs"),
+    )
+    return PipelineResult(tuple(hops), bench, simplified.kept_because, files)

@@ -1,0 +1,132 @@
+"""Simplification as a gated step: a smaller graph that answers the same, or the graph as it was and the reason why.
+
+1. onnxsim folds constants and removes what has no effect.
+2. A mean over height and width (as torch exports global average pooling) becomes GlobalAveragePool, and the reshape after
+   it a Flatten: ONNX Runtime has an INT8 kernel for those and none for ReduceMean.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import require_extra
+from rarn_edge.pipeline.graph import constants, load_graph, save_artifact
+from rarn_edge.preprocess import to_input
+from rarn_edge.spec import ModelSpec
+
+CHECKED_FACES = 32
+TOLERANCE = 1e-4  # of the largest logit difference, relative to the largest logit where that is above 1
+
+
+@dataclass(frozen=True)
+class Simplification:
+    """The outcome: the file written, node counts, and why the graph was kept as it was, if it was."""
+
+    artifact: Artifact
+    nodes_before: int
+    nodes_after: int
+    kept_because: str | None  # None: simplified
+
+
+def simplify(artifact: Artifact, out: Path) -> Simplification:
+    """Write a simplified copy to `out`; if it does not answer as the original, write the original graph instead.
+
+    Raises:
+        InputError: `out` cannot be written, or onnxsim is not installed.
+    """
+    original = load_graph(artifact.path)
+    before = len(original.graph.node)
+    kept_because = None
+    try:
+        simplified = pool_means(_onnxsim(original))
+        difference = _difference(original, simplified, artifact.spec)
+        if difference is not None:
+            kept_because = difference
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        kept_because = f"simplification failed: {str(error).strip().splitlines()[0][:160]}"
+    graph = original if kept_because else simplified
+    note = kept_because or f"onnxsim {require_extra('onnxsim', 'export').__version__}"
+    contract = replace(
+        artifact.contract,
+        provenance={**artifact.contract.provenance, "simplified": note, "source_sha256": artifact.sha256},
+    )
+    written = save_artifact(graph, contract, out)
+    return Simplification(written, before, len(graph.graph.node), kept_because)
+
+
+def _onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
+    simplified, same = require_extra("onnxsim", "export").simplify(model, check_n=0)  # the check is ours, below
+    if not same:
+        raise RuntimeError("onnxsim could not validate its result")
+    result: onnx.ModelProto = simplified
+    return result
+
+
+def pool_means(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Rule 2 of the module: ReduceMean over the two spatial axes -> GlobalAveragePool, [N, C, 1, 1] -> [N, C] -> Flatten."""
+    model = onnx.shape_inference.infer_shapes(model)
+    rank = {v.name: len(v.type.tensor_type.shape.dim) for v in (*model.graph.value_info, *model.graph.input)}
+    constant = constants(model)
+    pooled: set[str] = set()
+    nodes = []
+    for node in model.graph.node:
+        if (
+            node.op_type == "ReduceMean"
+            and rank.get(node.input[0]) == 4
+            and _axes(node, constant) == {2, 3}
+            and _keeps(node)
+        ):
+            pooled.add(node.output[0])
+            node = helper.make_node("GlobalAveragePool", [node.input[0]], list(node.output), name=node.name)
+        elif node.op_type == "Reshape" and node.input[0] in pooled and rank.get(node.output[0]) == 2:
+            node = helper.make_node("Flatten", [node.input[0]], list(node.output), name=node.name, axis=1)
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    unused = [tensor for tensor in model.graph.initializer if tensor.name not in used]
+    for tensor in unused:
+        model.graph.initializer.remove(tensor)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _axes(node: onnx.NodeProto, constant: dict[str, onnx.TensorProto]) -> set[int]:
+    """The reduced axes of a rank-4 tensor, non-negative; from the attribute (opset < 18) or the second input."""
+    for attribute in node.attribute:
+        if attribute.name == "axes":
+            return {axis % 4 for axis in attribute.ints}
+    if len(node.input) > 1 and node.input[1] in constant:
+        return {int(axis) % 4 for axis in numpy_helper.to_array(constant[node.input[1]])}
+    return set()
+
+
+def _keeps(node: onnx.NodeProto) -> bool:
+    return all(attribute.i == 1 for attribute in node.attribute if attribute.name == "keepdims")
+
+
+def _difference(original: onnx.ModelProto, simplified: onnx.ModelProto, spec: ModelSpec) -> str | None:
+    """Why the two graphs do not answer alike on faces and on noise, or None when they do."""
+    faces = to_input(synthetic_faces(CHECKED_FACES, seed=2).images, spec.preprocess)
+    noise = np.random.default_rng(2).standard_normal(faces.shape, dtype=np.float32)
+    for kind, inputs in (("faces", faces), ("noise", noise)):
+        before, after = _run(original, spec, inputs), _run(simplified, spec, inputs)
+        worst, allowed = float(np.abs(before - after).max()), TOLERANCE * max(1.0, float(np.abs(before).max()))
+        if not worst <= allowed:
+            return f"the simplified graph differs by {worst:.3g} on {kind}, allowed {allowed:.3g}"
+        flipped = int((before.argmax(1) != after.argmax(1)).sum())
+        if flipped and kind == "faces":
+            return f"the simplified graph decides otherwise on {flipped} of {len(inputs)} faces"
+    return None
+
+
+def _run(model: onnx.ModelProto, spec: ModelSpec, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    session = open_unoptimised(model.SerializeToString())
+    (answer,) = session.run([spec.output_name], {spec.input_name: inputs})
+    return np.asarray(answer, dtype=np.float32)

@@ -1,0 +1,162 @@
+"""torch -> ONNX, and proof that what was written is what was meant.
+
+torch's exporter has ignored the opset, split weights into a second file and changed answers, each in some release; so the
+file is checked before it gets its name.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rarn_edge.artifact import Artifact, Contract, open_unoptimised
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import GateError
+from rarn_edge.files import atomic, check_output
+from rarn_edge.models.build import build_model
+from rarn_edge.models.catalog import find_model
+from rarn_edge.models.count import bake, count_multiply_adds, count_parameters
+from rarn_edge.pipeline.graph import load_graph, opset, stamp
+from rarn_edge.preprocess import to_input
+from rarn_edge.spec import ModelSpec
+from rarn_edge.train.checkpoint import Weights
+
+OPSET = 18  # native to torch's exporter (no version conversion) and read by every runtime of the last three years
+CHECKED_BATCHES = (1, 2, 7)
+MAX_ROUNDING_RATIO = 4.0
+"""ONNX Runtime may be this many times further from the float64 answer than torch's own float32 is ..."""
+MIN_TOLERANCE = 1e-4
+"""... and at least this far, in logits: torch's distance can be luckily small."""
+
+
+def export(weights: Weights, out: Path) -> Artifact:
+    """Export trained weights to `out`, a single ONNX file with its contract.
+
+    Raises:
+        InputError: `out` cannot be written, or the weights do not fit their model.
+        GateError: the written graph is not what was asked for or answers otherwise; nothing is left at `out`.
+    """
+    provenance = {**weights.provenance, "weights_sha256": weights.sha256}
+    return _export(weights.model(), weights.spec, provenance, out)
+
+
+def export_untrained(name: str, out: Path, seed: int = 0) -> Artifact:
+    """Export a model with seeded random weights, for measuring speed and memory only.
+
+    Batch statistics are taken from synthetic faces: without them the activations of deep nets overflow or die away, and
+    denormal numbers would distort the timing.
+    """
+    spec = find_model(name).spec
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build_model(name)
+        for layer in model.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = None  # a plain mean over what follows
+        model.train()
+        with torch.no_grad():
+            model(torch.from_numpy(to_input(synthetic_faces(16, seed).images, spec.preprocess)))
+    return _export(model.eval(), spec, {"weights": f"random, seed {seed}"}, out)
+
+
+def _export(model: nn.Module, spec: ModelSpec, provenance: dict[str, object], out: Path) -> Artifact:
+    check_output(out)
+    preprocess = spec.preprocess
+    plain = bake(model).eval()
+    contract = Contract(
+        spec,
+        parameters=count_parameters(model),
+        multiply_adds=count_multiply_adds(model, preprocess.channels, preprocess.height_px),
+        provenance={**provenance, "torch": torch.__version__, "onnx": onnx.__version__},
+    )
+    example = torch.zeros(2, preprocess.channels, preprocess.height_px, preprocess.width_px)
+    with atomic(out) as temporary:
+        _torch_export(plain, spec, example, temporary)
+        graph = load_graph(temporary)
+        stamp(graph, contract)
+        onnx.save(graph, temporary)
+        check_export(temporary, plain, spec)
+    return Artifact.load(out)
+
+
+def _torch_export(model: nn.Module, spec: ModelSpec, example: torch.Tensor, path: Path) -> None:
+    """Call torch's exporter without its chatter; if it fails, what it said is in the error."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns that torchvision, which we do not use, is absent
+    said = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                model,
+                (example,),
+                path,
+                dynamo=True,
+                input_names=[spec.input_name],
+                output_names=[spec.output_name],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise GateError(
+            f"torch could not export '{spec.name}': {str(error).splitlines()[0]}\n{said.getvalue()[-500:]}"
+        ) from error
+    finally:
+        log.setLevel(level)
+
+
+def check_export(path: Path, model: nn.Module, spec: ModelSpec) -> None:
+    """Assert opset, single file, names, dynamic batch and agreement with torch.
+
+    Raises:
+        GateError: which of them does not hold, what was found and what was expected.
+    """
+    graph = load_graph(path)
+    if opset(graph) != OPSET:
+        raise GateError(f"export of '{spec.name}': asked for opset {OPSET}, torch wrote {opset(graph)}")
+    outside = [tensor.name for tensor in graph.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        raise GateError(f"export of '{spec.name}': {len(outside)} weights are in a second file, expected one file")
+    session = open_unoptimised(path)
+    names = ([v.name for v in session.get_inputs()], [v.name for v in session.get_outputs()])
+    if names != ([spec.input_name], [spec.output_name]):
+        raise GateError(f"export of '{spec.name}': names {names}, expected {spec.input_name} -> {spec.output_name}")
+    faces = to_input(synthetic_faces(sum(CHECKED_BATCHES), seed=1).images, spec.preprocess)
+    for batch in CHECKED_BATCHES:
+        inputs, faces = faces[:batch], faces[batch:]  # [batch, C, H, W]
+        try:
+            (answer,) = session.run([spec.output_name], {spec.input_name: inputs})
+        except Exception as error:  # onnxruntime has no common base class for its errors
+            raise GateError(
+                f"export of '{spec.name}': batch {batch} does not run, so the batch axis is not dynamic"
+            ) from error
+        allowed = float_tolerance(model, inputs)
+        worst = float(np.abs(answer - _torch_logits(model, inputs)).max())
+        if not worst <= allowed:
+            raise GateError(
+                f"export of '{spec.name}': logits differ from torch by {worst:.3g} at batch {batch}, allowed {allowed:.3g}"
+            )
+
+
+def float_tolerance(model: nn.Module, inputs: NDArray[np.float32]) -> float:
+    """The logit difference that float32 rounding explains, from torch's own distance to its float64 answer.
+
+    A fixed figure would fail an untrained ResNet-152, whose rounding alone is 4e-4, or pass a wrong small net.
+    """
+    exact = _torch_logits(bake(model).double(), inputs.astype(np.float64))
+    return max(MIN_TOLERANCE, MAX_ROUNDING_RATIO * float(np.abs(_torch_logits(model, inputs) - exact).max()))
+
+
+@torch.no_grad()
+def _torch_logits(model: nn.Module, inputs: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(model(torch.from_numpy(inputs)).double().numpy())

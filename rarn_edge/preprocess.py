@@ -1,0 +1,49 @@
+"""Image to network input: the ONLY implementation, used by training, calibration, parity, benchmark and prediction."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.errors import InputError
+from rarn_edge.spec import Preprocess
+
+
+def decode_gray(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode an image file's bytes to gray [H, W] uint8, EXIF rotation applied; `name` is for the message.
+
+    Raises:
+        InputError: the bytes are no image or a broken one.
+    """
+    image = None
+    if content:
+        try:
+            image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+        except cv2.error as error:
+            raise InputError(f"{name}: cannot be decoded as an image ({error.err})") from error
+    if image is None:
+        raise InputError(f"{name}: cannot be decoded as an image; repair or remove it")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def resize(image: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """[H, W] -> [height_px, width_px]: area average when both sides shrink, bilinear otherwise."""
+    if image.shape == (height_px, width_px):
+        return image
+    shrinks = image.shape[0] >= height_px and image.shape[1] >= width_px
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width_px, height_px), interpolation=method), dtype=np.uint8)
+
+
+def to_input(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
+    """Gray faces [N, H, W] uint8 -> network input [N, C, height_px, width_px] float32 (gray repeated for C = 3)."""
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise InputError(f"expected gray images [N, H, W] uint8, got {list(images.shape)} {images.dtype}")
+    height_px, width_px = preprocess.height_px, preprocess.width_px
+    if images.shape[1:] != (height_px, width_px):
+        resized = np.empty((len(images), height_px, width_px), dtype=np.uint8)
+        for index, image in enumerate(images):
+            resized[index] = resize(image, height_px, width_px)
+        images = resized
+    mean = np.asarray(preprocess.mean, dtype=np.float32).reshape(1, -1, 1, 1)
+    std = np.asarray(preprocess.std, dtype=np.float32).reshape(1, -1, 1, 1)
+    return np.ascontiguousarray((images[:, None].astype(np.float32) - mean) / std)  # [N, C, H, W]

@@ -1,0 +1,261 @@
+"""Execution providers: request, verify, explain - never a quiet run on the CPU.
+
+ONNX Runtime drops a provider it cannot start with a warning and runs on the CPU (its issues 23372, 17801, 26996). A
+latency measured that way is a lie, so a session leaves this module only when every node is on the requested provider.
+"""
+
+import contextlib
+import importlib.metadata
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from rarn_edge.artifact import open_unoptimised
+from rarn_edge.errors import InputError, ProviderError
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One execution provider: what users call it, what ONNX Runtime calls it, and how to get it."""
+
+    ort_name: str
+    install: str  # one line: the command, or where the build comes from
+    options: Mapping[str, str] = field(default_factory=dict)
+    threads_option: str | None = None  # its own name for the thread count, where it has a thread pool of its own
+    memory_pattern: bool = True  # DirectML refuses sessions with it
+
+
+CPU = "cpu"
+_GPU = 'pip uninstall -y onnxruntime && pip install "rarn-edge[gpu]"'
+_OPENVINO = 'pip uninstall -y onnxruntime && pip install "rarn-edge[openvino]"'
+_MIGRAPHX = Provider("MIGraphXExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-migraphx")
+
+PROVIDERS: dict[str, Provider] = {
+    CPU: Provider("CPUExecutionProvider", 'pip install "rarn-edge[cpu]"'),
+    "cuda": Provider("CUDAExecutionProvider", _GPU, {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}),
+    "tensorrt": Provider("TensorrtExecutionProvider", f"{_GPU} tensorrt"),
+    "openvino": Provider("OpenVINOExecutionProvider", _OPENVINO, {"device_type": "CPU"}, "num_of_threads"),
+    "directml": Provider(
+        "DmlExecutionProvider",
+        "on Windows: pip uninstall -y onnxruntime && pip install onnxruntime-directml",
+        memory_pattern=False,
+    ),
+    "coreml": Provider("CoreMLExecutionProvider", "on macOS: pip install onnxruntime"),
+    "xnnpack": Provider(
+        "XnnpackExecutionProvider",
+        "build ONNX Runtime with --use_xnnpack (no wheel on PyPI has it)",
+        threads_option="intra_op_num_threads",
+    ),
+    "qnn": Provider(
+        "QNNExecutionProvider",
+        "on Windows on Snapdragon: pip uninstall -y onnxruntime && pip install onnxruntime-qnn",
+        {"backend_path": "QnnHtp.dll" if os.name == "nt" else "libQnnHtp.so"},
+    ),
+    "migraphx": _MIGRAPHX,
+    "rocm": _MIGRAPHX,  # ONNX Runtime dropped its ROCm provider for MIGraphX
+}
+
+# Each of these distributions installs the module `onnxruntime`; of two, the last one written wins, file by file.
+_RIVALS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-migraphx",
+    "onnxruntime-rocm",
+)
+
+
+def find_provider(name: str) -> Provider:
+    """The provider of that user-facing name.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name not in PROVIDERS:
+        raise InputError(f"no provider '{name}'; one of: {', '.join(PROVIDERS)}")
+    return PROVIDERS[name]
+
+
+def check_provider(name: str) -> Provider:
+    """The provider of that name, once this installation of ONNX Runtime is known to contain it; starts nothing.
+
+    Raises:
+        InputError: unknown name.
+        ProviderError: not in this build, or two builds of ONNX Runtime overwrite each other.
+    """
+    provider = find_provider(name)
+    if name != CPU:
+        rivals = installed_runtimes()
+        if len(rivals) > 1:
+            raise ProviderError(
+                f"provider '{name}': {' and '.join(rivals)} are installed together and overwrite each other.\n"
+                f"Keep one: pip uninstall -y {' '.join(rivals)}, then {provider.install.split('&& ')[-1]}"
+            )
+    available = ort.get_available_providers()
+    if provider.ort_name not in available:
+        raise ProviderError(
+            f"provider '{name}' is not in this ONNX Runtime {ort.__version__} (it has {', '.join(available)}).\n"
+            f"To get it: {provider.install}"
+        )
+    return provider
+
+
+def installed_runtimes() -> tuple[str, ...]:
+    """The installed distributions that provide the module `onnxruntime`; more than one is a conflict."""
+    found = []
+    for name in _RIVALS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.distribution(name)
+            found.append(name)
+    return tuple(found)
+
+
+def open_session(
+    path: Path,
+    provider: str = CPU,
+    threads: int | None = None,
+    options: Mapping[str, str] | None = None,
+    config: Mapping[str, str] | None = None,
+) -> ort.InferenceSession:
+    """A session of which every node runs on the requested provider.
+
+    Args:
+        path: An ONNX file.
+        provider: A key of `PROVIDERS`.
+        threads: Threads within an operator, default `default_threads()`.
+        options: Provider options on top of the table's.
+        config: Session configuration entries, such as `session.force_spinning_stop`.
+
+    Raises:
+        InputError: unknown provider, threads below 1, no such file, or a file ONNX Runtime cannot read.
+        ProviderError: the provider is not installed, did not start, or left nodes to another provider.
+    """
+    entry = check_provider(provider)
+    count = default_threads() if threads is None else threads
+    if count < 1:
+        raise InputError(f"threads is at least 1, found {count}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    strict = provider != CPU
+    can_list_nodes = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = count
+    session_options.inter_op_num_threads = 1
+    session_options.enable_mem_pattern = entry.memory_pattern
+    session_options.log_severity_level = 4  # its errors reach us as exceptions; the duplicate on stderr would be noise
+    if can_list_nodes:
+        session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    elif strict:  # older versions cannot say which nodes went where, but they can refuse
+        session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    for key, value in (config or {}).items():
+        session_options.add_session_config_entry(key, value)
+    provider_options = {**entry.options, **(options or {})}
+    if entry.threads_option is not None:
+        provider_options[entry.threads_option] = str(count)
+    loading = _preload_libraries(entry)
+    try:
+        session = ort.InferenceSession(
+            path, session_options, providers=[(entry.ort_name, provider_options)], enable_fallback=0
+        )
+    except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
+        if not strict:
+            raise InputError(f"{path}: not a readable ONNX file ({_one_line(error)})") from error
+        open_unoptimised(path)  # is the file to blame? Then this raises InputError
+        raise ProviderError(
+            f"provider '{provider}' could not take {path.name}: {_one_line(error)}{loading}\n"
+            f"If its libraries are missing: {entry.install}"
+        ) from error
+    session.disable_fallback()  # else a failing run() re-creates the session on the CPU
+    started = session.get_providers()[0]
+    if started != entry.ort_name:
+        raise ProviderError(
+            f"provider '{provider}' did not start; ONNX Runtime put {path.name} on {started}{loading}\n"
+            f"If its libraries are missing: {entry.install}"
+        )
+    if strict and can_list_nodes:
+        _require_all_nodes(path, provider, entry, assigned_operators(session))
+    return session
+
+
+def assigned_operators(session: ort.InferenceSession) -> dict[str, Counter[str]]:
+    """Per ONNX Runtime provider name, how many nodes of each operator it got, before its own fusions.
+
+    For sessions made by `open_session`. Empty for an older ONNX Runtime that cannot tell.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return {}
+    assigned: dict[str, Counter[str]] = {}
+    for subgraph in session.get_provider_graph_assignment_info():
+        assigned.setdefault(subgraph.ep_name, Counter()).update(node.op_type for node in subgraph.get_nodes())
+    return assigned
+
+
+def default_threads() -> int:
+    """Threads this process may really use: its affinity mask, limited by the cgroup v2 CPU quota (rounded down)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota_cores(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def cgroup_quota_cores(membership: Path, root: Path) -> float | None:
+    """The tightest cgroup v2 CPU quota in cores, over this process's group and its ancestors; None if unlimited.
+
+    Args:
+        membership: `/proc/self/cgroup`, whose line `0::/a/b` names the group.
+        root: Where the cgroup v2 tree is mounted.
+    """
+    if not membership.is_file():
+        return None
+    groups = [line[3:] for line in membership.read_text().splitlines() if line.startswith("0::")]
+    quotas = []
+    for group in groups:
+        folder = root / group.lstrip("/")
+        for place in (folder, *folder.parents):
+            file = place / "cpu.max"
+            if file.is_file():
+                quota, period = file.read_text().split()
+                if quota != "max":
+                    quotas.append(int(quota) / int(period))
+            if place == root:
+                break
+    return min(quotas, default=None)
+
+
+def _require_all_nodes(path: Path, name: str, provider: Provider, assigned: Mapping[str, Counter[str]]) -> None:
+    """Raise ProviderError when any node is elsewhere, with how many, where, and which operators."""
+    elsewhere = {place: operators for place, operators in assigned.items() if place != provider.ort_name}
+    if not elsewhere:
+        return
+    total = sum(operators.total() for operators in assigned.values())
+    parts = []
+    for place, operators in elsewhere.items():
+        kinds = ", ".join(f"{count} {kind}" for kind, count in operators.most_common(6))
+        more = ", ..." if len(operators) > 6 else ""
+        parts.append(f"{operators.total()} of {total} nodes to {place} ({kinds}{more})")
+    raise ProviderError(
+        f"provider '{name}' left {'; '.join(parts)} in {path.name}.\n"
+        f"Nothing was run, for a mixed run would be no answer: use --provider cpu, or a model it can take whole"
+    )
+
+
+def _preload_libraries(provider: Provider) -> str:
+    """Load the CUDA libraries that came from pip, if any; the answer is what could not be loaded, as message text."""
+    preload: Any = getattr(ort, "preload_dlls", None)
+    if provider.ort_name not in ("CUDAExecutionProvider", "TensorrtExecutionProvider") or preload is None:
+        return ""
+    spoken = io.StringIO()
+    with contextlib.redirect_stdout(spoken):  # it reports failures with print()
+        preload()
+    lines = spoken.getvalue().strip().splitlines()
+    return f" [{lines[0][:160]}]" if lines else ""
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,55 @@
+"""A pipeline's findings as Markdown, for a pull request, a job summary or a reader without the tool."""
+
+from rarn_edge.bench.result import BenchReport
+from rarn_edge.parity.hops import Hop
+from rarn_edge.report.table import bench_note, bench_warnings
+from rarn_edge.report.tables import allowed, figure
+
+
+def report_markdown(model: str, hops: list[Hop], faces: str, bench: BenchReport) -> str:
+    """The whole report of one pipeline run."""
+    verdict = "all hops pass" if all(hop.passed for hop in hops) else "A HOP FAILED"
+    parts = [
+        f"# {model}: {verdict}",
+        f"## Parity on {faces}",
+        parity_markdown(hops),
+        "## Benchmark",
+        bench_markdown(bench),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def parity_markdown(hops: list[Hop]) -> str:
+    """One row per check."""
+    rows = ["| hop | figure | measured | allowed | verdict |", "|---|---|--:|--:|---|"]
+    for hop in hops:
+        for check in hop.checks:
+            verdict = "pass" if check.passed else "**FAIL**"
+            name = check.figure.replace("|", "\\|")
+            rows.append(
+                f"| {hop.before} → {hop.after} | {name} | {figure(check.measured, check)} | {allowed(check)} | {verdict} |"
+            )
+    return "\n".join(rows)
+
+
+def bench_markdown(report: BenchReport) -> str:
+    """One row per model and batch size, then how it was measured and what to doubt."""
+    rows = [
+        "| model | batch | median ms | p90 ms | images/s | vs reference (95 %) | peak MB | file MB | parameters | multiply-adds |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in report.rows:
+        ratio = row.latency_ratio
+        p90 = "-" if row.latency_p90_s is None else f"{row.latency_p90_s * 1e3:.3f}"
+        peak = "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}"
+        parameters = "-" if row.parameters is None else f"{row.parameters / 1e6:.2f} M"
+        multiply_adds = "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f} M"
+        versus = (
+            "1" if row.label == report.reference_label else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+        )
+        rows.append(
+            f"| {row.label} | {row.batch} | {row.latency_median_s * 1e3:.3f} | {p90} | {row.throughput_images_per_s:,.0f}"
+            f" | {versus} | {peak} | {row.file_size_bytes / 1e6:.2f} | {parameters} | {multiply_adds} |"
+        )
+    notes = [bench_note(report).replace("\\[", "["), *(f"- {warning}" for warning in bench_warnings(report))]
+    return "\n".join(rows) + "\n\n" + "\n".join(notes)

@@ -1,0 +1,108 @@
+"""Progress on the terminal: thin adapters between the library's callbacks and rich."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from rarn_edge.bench.run import Progress as BenchProgress
+    from rarn_edge.train.loop import BatchLog, EpochLog
+
+
+class TrainingProgress:
+    """One bar an epoch: loss, accuracy, images/s, time left; one line for each finished epoch."""
+
+    def __init__(self, progress: Progress, epochs: int) -> None:
+        self._progress = progress
+        self._epochs = epochs
+        self._task = progress.add_task("epoch 1", total=None, figures="")
+
+    def on_batch(self, log: "BatchLog") -> None:
+        figures = f"loss {log.loss:.3f}  accuracy {log.accuracy:.1%}  {log.images_per_s:.0f} images/s"
+        self._progress.update(
+            self._task,
+            description=f"epoch {log.epoch}/{self._epochs}",
+            completed=log.batch,
+            total=log.batches,
+            figures=figures,
+        )
+
+    def on_epoch(self, log: "EpochLog") -> None:
+        self._progress.console.print(
+            f"epoch {log.epoch:3d}  train loss {log.train_loss:.4f} accuracy {log.train_accuracy:.2%}"
+            f"  test loss {log.test_loss:.4f} accuracy {log.test_accuracy:.2%}"
+            f"  {log.images_per_s:.0f} images/s  {log.time_s:.0f} s",
+            highlight=False,
+        )
+        self._progress.reset(self._task, total=None)
+
+
+@contextmanager
+def training_progress(console: Console, epochs: int) -> Iterator[TrainingProgress]:
+    """A bar while training; it disappears at the end, the epoch lines stay."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        yield TrainingProgress(progress, epochs)
+
+
+@contextmanager
+def image_progress(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar counting (done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def bench_progress(console: Console) -> Iterator[Callable[["BenchProgress"], None]]:
+    """A bar that names the stage and the model."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("benchmark", total=None)
+
+        def show(state: "BenchProgress") -> None:
+            progress.update(
+                task, description=f"{state.stage} {state.label}".strip(), completed=state.done, total=state.total
+            )
+
+        yield show
+
+
+@contextmanager
+def stage_progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """A spinner with the stage in progress; each finished stage stays as a line with its time."""
+    columns = (
+        SpinnerColumn(finished_text="[green]done[/green]"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+
+        def start(stage: str) -> None:
+            finish()
+            progress.add_task(stage, total=1)
+
+        def finish() -> None:
+            for task in progress.tasks:
+                if not task.finished:
+                    progress.update(task.id, completed=1)
+
+        yield start
+        finish()

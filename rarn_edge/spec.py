@@ -1,0 +1,111 @@
+"""What a model expects and what it answers, as data.
+
+Preprocessing and class order that live outside the model file are the field's most repeated source of wrong answers;
+so both are one frozen value that is embedded in every file this project writes.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from rarn_edge.errors import InputError
+
+SCHEMA_VERSION = 1
+
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""The project's one class order. Data sets are mapped to it by name, never by index."""
+
+Output = Literal["logits", "probabilities"]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a uint8 image becomes the network's input: resize (bilinear), then `(pixel - mean) / std` per channel.
+
+    The default mean of 128 and deviation of 64 are FER-2013's (129.5 and 65.0) rounded so that `(pixel - 128) / 64` is
+    exact in float32 and equal to dequantizing the raw byte with zero point 128 and scale 1/64.
+    """
+
+    height_px: int = 48
+    width_px: int = 48
+    mean: tuple[float, ...] = (128.0,)  # per channel, in pixel values 0..255
+    std: tuple[float, ...] = (64.0,)
+
+    def __post_init__(self) -> None:
+        _require(
+            _is_size(self.height_px) and _is_size(self.width_px), "height_px and width_px are whole numbers 1..4096"
+        )
+        _require(len(self.mean) in (1, 3), "mean has 1 (gray) or 3 (RGB) values")
+        _require(len(self.mean) == len(self.std), "mean and std have the same number of values")
+        _require(all(_is_finite(value) for value in (*self.mean, *self.std)), "mean and std are finite numbers")
+        _require(all(value > 0 for value in self.std), "std is positive")
+
+    @property
+    def channels(self) -> int:
+        """1 for gray, 3 for RGB."""
+        return len(self.mean)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The contract of one model: its name, input, output and class order."""
+
+    name: str
+    classes: tuple[str, ...] = CLASSES
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    output: Output = "logits"
+    input_name: str = "input"
+    output_name: str = "logits"
+    temperature: float = 1.0  # logits are divided by it before the softmax
+
+    def __post_init__(self) -> None:
+        for key in ("name", "input_name", "output_name"):
+            value = getattr(self, key)
+            _require(isinstance(value, str) and 0 < len(value) <= 200, f"{key} is a string of 1 to 200 characters")
+        _require(2 <= len(self.classes) <= 1000, "classes has 2 to 1000 names")
+        _require(all(isinstance(c, str) and 0 < len(c) <= 200 for c in self.classes), "class names are short strings")
+        _require(len(set(self.classes)) == len(self.classes), "class names are unique")
+        _require(self.output in get_args(Output), f"output is one of {get_args(Output)}")
+        _require(_is_finite(self.temperature) and self.temperature > 0, "temperature is a positive number")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary with the schema version."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: object) -> "ModelSpec":
+        """Read what `to_dict` wrote.
+
+        Raises:
+            InputError: another schema version, a missing or unknown key, or a value out of range.
+        """
+        _require(isinstance(data, dict), "the spec is a JSON object")
+        assert isinstance(data, dict)
+        fields = dict(data)
+        version = fields.pop("schema_version", None)
+        _require(version == SCHEMA_VERSION, f"schema_version is {SCHEMA_VERSION}, found {version!r}")
+        try:
+            preprocess = dict(fields.pop("preprocess"))
+            preprocess["mean"] = tuple(preprocess["mean"])
+            preprocess["std"] = tuple(preprocess["std"])
+            fields["classes"] = tuple(fields["classes"])
+            return cls(preprocess=Preprocess(**preprocess), **fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"not a valid model spec: {error}") from error
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict())
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require(condition: bool, rule: str) -> None:
+    if not condition:
+        raise InputError(f"not a valid model spec: {rule}")

@@ -1,0 +1,97 @@
+"""The kinds of hardware an INT8 file is made for, what each needs, and which one this machine is.
+
+The same QDQ file is fast and right on one kind of CPU and slow or wrong on another: without VNNI, x86 adds pairs of u8 x s8
+products in 16 bits and saturates; there, weights must keep to 7 bits. See docs/architecture.md for the measurements.
+"""
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Target(StrEnum):
+    """What an INT8 file is made for."""
+
+    X86_AVX2 = "x86-avx2"
+    X86_VNNI = "x86-vnni"
+    ARM = "arm"
+    TENSORRT = "tensorrt"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Types and ranges of the quantized tensors."""
+
+    unsigned_activations: bool
+    symmetric_activations: bool
+    reduced_weights: bool  # 7-bit weights: -64..63
+    reason: str
+
+
+RECIPES: dict[Target, Recipe] = {
+    Target.X86_AVX2: Recipe(
+        True, False, True, "no VNNI: u8 x s8 products saturate in 16 bits unless weights keep to 7 bits"
+    ),
+    Target.X86_VNNI: Recipe(True, False, False, "VNNI adds u8 x s8 in 32 bits: full-range weights"),
+    Target.ARM: Recipe(False, False, False, "Arm kernels are fastest with s8 x s8"),
+    Target.TENSORRT: Recipe(False, True, False, "TensorRT takes symmetric s8 only (zero point 0)"),
+}
+
+
+@dataclass(frozen=True)
+class Host:
+    """This machine's CPU as far as INT8 is concerned."""
+
+    architecture: str
+    features: frozenset[str]
+
+    @property
+    def target(self) -> Target:
+        """The CPU target whose kernels this machine runs."""
+        if self.architecture in ("aarch64", "arm64"):
+            return Target.ARM
+        return Target.X86_VNNI if self.features & {"avx512_vnni", "avx_vnni", "amx_int8"} else Target.X86_AVX2
+
+    def explain(self) -> str:
+        """One line: what was found and what follows."""
+        found = sorted(self.features & {"avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+        extensions = " ".join(found) or "no INT8 extensions"
+        return f"{self.target.value} ({self.architecture}, {extensions}): {RECIPES[self.target].reason}"
+
+    def mismatch(self, target: Target | None) -> str | None:
+        """A one-line warning when an INT8 file for `target` runs on this CPU, else None."""
+        if target is None or target is Target.TENSORRT or target is self.target:
+            return None
+        if (target, self.target) == (Target.X86_AVX2, Target.X86_VNNI):
+            return f"made for {target.value}, this host is {self.target.value}: right, but 7-bit weights waste accuracy here"
+        here = f"made for {target.value}, this host is {self.target.value}"
+        return f"{here}: answers and speed may differ; quantize with --target auto"
+
+
+def detect_host() -> Host:
+    """Read the CPU's architecture and INT8 features from the operating system."""
+    architecture = platform.machine().lower()
+    return Host("x86_64" if architecture == "amd64" else architecture, frozenset(_features()))
+
+
+def _features() -> set[str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.lower().startswith(("flags", "features")):
+                return set(line.split(":", 1)[1].split())
+    if platform.system() == "Darwin":
+        keys = {
+            "hw.optional.arm.FEAT_DotProd": "asimddp",
+            "hw.optional.arm.FEAT_I8MM": "i8mm",
+            "hw.optional.avx2_0": "avx2",
+        }
+        return {feature for key, feature in keys.items() if _sysctl(key) == "1"}
+    return set()  # Windows tells no one without a C call; the caller then gets the x86 target that is always right
+
+
+def _sysctl(key: str) -> str:
+    done = subprocess.run(["/usr/sbin/sysctl", "-n", key], capture_output=True, text=True, check=False)
+    return done.stdout.strip()

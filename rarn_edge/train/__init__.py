@@ -1,0 +1,1 @@
+"""Training: recipes as data, batch augmentation, one loop, checkpoints that resume bit-exactly."""

@@ -1,0 +1,104 @@
+"""What a run leaves on disk: `last.pt` with the whole state for resuming, and weights with their contract for everything else."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rarn_edge.errors import InputError
+from rarn_edge.files import atomic
+from rarn_edge.models.build import build_model
+from rarn_edge.spec import ModelSpec
+
+METADATA_KEY = "rarn_edge"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Trained parameters with the contract they were trained under and where they came from."""
+
+    spec: ModelSpec
+    tensors: dict[str, Tensor]
+    provenance: dict[str, Any]
+    sha256: str  # of the file
+
+    def load_into(self, model: nn.Module) -> nn.Module:
+        """Copy the parameters into `model`.
+
+        Raises:
+            InputError: the parameters are not this model's.
+        """
+        try:
+            model.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise InputError(f"these weights do not fit '{self.spec.name}': {first[:200]}") from error
+        return model
+
+    def model(self) -> nn.Module:
+        """The network with these parameters, in evaluation mode."""
+        preprocess = self.spec.preprocess
+        return self.load_into(build_model(self.spec.name, len(self.spec.classes), preprocess.channels)).eval()
+
+
+def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> None:
+    """Write a safetensors file whose header carries spec and provenance."""
+    metadata = {METADATA_KEY: json.dumps({"spec": spec.to_dict(), "provenance": provenance})}
+    with atomic(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+
+
+def load_weights(path: Path, expected_model: str | None = None) -> Weights:
+    """Read what `save_weights` wrote.
+
+    Raises:
+        InputError: no such file, not safetensors, without our header, or weights of a model other than `expected_model`.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; make one with: rarn-edge train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(METADATA_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    if header is None:
+        raise InputError(
+            f"{path}: has no rarn-edge header, so its model and classes are unknown; use weights of `rarn-edge train`"
+        )
+    content = json.loads(header)
+    spec = ModelSpec.from_dict(content["spec"])
+    if expected_model is not None and spec.name != expected_model:
+        raise InputError(
+            f"{path}: these are weights of '{spec.name}', not of '{expected_model}'; pass --model {spec.name}"
+        )
+    return Weights(spec, tensors, content["provenance"], hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the whole state of a run (tensors and plain values only, so that it loads without unpickling code)."""
+    with atomic(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote.
+
+    Raises:
+        InputError: nothing there, or not a checkpoint of ours.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no checkpoint to resume; start without --resume")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds here; the cause is kept and named
+        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error)[:120]})") from error
+    if not isinstance(state, dict) or state.get("format") != 1:
+        raise InputError(f"{path}: not a checkpoint of this version; start without --resume")
+    return state

@@ -1,0 +1,97 @@
+"""Training recipes as data: everything that decides a run except the model, the images and the seed."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rarn_edge.errors import InputError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of one training image; a range of r means uniform in -r..r. Drawn anew for each image and epoch."""
+
+    flip_horizontal: float = 0.5  # probability
+    flip_vertical: float = 0.0
+    rotation_deg: float = 0.0
+    scale: float = 0.0  # zoom by a factor in 1-r..1+r
+    shift_x: float = 0.0  # fraction of the width
+    shift_y: float = 0.0  # fraction of the height
+    brightness: float = 0.0  # factor in 1-r..1+r on the pixel values
+    contrast: float = 0.0  # factor in 1-r..1+r on the distance from the image's mean
+    erase: float = 0.0  # probability of one rectangle of 2 to 20 % of the area filled with noise
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train."""
+
+    name: str
+    epochs: int
+    batch: int
+    learning_rate: float  # the highest one
+    schedule: Literal["step", "cosine"]  # step: x0.9 every three epochs; cosine: to zero, after `warmup_epochs`
+    augmentation: Augmentation
+    warmup_epochs: float = 0.0
+    momentum: float = 0.0  # Nesterov when above 0
+    weight_decay: float = 0.0  # on convolution and linear weights only
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0  # of the averaged weights that are measured and exported; 0: no averaging
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+PAPER = Recipe(
+    # Sections 4.2 and 4.3, Table 1. Gray images: random grayscale and hue change nothing. Flips: the table gives no value, 0.5
+    # is torchvision's default. Width shift 0.75 and vertical flips harm a face classifier; they are the paper's.
+    name="paper",
+    epochs=33,
+    batch=64,
+    learning_rate=0.01,
+    schedule="step",
+    augmentation=Augmentation(
+        flip_horizontal=0.5,
+        flip_vertical=0.5,
+        rotation_deg=90.0,
+        shift_x=0.75,
+        shift_y=0.28,
+        brightness=0.2,
+        contrast=0.2,
+    ),
+)
+
+EDGE = Recipe(
+    name="edge",
+    epochs=34,
+    batch=64,
+    learning_rate=0.05,
+    schedule="cosine",
+    warmup_epochs=1.0,
+    momentum=0.9,
+    weight_decay=5e-4,
+    label_smoothing=0.1,
+    ema_decay=0.999,
+    augmentation=Augmentation(
+        flip_horizontal=0.5,
+        rotation_deg=20.0,
+        scale=0.15,
+        shift_x=0.1,
+        shift_y=0.1,
+        brightness=0.2,
+        contrast=0.2,
+        erase=0.25,
+    ),
+)
+
+RECIPES = {recipe.name: recipe for recipe in (PAPER, EDGE)}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        InputError: no such recipe.
+    """
+    if name not in RECIPES:
+        raise InputError(f"no recipe '{name}'; one of: {', '.join(RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,87 @@
+"""Any ONNX file with one input is a case; what cannot be run is refused with the reason."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from rarn_edge.artifact import Contract
+from rarn_edge.bench.cases import load_case, load_cases
+from rarn_edge.errors import InputError
+from rarn_edge.spec import ModelSpec
+from rarn_edge.targets import Target
+
+
+def test_foreign_file_has_no_facts(make_onnx) -> None:
+    path = make_onnx("foreign")
+    case = load_case(path)
+    assert (case.label, case.input_name, case.input_shape) == ("foreign", "input", (None, 1, 4, 4))
+    assert case.contract is None
+    assert case.file_size_bytes == path.stat().st_size
+    assert case.shape(3) == (3, 1, 4, 4)
+
+
+def test_our_file_states_its_facts(make_onnx) -> None:
+    contract = Contract(ModelSpec("rarn-s"), "int8", Target.ARM, parameters=12, multiply_adds=34)
+    case = load_case(make_onnx("ours", contract=contract), label="mine")
+    assert case.label == "mine"
+    assert case.contract == contract
+
+
+def test_external_data_counts_as_file_size(make_onnx) -> None:
+    path = make_onnx("split")
+    path.with_name("split.onnx.data").write_bytes(b"x" * 1000)
+    assert load_case(path).file_size_bytes == path.stat().st_size + 1000
+
+
+def test_input_is_seeded_and_of_the_declared_type(make_onnx) -> None:
+    floats = load_case(make_onnx("floats"))
+    assert floats.random_input(2).dtype == np.float32
+    assert np.array_equal(floats.random_input(2, seed=5), floats.random_input(2, seed=5))
+    assert not np.array_equal(floats.random_input(2, seed=5), floats.random_input(2, seed=6))
+    raw = load_case(make_onnx("raw", element=TensorProto.UINT8)).random_input(64)
+    assert (raw.dtype, raw.min(), raw.max()) == (np.uint8, 0, 255)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": 2}, r"has 2 inputs \(input, extra1\)"),
+        ({"shape": ("n", 1, "height", 4)}, "only the first axis"),
+        ({"element": TensorProto.INT64}, "tensor\\(int64\\)"),
+        ({"shape": ()}, "no batch axis"),
+    ],
+)
+def test_what_cannot_be_benchmarked_is_refused(make_onnx, options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_case(make_onnx("odd", **options))
+
+
+def test_fixed_batch_takes_only_itself(make_onnx) -> None:
+    case = load_case(make_onnx("fixed", shape=(2, 1, 4, 4)))
+    assert case.shape(2) == (2, 1, 4, 4)
+    with pytest.raises(InputError, match="batch size is fixed at 2, asked for 8; use --batch 2"):
+        case.shape(8)
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_batch_below_one(make_onnx, batch: int) -> None:
+    with pytest.raises(InputError, match="batch is at least 1"):
+        load_case(make_onnx("any")).shape(batch)
+
+
+def test_not_onnx(tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("hello")
+    with pytest.raises(InputError, match="not a readable ONNX file"):
+        load_case(path)
+
+
+def test_labels_are_unique(make_onnx, tmp_path: Path) -> None:
+    first = make_onnx("model")
+    (tmp_path / "other").mkdir()
+    second = Path(shutil.copy(first, tmp_path / "other"))
+    assert [case.label for case in load_cases([first, first])] == ["model", "model #2"]
+    assert [case.label for case in load_cases([first, second])] == [f"{tmp_path.name}/model", "other/model"]
