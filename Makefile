@@ -29,7 +29,7 @@ install: $(INSTALLED) ## make .venv and install with the versions of constraints
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "rarn-edge needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12" >&2; \
+		echo "rarn-edge needs Python 3.11 or newer; found '$(PYTHON)' ($$($(PYTHON) --version 2>/dev/null || echo not installed)). Name another: make PYTHON=python3.12" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"

@@ -5,11 +5,11 @@ from typing import NoReturn
 
 from rich.markup import escape
 
-from rarn_edge.cli import check, make, show
+from rarn_edge.cli import build, check, show
 from rarn_edge.cli.app import State, app, err
 from rarn_edge.errors import RarnEdgeError
 
-__all__ = ["app", "check", "main", "make", "show"]
+__all__ = ["app", "build", "check", "main", "show"]
 
 
 def main() -> NoReturn:

@@ -95,8 +95,8 @@ def bench(
     from rarn_edge.cli.inputs import read_batches
     from rarn_edge.models.catalog import CATALOG, find_model
     from rarn_edge.providers import check_provider
+    from rarn_edge.report.bench_table import bench_table, bench_warnings
     from rarn_edge.report.progress import bench_progress
-    from rarn_edge.report.table import bench_table, bench_warnings
 
     check_provider(provider)
     batches = read_batches(batch)

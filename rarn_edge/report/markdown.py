@@ -2,7 +2,7 @@
 
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.parity.hops import Hop
-from rarn_edge.report.table import bench_note, bench_warnings
+from rarn_edge.report.bench_table import bench_note, bench_warnings
 from rarn_edge.report.tables import allowed, figure
 
 
@@ -35,7 +35,7 @@ def parity_markdown(hops: list[Hop]) -> str:
 def bench_markdown(report: BenchReport) -> str:
     """One row per model and batch size, then how it was measured and what to doubt."""
     rows = [
-        "| model | batch | median ms | p90 ms | images/s | vs reference (95 %) | peak MB | file MB | parameters | multiply-adds |",
+        "| model | batch | median ms | p90 ms | images/s | vs reference (95 %) | peak MB | file MB | parameters | mult-adds |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in report.rows:

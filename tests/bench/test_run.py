@@ -17,7 +17,7 @@ from rarn_edge.bench.result import NOT_MEASURED, BenchReport
 from rarn_edge.bench.run import Progress, benchmark
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.providers import PROVIDERS, open_session
-from rarn_edge.report.table import bench_table, bench_warnings
+from rarn_edge.report.bench_table import bench_table, bench_warnings
 from rarn_edge.spec import ModelSpec
 from rarn_edge.targets import Target, detect_host
 

@@ -44,8 +44,8 @@ def run(
     from rarn_edge.files import make_folder
     from rarn_edge.pipeline.run import run_pipeline
     from rarn_edge.providers import default_threads
+    from rarn_edge.report.bench_table import bench_table, bench_warnings
     from rarn_edge.report.progress import stage_progress
-    from rarn_edge.report.table import bench_table, bench_warnings
     from rarn_edge.report.tables import parity_table
 
     make_folder(folder)

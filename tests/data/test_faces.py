@@ -1,0 +1,108 @@
+"""Choosing among faces: splits, held-out data, balanced samples and stratified parts."""
+
+import numpy as np
+import pytest
+
+from rarn_edge.data.faces import UNLABELLED, Faces, Split, class_index
+from rarn_edge.errors import InputError
+from rarn_edge.spec import CLASSES
+
+
+def make(labels: list[int], splits: list[Split] | None = None) -> Faces:
+    """1x1 images whose pixel is their position."""
+    count = len(labels)
+    return Faces(
+        np.arange(count, dtype=np.uint8).reshape(count, 1, 1),
+        np.array(labels, dtype=np.int64),
+        np.array([split.value for split in splits or [Split.UNSPLIT] * count]),
+        tuple(str(i) for i in range(count)),
+        "made up",
+    )
+
+
+def test_splits_are_kept_apart() -> None:
+    faces = make([0, 1, 2, 3], [Split.TRAINING, Split.PUBLIC_TEST, Split.PRIVATE_TEST, Split.TRAINING])
+    assert faces.available_splits == (Split.TRAINING, Split.PUBLIC_TEST, Split.PRIVATE_TEST)
+    assert faces.split(Split.TRAINING).names == ("0", "3")
+    assert faces.split(Split.PUBLIC_TEST).names == ("1",)
+    assert faces.split(Split.TEST).names == ("1", "2")
+    assert faces.split(Split.UNSPLIT) is faces
+    assert faces.split(Split.TRAINING).images.ravel().tolist() == [0, 3]
+
+
+def test_a_split_that_is_not_there_says_which_are() -> None:
+    faces = make([0, 1], [Split.TRAINING, Split.TRAINING])
+    with pytest.raises(InputError, match="made up has no split 'PublicTest'; it has: Training"):
+        faces.split(Split.PUBLIC_TEST)
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("Training", Split.TRAINING),
+        ("train", Split.TRAINING),
+        ("public-test", Split.PUBLIC_TEST),
+        ("PRIVATE_TEST", Split.PRIVATE_TEST),
+        (" test ", Split.TEST),
+        ("all", Split.UNSPLIT),
+    ],
+)
+def test_split_names(text: str, split: Split) -> None:
+    assert Split.parse(text) is split
+
+
+def test_unknown_split_name() -> None:
+    with pytest.raises(InputError, match="no split 'dev'; one of: Training, PublicTest, PrivateTest, test, all"):
+        Split.parse("dev")
+
+
+@pytest.mark.parametrize(
+    ("splits", "names"),
+    [
+        ([Split.TRAINING, Split.PUBLIC_TEST, Split.PRIVATE_TEST], ("1",)),
+        ([Split.TRAINING, Split.TEST, Split.TEST], ("1", "2")),
+        ([Split.UNSPLIT, Split.UNSPLIT, Split.UNSPLIT], ("0", "1", "2")),
+    ],
+)
+def test_held_out(splits: list[Split], names: tuple[str, ...]) -> None:
+    assert make([0, 1, 2], splits).held_out().names == names
+
+
+def test_held_out_never_falls_back_to_training() -> None:
+    with pytest.raises(InputError, match="name the split to measure on with --split"):
+        make([0], [Split.TRAINING]).held_out()
+
+
+def test_labelled() -> None:
+    assert len(make([0, 1]).labelled()) == 2
+    with pytest.raises(InputError, match="1 of 2 images have no label"):
+        make([0, UNLABELLED]).labelled()
+
+
+def test_balanced_sample_is_seeded_and_as_balanced_as_it_can_be() -> None:
+    faces = make([0] * 50 + [1] * 50 + [2] * 3)
+    sample = faces.balanced_sample(23, seed=5)
+    assert np.bincount(sample.labels).tolist() == [10, 10, 3]
+    assert len(set(sample.names)) == 23
+    assert sample.names == faces.balanced_sample(23, seed=5).names
+    assert sample.names != faces.balanced_sample(23, seed=6).names
+
+
+@pytest.mark.parametrize(("count", "taken"), [(0, 0), (1, 1), (103, 103), (1000, 103)])
+def test_balanced_sample_sizes(count: int, taken: int) -> None:
+    assert len(make([0] * 50 + [1] * 50 + [2] * 3).balanced_sample(count, seed=0)) == taken
+
+
+def test_holdout_mask_is_seeded_and_stratified() -> None:
+    faces = make([0] * 40 + [1] * 100 + [2] * 20)
+    mask = faces.holdout_mask(0.1, seed=3)
+    assert np.bincount(faces.where(mask).labels).tolist() == [4, 10, 2]
+    assert (mask == faces.holdout_mask(0.1, seed=3)).all()
+    assert (mask != faces.holdout_mask(0.1, seed=4)).any()
+    assert len(faces.where(mask)) + len(faces.where(~mask)) == len(faces)
+
+
+def test_class_index_by_name() -> None:
+    assert [class_index(name) for name in CLASSES] == list(range(7))
+    assert class_index(" Anger ") == CLASSES.index("angry")
+    assert class_index("contempt") is None

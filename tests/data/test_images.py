@@ -1,0 +1,182 @@
+"""Class folders, loose and zipped: labels by folder name, splits by file name or folder, and broken files named."""
+
+import contextlib
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rarn_edge.data import Split, load_faces
+from rarn_edge.data.faces import UNLABELLED, Faces
+from rarn_edge.errors import InputError
+from rarn_edge.spec import CLASSES
+
+Write = Callable[..., Path]
+Jpeg = Callable[[str], bytes]
+
+
+@pytest.fixture(params=["folder", "zip"])
+def write(request: pytest.FixtureRequest) -> Write:
+    """The same files, as a folder and as a zip."""
+    fixture: Write = request.getfixturevalue("write_tree" if request.param == "folder" else "write_zip")
+    return fixture
+
+
+def found(faces: Faces) -> list[tuple[str, str]]:
+    """(class, split) of each image."""
+    return [(CLASSES[label], split) for label, split in zip(faces.labels, faces.splits, strict=True)]
+
+
+def test_train_and_test_folders(write: Write, face_jpeg: Jpeg) -> None:
+    faces = load_faces(
+        write({"train/happy/1.jpg": face_jpeg("happy"), "test/sad/1.jpg": face_jpeg("sad"), "test/notes.txt": b"?"})
+    )
+    assert found(faces) == [("sad", "test"), ("happy", "Training")]
+    assert faces.images.shape == (2, 48, 48)
+    assert faces.names == ("test/sad/1.jpg", "train/happy/1.jpg")
+    assert len(faces.split(Split.TRAINING)) == 1
+    assert faces.held_out().names == ("test/sad/1.jpg",)
+
+
+def test_class_folders_alone_are_unsplit(write: Write, face_jpeg: Jpeg) -> None:
+    faces = load_faces(write({f"{name}/x.jpg": face_jpeg(name) for name in CLASSES}))
+    assert found(faces) == [(name, "all") for name in CLASSES]
+    for image, name in zip(faces.images, CLASSES, strict=True):
+        drawn = cv2.imdecode(np.frombuffer(face_jpeg(name), dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert (image == drawn).all()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("anger", "angry"),
+        ("Happiness", "happy"),
+        ("SADNESS", "sad"),
+        ("surprised", "surprise"),
+        ("fearful", "fear"),
+        ("disgusted", "disgust"),
+        ("Neutral", "neutral"),
+    ],
+)
+def test_usual_spellings_of_a_class(write: Write, face_jpeg: Jpeg, folder: str, name: str) -> None:
+    assert found(load_faces(write({f"data/{folder}/x.jpg": face_jpeg(name)}))) == [(name, "all")]
+
+
+def test_merged_test_folder_is_told_apart_by_prefix(write: Write, face_jpeg: Jpeg) -> None:
+    faces = load_faces(
+        write(
+            {
+                "train/fear/Training_3.jpg": face_jpeg("fear"),
+                "test/fear/PublicTest_1.jpg": face_jpeg("fear"),
+                "test/fear/PrivateTest_2.jpg": face_jpeg("fear"),
+                "test/fear/other_1.jpg": face_jpeg("fear"),
+            }
+        )
+    )
+    splits = {name.rsplit("/", 1)[1]: split for name, split in zip(faces.names, faces.splits, strict=True)}
+    assert splits == {
+        "Training_3.jpg": "Training",
+        "PublicTest_1.jpg": "PublicTest",
+        "PrivateTest_2.jpg": "PrivateTest",
+        "other_1.jpg": "test",
+    }
+    assert faces.held_out().names == ("test/fear/PublicTest_1.jpg",)
+    assert len(faces.split(Split.TEST)) == 3
+
+
+def test_any_size_and_format(write: Write) -> None:
+    colour = np.full((120, 90, 3), (10, 200, 100), dtype=np.uint8)
+    images = {f"happy/x{suffix}": cv2.imencode(suffix, colour)[1].tobytes() for suffix in (".png", ".bmp", ".webp")}
+    faces = load_faces(write(images))
+    assert faces.images.shape == (3, 48, 48)
+    assert abs(int(faces.images.mean()) - (0.114 * 10 + 0.587 * 200 + 0.299 * 100)) < 3
+
+
+def test_images_outside_class_folders_have_no_label(write: Write, face_jpeg: Jpeg) -> None:
+    assert load_faces(write({"x.jpg": face_jpeg("happy")})).labels.tolist() == [UNLABELLED]
+
+
+def test_files_the_system_leaves_behind_are_ignored(write: Write, face_jpeg: Jpeg) -> None:
+    files = {"happy/x.jpg": face_jpeg("happy"), "happy/._x.jpg": b"\0", "__MACOSX/happy/y.jpg": b"\0"}
+    assert load_faces(write(files)).names == ("happy/x.jpg",)
+
+
+def test_a_zip_with_unusual_paths(write_zip: Write, face_jpeg: Jpeg) -> None:
+    assert found(load_faces(write_zip({"./train//happy/x.jpg": face_jpeg("happy")}))) == [("happy", "Training")]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"readme.txt": b"hello"}, "no images in it .* expected folders such as train/happy/x.jpg"),
+        ({"train/contempt/x.jpg": b"x"}, r"folder 'contempt' \(of x\.jpg\) is no expression; expected angry, "),
+        ({"3/x.jpg": b"x"}, "folder '3' .* is no expression"),
+        ({"happy/empty.jpg": b""}, "happy/empty.jpg: cannot be decoded as an image"),
+        ({"happy/text.jpg": b"no image" * 99}, "happy/text.jpg: cannot be decoded as an image; repair or remove it"),
+    ],
+)
+def test_what_cannot_be_used_is_named(write: Write, files: Mapping[str, bytes], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_faces(write(files))
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_a_broken_jpeg_is_named(write: Write, face_jpeg: Jpeg, part: float) -> None:
+    whole = face_jpeg("sad")
+    files = {"train/sad/a.jpg": whole, "train/sad/b.jpg": whole[: int(len(whole) * part)]}
+    with pytest.raises(InputError, match=r"train/sad/b\.jpg: cannot be decoded as an image"):
+        load_faces(write(files))
+
+
+@pytest.mark.parametrize("content", [b"this is no zip", b"PK\x03\x04" + bytes(100), bytes(range(256)) * 20])
+def test_not_a_zip(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "faces.zip"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"faces\.zip: cannot be read as a zip"):
+        load_faces(path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_zip_never_escapes_as_another_error(write_zip: Write, face_jpeg: Jpeg, compression: int) -> None:
+    path = write_zip({f"{name}/x.jpg": face_jpeg(name) for name in CLASSES}, compression)
+    whole = path.read_bytes()
+    for part in (0.1, 0.5, 0.9, 0.999):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        with pytest.raises(InputError, match=r"faces\.zip"):
+            load_faces(path)
+    rng = np.random.default_rng(0)
+    for _ in range(150):  # flipped bytes: refused, or harmless
+        damaged = bytearray(whole)
+        for position in rng.integers(0, len(whole), 3):
+            damaged[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):
+            load_faces(path)
+
+
+def test_a_flipped_byte_in_an_image_is_noticed(write_zip: Write, face_jpeg: Jpeg) -> None:
+    content = face_jpeg("happy")
+    path = write_zip({"happy/x.jpg": content})
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.find(content) + len(content) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="Bad CRC-32"):
+        load_faces(path)
+
+
+def test_an_entry_that_claims_to_be_huge_is_not_unpacked(write_zip: Write, face_jpeg: Jpeg) -> None:
+    path = write_zip({"happy/x.jpg": face_jpeg("happy")})
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, content.find(b"PK\x01\x02") + 24, 2**30)  # size in the directory
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"happy/x\.jpg is 1,073,741,824 bytes; 67,108,864 is the limit"):
+        load_faces(path)
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no images in it"):
+        load_faces(tmp_path)
