@@ -1,5 +1,6 @@
 """The command line: options, one call, one print. Everything heavy is imported inside a command, so `--help` is instant."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ __all__ = ["app", "build", "check", "main", "show"]
 
 def main() -> NoReturn:
     """Entry point: expected errors become one or two lines on stderr and their exit code."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a broken image is reported once, by us
     try:
         app()
     except RarnEdgeError as error:

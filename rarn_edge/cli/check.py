@@ -101,16 +101,14 @@ def bench(
     check_provider(provider)
     batches = read_batches(batch)
     names = [*models, *(name for name, entry in CATALOG.items() if baselines and entry.role == "baseline")]
-    paths = []
-    for name in dict.fromkeys(names):
-        if name.endswith(".onnx"):
-            paths.append(Path(name))
-            continue
-        find_model(name)
-        from rarn_edge.pipeline.named import named_model
+    by_name = [find_model(name).name for name in dict.fromkeys(names) if not name.endswith(".onnx")]
+    exported: dict[str, Path] = {}
+    if by_name:
+        from rarn_edge.pipeline.named import named_models
 
-        with err.status(f"exporting {name}"):
-            paths.append(named_model(name, work).path)
+        with err.status(f"exporting {', '.join(by_name)}"):
+            exported = {artifact.spec.name: artifact.path for artifact in named_models(by_name, work)}
+    paths = [exported.get(name, Path(name)) for name in dict.fromkeys(names)]
     cases = load_cases(paths)
     with bench_progress(err) as on_progress:
         report = benchmark(

@@ -1,6 +1,9 @@
 """From a model's name to an ONNX file, for comparing it: shipped weights where there are some, seeded random ones elsewhere."""
 
 import hashlib
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from rarn_edge.artifact import Artifact
@@ -34,6 +37,18 @@ def named_model(name: str, folder: Path) -> Artifact:
         return simplify(exported, path).artifact
     finally:
         raw.unlink(missing_ok=True)
+
+
+def named_models(names: list[str], folder: Path) -> list[Artifact]:
+    """`named_model` for several names, exported side by side: torch's exporter uses one core."""
+    missing = sorted(set(names), key=lambda name: find_model(name).parameters, reverse=True)  # the longest first
+    workers = min(len(missing), os.cpu_count() or 1)
+    if workers < 2:
+        return [named_model(name, folder) for name in names]
+    make_folder(folder)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = {name: pool.submit(named_model, name, folder) for name in missing}
+        return [jobs[name].result() for name in names]
 
 
 def _reusable(path: Path, name: str, weights_sha256: str | None) -> Artifact | None:

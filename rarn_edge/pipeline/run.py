@@ -20,7 +20,7 @@ from rarn_edge.models.catalog import CATALOG
 from rarn_edge.parity.chain import file_form, torch_form
 from rarn_edge.parity.hops import Hop, compare_chain
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
-from rarn_edge.pipeline.named import named_model
+from rarn_edge.pipeline.named import named_models
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.simplify import simplify
 from rarn_edge.pipeline.to_onnx import export
@@ -97,10 +97,10 @@ def run_pipeline(
     forms += [file_form(form, faces, threads=threads) for form in (exported, simplified.artifact, int8)]
     hops = compare_chain(forms, labels)
     paths = [simplified.artifact.path, int8.path]
-    for entry in CATALOG.values():
-        if baselines and entry.role == "baseline":
-            on_stage(f"export baseline {entry.name}")
-            paths.append(named_model(entry.name, folder / "baselines").path)
+    if baselines:
+        names = [entry.name for entry in CATALOG.values() if entry.role == "baseline"]
+        on_stage(f"export the baselines {', '.join(names)}")
+        paths += [artifact.path for artifact in named_models(names, folder / "baselines")]
     on_stage("benchmark")
     bench = benchmark(load_cases(paths), batches=(1,), threads=1, rounds=BENCH_ROUNDS)
     on_stage("report")

@@ -10,25 +10,15 @@ from rarn_edge.parity.hops import Check, Hop
 def models_table(entries: list[CatalogEntry], shipped: dict[str, str]) -> Table:
     """The catalog; `shipped` gives the measured accuracy of models whose weights are in the package."""
     table = Table(title="Models (7 classes, gray input)")
-    table.add_column("name")
-    table.add_column("role")
-    table.add_column("input", justify="right")
-    table.add_column("parameters", justify="right")
-    table.add_column("multiply-adds", justify="right")
-    table.add_column("weights")
-    table.add_column("accuracy")
-    table.add_column("source")
+    table.add_column("name", no_wrap=True)
+    table.add_column("role", no_wrap=True)
+    for column in ("input", "parameters", "multiply-adds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("shipped weights and accuracy")
     for entry in entries:
-        table.add_row(
-            entry.name,
-            entry.role,
-            f"{entry.side_px}x{entry.side_px}",
-            f"{entry.parameters / 1e6:.2f} M",
-            f"{entry.multiply_adds / 1e6:.1f} M",
-            "shipped" if entry.name in shipped else "-",
-            shipped.get(entry.name, "-"),
-            entry.source,
-        )
+        size = f"{entry.side_px}x{entry.side_px}"
+        counts = (f"{entry.parameters / 1e6:.2f} M", f"{entry.multiply_adds / 1e6:.1f} M")
+        table.add_row(entry.name, entry.role, size, *counts, shipped.get(entry.name, "-"))
     return table
 
 

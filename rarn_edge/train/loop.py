@@ -286,14 +286,15 @@ def _save(
         "history": [asdict(log) for log in history],
     }
     save_state(run.folder / STATE_FILE, state)
+    pixel_mean, pixel_std = run.train.pixel_statistics()
     provenance = {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
         "epochs_done": len(history),
         "torch": torch.__version__,
         "train_images": len(run.train),
-        "train_pixel_mean": round(float(run.train.images.mean()), 2),
-        "train_pixel_std": round(float(run.train.images.std()), 2),
+        "train_pixel_mean": round(pixel_mean, 2),
+        "train_pixel_std": round(pixel_std, 2),
         "test_accuracy": round(history[-1].test_accuracy, 6) if history else None,
         "test_images": len(run.test),
     }
