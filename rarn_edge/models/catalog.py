@@ -49,6 +49,6 @@ def find_model(name: str) -> CatalogEntry:
     """
     if name not in CATALOG:
         close = difflib.get_close_matches(name.lower(), CATALOG, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else "known models:"
-        raise InputError(f"no model '{name}'; {hint}\nAll models: {', '.join(CATALOG)}")
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise InputError(f"no model '{name}'{hint}\nAll models: {', '.join(CATALOG)}")
     return CATALOG[name]

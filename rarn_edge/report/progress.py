@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress:
-    """One bar an epoch: loss, accuracy, images/s, time left; one line for each finished epoch."""
+    """A bar for the epoch (loss, accuracy, images/s), one for the run, both with time left; a line for each finished epoch."""
 
     def __init__(self, progress: Progress, epochs: int) -> None:
         self._progress = progress
         self._epochs = epochs
-        self._task = progress.add_task("epoch 1", total=None, figures="")
+        self._task = progress.add_task("epoch", total=None, figures="")
+        self._run = progress.add_task("run", total=epochs, figures="")
 
     def on_batch(self, log: "BatchLog") -> None:
         figures = f"loss {log.loss:.3f}  accuracy {log.accuracy:.1%}  {log.images_per_s:.0f} images/s"
@@ -37,12 +38,12 @@ class TrainingProgress:
             total=log.batches,
             figures=figures,
         )
+        self._progress.update(self._run, completed=log.epoch - 1 + log.batch / log.batches)
 
     def on_epoch(self, log: "EpochLog") -> None:
         self._progress.console.print(
-            f"epoch {log.epoch:3d}  train loss {log.train_loss:.4f} accuracy {log.train_accuracy:.2%}"
-            f"  test loss {log.test_loss:.4f} accuracy {log.test_accuracy:.2%}"
-            f"  {log.images_per_s:.0f} images/s  {log.time_s:.0f} s",
+            f"epoch {log.epoch:3d}  loss {log.train_loss:.4f} accuracy {log.train_accuracy:.2%}"
+            f"  test {log.test_loss:.4f} {log.test_accuracy:.2%}  {log.images_per_s:.0f} images/s",
             highlight=False,
         )
         self._progress.reset(self._task, total=None)

@@ -58,7 +58,8 @@ def load_weights(path: Path, expected_model: str | None = None) -> Weights:
     """Read what `save_weights` wrote.
 
     Raises:
-        InputError: no such file, not safetensors, without our header, or weights of a model other than `expected_model`.
+        InputError: no such file, not safetensors, without our header or a damaged one, or weights of another model than
+            `expected_model`.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; make one with: rarn-edge train")
@@ -72,13 +73,18 @@ def load_weights(path: Path, expected_model: str | None = None) -> Weights:
         raise InputError(
             f"{path}: has no rarn-edge header, so its model and classes are unknown; use weights of `rarn-edge train`"
         )
-    content = json.loads(header)
-    spec = ModelSpec.from_dict(content["spec"])
+    try:
+        content = json.loads(header)
+        spec, provenance = ModelSpec.from_dict(content["spec"]), dict(content["provenance"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: its rarn-edge header is damaged ({error!r})") from error
     if expected_model is not None and spec.name != expected_model:
         raise InputError(
             f"{path}: these are weights of '{spec.name}', not of '{expected_model}'; pass --model {spec.name}"
         )
-    return Weights(spec, tensors, content["provenance"], hashlib.sha256(path.read_bytes()).hexdigest())
+    return Weights(spec, tensors, provenance, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -87,7 +87,8 @@ def split_for_training(faces: Faces, seed: int) -> tuple[Faces, Faces]:
     training = faces.split(Split.TRAINING).labelled()
     for split in (Split.PUBLIC_TEST, Split.TEST):
         if split in faces.available_splits:
-            return training, faces.split(split).labelled()
+            part = faces.where(faces.splits == split.value)  # `faces.split(TEST)` would bring PrivateTest along
+            return training, part.labelled()
     mask = training.holdout_mask(HOLDOUT_FRACTION, seed)
     if not mask.any() or mask.all():
         raise InputError(f"{faces.source}: {len(training)} faces are too few to cut a test part from")
