@@ -54,8 +54,9 @@ def check_same_model(artifacts: list[Artifact], weights: "Weights | None") -> No
             raise InputError(
                 f"{first} is '{before[0]}' and {second} is '{after[0]}': parity compares forms of one model"
             )
-    for (first, sha), (second, other) in pairwise(hashes):
-        if sha and other and sha != other:
+    known = [(name, sha) for name, sha in hashes if sha]
+    for (first, sha), (second, other) in pairwise(known):
+        if sha != other:
             raise InputError(f"{first} and {second} were made from different weights ({sha[:12]}, {other[:12]})")
 
 

@@ -4,6 +4,7 @@ Everything random in an epoch follows from (seed, epoch) alone, so a resumed run
 (same torch, same machine type, same number of threads).
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -149,8 +150,9 @@ def _start(
         return model, averaged, optimizer, []
     state = load_state(state_path)
     identity = _identity(run)
-    if state["identity"] != identity:
-        changed = ", ".join(key for key in identity if state["identity"].get(key) != identity[key])
+    found = state.get("identity", {})
+    if found != identity:
+        changed = ", ".join(key for key in identity if found.get(key) != identity[key])
         raise InputError(f"{state_path} was made with another {changed}; resume with the same options")
     model.load_state_dict(state["model"])
     averaged.load_state_dict(state["averaged"])
@@ -164,8 +166,15 @@ def _identity(run: Run) -> dict[str, Any]:
         "model": run.model,
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
-        "data": f"{len(run.train)} images, pixel sum {int(run.train.images.sum(dtype=np.int64))}",
+        "data": [faces_digest(faces) for faces in (run.train, run.test)],
     }
+
+
+def faces_digest(faces: Faces) -> str:
+    """sha256 over images and labels in their order."""
+    digest = hashlib.sha256(np.ascontiguousarray(faces.images).data)
+    digest.update(faces.labels.tobytes())
+    return digest.hexdigest()
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -286,7 +295,6 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "history": [asdict(log) for log in history],
     }
-    save_state(run.folder / STATE_FILE, state)
     pixel_mean, pixel_std = run.train.pixel_statistics()
     provenance = {
         "recipe": run.recipe.to_dict(),
@@ -302,3 +310,4 @@ def _save(
     save_weights(run.folder / WEIGHTS_FILE, spec, dict(averaged.state_dict()), provenance)
     if history:
         write_curves(run.folder, history)
+    save_state(run.folder / STATE_FILE, state)  # last: what it says is done is then on disk
