@@ -1,0 +1,173 @@
+"""What many tests share: one tiny network taken through the whole pipeline, the command line in this process, and faces.
+
+Nothing here imports torch or onnx before a fixture needs it: `tests/device` runs where neither is installed.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.data import Faces, Split
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.spec import CLASSES
+from rarn_edge.targets import Target
+
+if TYPE_CHECKING:
+    from rarn_edge.pipeline.calibrate import Ranges
+    from rarn_edge.pipeline.quantize import Quantized
+    from rarn_edge.train.checkpoint import Weights
+
+ROOT = Path(__file__).parents[1]
+FER2013_VARIABLE = "RARN_EDGE_FER2013"
+TINY_MODEL = "rarn-n"
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """`cli("models", "--json")`: the command line in this process; an unexpected exception fails the test."""
+    from rarn_edge.cli import main
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = ["rarn-edge", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", command)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(command, int(stop.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def python() -> Cli:
+    """`python("-m", "rarn_edge", "models")`: a fresh process that imports this checkout."""
+
+    def call(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(env or {})}
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def fer2013() -> Path:
+    """The real data set, or the test is skipped."""
+    path = Path(os.environ.get(FER2013_VARIABLE) or ROOT / "../shared/data/fer2013.zip")
+    if not path.exists():
+        pytest.skip(f"FER-2013 is not here; {FER2013_VARIABLE}=/path/to/fer2013.zip names it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def split_faces() -> Faces:
+    """63 drawn faces: 42 of Training, 14 of PublicTest, 7 of PrivateTest."""
+    faces = synthetic_faces(63, seed=11)
+    splits = [Split.TRAINING] * 42 + [Split.PUBLIC_TEST] * 14 + [Split.PRIVATE_TEST] * 7
+    return replace(faces, splits=np.array([split.value for split in splits]))
+
+
+@pytest.fixture(scope="session")
+def faces_folder(split_faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same faces as PNG files: PublicTest/happy/45.png."""
+    root = tmp_path_factory.mktemp("faces")
+    for index, image in enumerate(split_faces.images):
+        folder = root / str(split_faces.splits[index]) / CLASSES[split_faces.labels[index]]
+        folder.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / f"{index}.png"), image)
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_weights(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Path]":
+    """`make_weights(seed=1)`: a weights file of `rarn-n`, random but with batch statistics of faces."""
+    import torch
+    from torch import nn
+
+    from rarn_edge.models.build import build_model
+    from rarn_edge.models.catalog import find_model
+    from rarn_edge.preprocess import to_input
+    from rarn_edge.train.checkpoint import save_weights
+
+    def make(seed: int = 0, name: str = TINY_MODEL) -> Path:
+        spec = find_model(name).spec
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = build_model(name)
+            for layer in model.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.momentum = None  # a plain mean
+            model.train()
+            with torch.no_grad():
+                model(torch.from_numpy(to_input(synthetic_faces(32, seed).images, spec.preprocess)))
+        path = tmp_path_factory.mktemp("weights") / f"{name}.{seed}.safetensors"
+        save_weights(path, spec, dict(model.state_dict()), {"recipe": "none", "seed": seed})
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def weights_file(make_weights: Callable[..., Path]) -> Path:
+    return make_weights(seed=0)
+
+
+@pytest.fixture(scope="session")
+def weights(weights_file: Path) -> "Weights":
+    from rarn_edge.train.checkpoint import load_weights
+
+    return load_weights(weights_file)
+
+
+@pytest.fixture(scope="session")
+def other_weights(make_weights: Callable[..., Path]) -> "Weights":
+    """The same network with other parameters."""
+    from rarn_edge.train.checkpoint import load_weights
+
+    return load_weights(make_weights(seed=1))
+
+
+@pytest.fixture(scope="session")
+def exported(weights: "Weights", tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    from rarn_edge.pipeline.to_onnx import export
+
+    return export(weights, tmp_path_factory.mktemp("exported") / "exported.onnx")
+
+
+@pytest.fixture(scope="session")
+def simplified(exported: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    from rarn_edge.pipeline.simplify import simplify
+
+    done = simplify(exported, tmp_path_factory.mktemp("simplified") / "simplified.onnx")
+    assert done.kept_because is None
+    return done.artifact
+
+
+@pytest.fixture(scope="session")
+def ranges(simplified: Artifact) -> "Ranges":
+    from rarn_edge.pipeline.calibrate import calibrate
+
+    return calibrate(simplified, synthetic_faces(64, seed=3))
+
+
+@pytest.fixture(scope="session")
+def int8(
+    simplified: Artifact, ranges: "Ranges", tmp_path_factory: pytest.TempPathFactory
+) -> "Mapping[Target, Quantized]":
+    """One INT8 file for each target."""
+    from rarn_edge.pipeline.quantize import quantize
+
+    folder = tmp_path_factory.mktemp("int8")
+    return {target: quantize(simplified, target, ranges, folder / f"{target}.onnx") for target in Target}
