@@ -55,6 +55,8 @@ class Ranges:
             if data.pop("schema_version") != SCHEMA_VERSION or data["method"] not in get_args(Method):
                 raise ValueError("another schema version or method")
             data["tensors"] = {name: (float(low), float(high)) for name, (low, high) in data["tensors"].items()}
+            if not all(low <= high and np.isfinite([low, high]).all() for low, high in data["tensors"].values()):
+                raise ValueError("a range is not finite or upside down")
             return cls(**data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(

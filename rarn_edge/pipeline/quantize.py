@@ -104,5 +104,6 @@ def _rewrite(model: onnx.ModelProto, target: Target, ranges: Ranges) -> onnx.Mod
             extra_options={"ActivationSymmetric": recipe.symmetric_activations, "WeightSymmetric": True},
         )
         quantizer.quantize_model()
+        quantizer.model.topological_sort()  # it appends its nodes at the end, which only ONNX Runtime itself accepts
     result: onnx.ModelProto = quantizer.model.model
     return result
