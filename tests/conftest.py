@@ -38,6 +38,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """`cli("models", "--json")`: the command line in this process; an unexpected exception fails the test."""
     from rarn_edge.cli import main
 
+    monkeypatch.setattr("rarn_edge.cli.inputs.SYNTHETIC_FACES", 42)  # drawing 512 takes a second
+
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = ["rarn-edge", *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", command)

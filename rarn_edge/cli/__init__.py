@@ -8,7 +8,10 @@ from rich.markup import escape
 
 from rarn_edge.cli import build, check, show
 from rarn_edge.cli.app import State, app, err
-from rarn_edge.errors import RarnEdgeError
+from rarn_edge.errors import InputError, RarnEdgeError
+
+EXTRAS = {"onnxruntime": "cpu", "torch": "export", "onnx": "export", "onnxscript": "export", "safetensors": "export"}
+"""Optional modules and the extra that installs each, for a command that meets a missing one on its way."""
 
 __all__ = ["app", "build", "check", "main", "show"]
 
@@ -23,4 +26,11 @@ def main() -> NoReturn:
             err.print_exception()
         err.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(error.name or "")
+        if extra is None or State.debug:
+            raise
+        message = f"this needs the package '{error.name}', which is not installed.\nInstall it with: pip install \"rarn-edge[{extra}]\""
+        err.print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
+        sys.exit(InputError.exit_code)
     sys.exit(0)

@@ -48,11 +48,11 @@ def run(
     from rarn_edge.report.progress import stage_progress
     from rarn_edge.report.tables import parity_table
 
-    make_folder(folder)
     loaded = read_weights(model, weights)
     chosen = read_target(target)
     calibration = None if calib is None else calibration_faces(calib, images, seed)
     faces, labels, description = comparison_faces(data, split, loaded.spec.classes)
+    make_folder(folder)
     with stage_progress(err) as on_stage:
         result = run_pipeline(
             loaded,
@@ -91,6 +91,7 @@ def train(
 ) -> None:
     """Train a model. A checkpoint is written after every epoch; Ctrl-C loses at most the epoch in progress."""
     require_extra("torch", "train")
+    require_extra("matplotlib", "train")  # the curves: known missing now, not after the first epoch
     from dataclasses import replace
 
     from rarn_edge.data import load_faces
@@ -114,7 +115,9 @@ def train(
         err.print(f"stopped; {folder} holds every finished epoch. Continue with the same command and --resume")
         raise typer.Exit(130) from None
     last = history[-1]
-    out.print(f"{folder / WEIGHTS_FILE}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")
+    out.print(
+        f"{folder / WEIGHTS_FILE}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}", soft_wrap=True
+    )
 
 
 @app.command(rich_help_panel=MAKE)
@@ -137,7 +140,8 @@ def export(
     if kept_because:
         err.print(f"[yellow]not simplified:[/yellow] {kept_because}", highlight=False)
     out.print(
-        f"{artifact.path}: {artifact.spec.name}, {artifact.size_bytes / 1e6:.2f} MB, sha256 {artifact.sha256[:12]}"
+        f"{artifact.path}: {artifact.spec.name}, {artifact.size_bytes / 1e6:.2f} MB, sha256 {artifact.sha256[:12]}",
+        soft_wrap=True,
     )
 
 
@@ -168,6 +172,9 @@ def quantize(
     for path in (output, save_ranges):
         if path is not None:
             check_output(path)
+    given = [path.resolve() for path in (source, output, save_ranges) if path is not None]
+    if len(set(given)) < len(given):
+        raise InputError(f"{output}: the model, --output and --save-ranges need three different paths")
     artifact = Artifact.load(source)
     chosen, how = read_target(target), read_method(method)
     if calib is not None:
@@ -182,7 +189,8 @@ def quantize(
     out.print(
         f"{output}: int8 for {chosen.value}, {done.quantized_convolutions} of {done.convolutions} convolutions in INT8,"
         f" {done.artifact.size_bytes / 1e6:.2f} MB ({done.artifact.size_bytes / artifact.size_bytes:.2f}x);"
-        f" ranges: {measured.method} of {measured.sample}"
+        f" ranges: {measured.method} of {measured.sample}",
+        soft_wrap=True,
     )
 
 
@@ -198,5 +206,6 @@ def stamp(
 
     artifact = stamp_foreign(source, spec, output)
     out.print(
-        f"{artifact.path}: {artifact.spec.name}, {len(artifact.spec.classes)} classes, sha256 {artifact.sha256[:12]}"
+        f"{artifact.path}: {artifact.spec.name}, {len(artifact.spec.classes)} classes, sha256 {artifact.sha256[:12]}",
+        soft_wrap=True,
     )

@@ -57,7 +57,11 @@ def evaluate(
     from rarn_edge.parity.chain import file_form, load_artifacts, torch_form
     from rarn_edge.report.tables import evaluation_table
 
+    if file.suffix == ".pt":
+        raise InputError(f"{file}: is a training state; evaluate the weights.safetensors beside it")
     if file.suffix == ".safetensors":
+        if provider != "cpu":
+            raise InputError(f"{file}: weights run in torch on the CPU, not on '{provider}'; export them first")
         require_extra("torch", "train")
         from rarn_edge.train.checkpoint import load_weights
 

@@ -37,7 +37,7 @@ def read_target(text: str) -> Target:
     """A target by name; `auto` is this machine's, and says why."""
     if text == "auto":
         host = detect_host()
-        err.print(f"target {host.explain()}", highlight=False)
+        err.print(f"target {host.explain()}", highlight=False, soft_wrap=True)
         return host.target
     if text not in tuple(Target):
         raise InputError(f"no target '{text}'; one of: {', '.join(Target)}, auto")

@@ -49,7 +49,9 @@ def simplify(artifact: Artifact, out: Path) -> Simplification:
         difference = _difference(original, simplified, artifact.spec)
         if difference is not None:
             kept_because = difference
-    except Exception as error:  # onnxsim, onnx and onnxruntime share no base class for theirs; the reason is kept and told
+    except (
+        Exception
+    ) as error:  # onnxsim, onnx and onnxruntime share no base class for theirs; the reason is kept and told
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         kept_because = f"simplification failed: {reason[:160]}"
     graph = original if kept_because else simplified

@@ -122,7 +122,9 @@ def check_export(path: Path, model: nn.Module, spec: ModelSpec) -> None:
     Raises:
         GateError: which of them does not hold, what was found and what was expected.
     """
-    graph = onnx.load(path, load_external_data=False)  # else weights in a second file would look like weights in this one
+    graph = onnx.load(
+        path, load_external_data=False
+    )  # else weights in a second file would look like weights in this one
     if opset(graph) != OPSET:
         raise GateError(f"export of '{spec.name}': asked for opset {OPSET}, torch wrote {opset(graph)}")
     outside = [tensor.name for tensor in graph.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]

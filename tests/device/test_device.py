@@ -153,5 +153,7 @@ def test_tiny_is_what_its_script_makes(python: Cli, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert Artifact.load(tmp_path / "tiny.onnx").contract == Artifact.load(TINY).contract
     images = synthetic_faces(7, seed=0).images
-    logits = [run_logits(open_unoptimised(path), Artifact.load(path).spec, images) for path in (TINY, tmp_path / "tiny.onnx")]
+    logits = [
+        run_logits(open_unoptimised(path), Artifact.load(path).spec, images) for path in (TINY, tmp_path / "tiny.onnx")
+    ]
     np.testing.assert_array_equal(*logits)

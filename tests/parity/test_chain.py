@@ -122,8 +122,6 @@ def test_other_weights_are_refused(exported: Artifact, simplified: Artifact, oth
 def test_other_weights_behind_an_unknown_file_are_refused(exported: Artifact, other_weights: Weights) -> None:
     """A file of unknown weights between two known ones hides nothing."""
     unknown = replace(exported, contract=replace(exported.contract, provenance={}))
-    known = replace(
-        exported, contract=replace(exported.contract, provenance={"weights_sha256": other_weights.sha256})
-    )
+    known = replace(exported, contract=replace(exported.contract, provenance={"weights_sha256": other_weights.sha256}))
     with pytest.raises(InputError, match="were made from different weights"):
         check_same_model([exported, unknown, known], None)

@@ -95,7 +95,9 @@ def test_percentile_is_inside_minmax(simplified: Artifact, ranges: Ranges) -> No
     exact = calibrate(simplified, synthetic_faces(64, seed=3), "minmax").tensors
     assert exact.keys() == ranges.tensors.keys()
     eps = 1e-5
-    assert all(low >= exact[name][0] - eps and high <= exact[name][1] + eps for name, (low, high) in ranges.tensors.items())
+    assert all(
+        low >= exact[name][0] - eps and high <= exact[name][1] + eps for name, (low, high) in ranges.tensors.items()
+    )
     narrower = [name for name, (low, high) in ranges.tensors.items() if high - low < 0.95 * np.diff(exact[name])[0]]
     assert len(narrower) > len(exact) / 4
 
@@ -114,7 +116,7 @@ def test_a_tensor_that_is_not_finite_is_named(
         helper.make_node(node[0], node[1], ["bad"]),
         helper.make_node("Identity", ["bad"], ["logits"]),
     )
-    with pytest.raises(InputError, match="tensor '(bad|logits)' is not finite on these images"):
+    with pytest.raises(InputError, match=r"tensor '(bad|logits)' is not finite on these images"):
         calibrate(artifact, gray(*pixels), method)
 
 

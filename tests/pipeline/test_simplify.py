@@ -111,7 +111,9 @@ def test_a_wrong_simplification_is_not_kept(
     assert before.SerializeToString(deterministic=True) == after.SerializeToString(deterministic=True)
 
 
-def pooling_net(keepdims: int, axes: tuple[int, ...], axes_as_input: bool, flatten_to: tuple[int, ...]) -> onnx.ModelProto:
+def pooling_net(
+    keepdims: int, axes: tuple[int, ...], axes_as_input: bool, flatten_to: tuple[int, ...]
+) -> onnx.ModelProto:
     """ReduceMean, then Reshape, on [n, 3, 4, 4]."""
     value = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3, 4, 4])
     answer = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)

@@ -40,9 +40,7 @@ def test_one_file_with_the_names_and_opset_asked_for(exported: Artifact) -> None
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
 @pytest.mark.parametrize("form", ["exported", "simplified"])
-def test_answers_as_torch_at_any_batch(
-    request: pytest.FixtureRequest, weights: Weights, form: str, batch: int
-) -> None:
+def test_answers_as_torch_at_any_batch(request: pytest.FixtureRequest, weights: Weights, form: str, batch: int) -> None:
     artifact: Artifact = request.getfixturevalue(form)
     inputs = to_input(synthetic_faces(batch, seed=6).images, SPEC.preprocess)
     (answer,) = open_unoptimised(artifact.path).run(["logits"], {"input": inputs})
@@ -174,9 +172,7 @@ def test_a_failed_export_keeps_the_file_that_was_there(
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
 
-def test_output_is_checked_before_the_work(
-    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_output_is_checked_before_the_work(weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(to_onnx, "_torch_export")
     with pytest.raises(InputError, match="does not exist; make it first: mkdir -p"):
         export(weights, tmp_path / "missing" / "x.onnx")

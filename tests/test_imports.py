@@ -1,0 +1,127 @@
+"""A device has numpy, OpenCV, typer, rich and onnxruntime: everything it needs works with the rest absent."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Python = Callable[..., subprocess.CompletedProcess[str]]
+TINY = Path(__file__).with_name("device") / "tiny.onnx"
+ABSENT = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "matplotlib")
+HEAVY = (*ABSENT, "onnxruntime", "cv2", "numpy")
+
+WITHOUT = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None  # importing it now fails as if it were not installed
+from rarn_edge.cli import main
+main()
+"""
+
+IMPORTED = """
+import sys
+heavy = sys.argv.pop(1).split(",")
+from rarn_edge.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print("\\nimported:", *sorted(name for name in heavy if name in sys.modules))
+"""
+
+
+def without(python: Python, absent: tuple[str, ...], *arguments: object) -> subprocess.CompletedProcess[str]:
+    return python("-c", WITHOUT, ",".join(absent), *arguments)
+
+
+def test_the_package_imports_alone(python: Python) -> None:
+    names = ", ".join(f"'{name}'" for name in HEAVY)
+    code = f"import sys, rarn_edge; sys.exit([n for n in ({names},) if n in sys.modules] or 0)"
+    assert python("-c", code).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("bench", "--help")], ids=" ".join)
+def test_help_imports_nothing_heavy(python: Python, arguments: tuple[str, ...]) -> None:
+    done = python("-c", IMPORTED, ",".join(HEAVY), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported:"
+
+
+def test_models_imports_no_framework(python: Python) -> None:
+    done = python("-c", IMPORTED, ",".join((*ABSENT, "onnxruntime", "cv2")), "models")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported:"
+
+
+def test_models_on_a_device(python: Python) -> None:
+    done = without(python, ABSENT, "models", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == 10
+
+
+def test_evaluate_on_a_device(python: Python, faces_folder: Path) -> None:
+    done = without(python, ABSENT, "evaluate", TINY, "--data", faces_folder, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == 14
+
+
+def test_parity_on_a_device(python: Python, tmp_path: Path) -> None:
+    shutil.copyfile(TINY, tmp_path / "copy.onnx")
+    done = without(python, ABSENT, "parity", TINY, tmp_path / "copy.onnx", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["hops"][0]["passed"]
+
+
+def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
+    shutil.copyfile(TINY, tmp_path / "copy.onnx")
+    done = without(python, ABSENT, "bench", TINY, tmp_path / "copy.onnx", "--rounds", 3, "--no-memory", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["rows"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("absent", "arguments", "extra"),
+    [
+        (ABSENT, ("export", "-o", "OUT/x.onnx"), "export"),
+        (ABSENT, ("quantize", TINY, "-o", "OUT/x.onnx"), "export"),
+        (ABSENT, ("stamp", TINY, "-o", "OUT/x.onnx", "--spec", "spec.toml"), "export"),
+        (ABSENT, ("run", "--out", "OUT/run"), "export"),
+        (ABSENT, ("train", "--data", "x.zip", "--out", "OUT/run"), "train"),
+        (ABSENT, ("parity", TINY, "--model", "rarn-s"), "export"),
+        (ABSENT, ("evaluate", "w.safetensors", "--data", "x.zip"), "train"),
+        (ABSENT, ("bench", "rarn-s", "--work", "OUT"), "export"),
+        (("onnx", "onnxsim", "onnxscript"), ("export", "-o", "OUT/x.onnx"), "export"),
+        (("onnx", "onnxsim", "onnxscript"), ("run", "--out", "OUT/run"), "export"),
+        (("onnx", "onnxsim", "onnxscript"), ("bench", "rarn-s", "--work", "OUT"), "export"),
+        (("matplotlib",), ("train", "--data", "DATA", "--out", "OUT/run", "--model", "rarn-n"), "train"),
+        (("onnxruntime",), ("evaluate", TINY, "--data", "DATA"), "cpu"),
+        (("onnxruntime",), ("bench", TINY), "cpu"),
+        (("onnxruntime",), ("parity", TINY, TINY), "cpu"),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",
+)
+def test_what_is_absent_names_the_extra(
+    python: Python,
+    absent: tuple[str, ...],
+    arguments: tuple[object, ...],
+    extra: str,
+    faces_folder: Path,
+    tmp_path: Path,
+) -> None:
+    words = [str(word).replace("OUT", str(tmp_path)).replace("DATA", str(faces_folder)) for word in arguments]
+    done = without(python, absent, *words)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 2
+    assert f'pip install "rarn-edge[{extra}]"' in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_needs_no_onnxruntime(python: Python, faces_folder: Path, tmp_path: Path) -> None:
+    """The extra `train` does not bring it."""
+    command = ("train", "--data", faces_folder, "--out", tmp_path / "run", "--model", "rarn-n", "--epochs", 1)
+    done = without(python, ("onnxruntime", "onnx"), *command)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 0
