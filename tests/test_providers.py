@@ -10,7 +10,8 @@ from onnx import TensorProto, helper
 
 from rarn_edge import providers
 from rarn_edge.errors import InputError, ProviderError
-from rarn_edge.providers import Provider, cgroup_quota_cores, default_threads, open_session
+from rarn_edge.providers import Provider, open_session
+from rarn_edge.threads import cgroup_quota_cores, default_threads
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from rarn_edge.providers import default_threads
 from rarn_edge.targets import detect_host
+from rarn_edge.threads import default_threads
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from rarn_edge.bench.result import NOT_MEASURED, BenchReport, BenchRow
 from rarn_edge.bench.stats import MIN_SAMPLES, latency_ratio, median_s, percentile_s
 from rarn_edge.bench.timing import Call, time_interleaved, warm_up
 from rarn_edge.errors import InputError
-from rarn_edge.providers import CPU, assigned_operators, check_provider, default_threads, open_session
+from rarn_edge.providers import CPU, assigned_operators, check_provider, open_session
 from rarn_edge.targets import detect_host
+from rarn_edge.threads import default_threads
 
 # A session's idle threads spin for a while in case more work comes. Between interleaved sessions that work is another
 # session's, and the spinning would take its cores.

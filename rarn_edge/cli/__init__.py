@@ -30,7 +30,8 @@ def main() -> NoReturn:
         extra = EXTRAS.get(error.name or "")
         if extra is None or State.debug:
             raise
-        message = f"this needs the package '{error.name}', which is not installed.\nInstall it with: pip install \"rarn-edge[{extra}]\""
+        install = f'Install it with: pip install "rarn-edge[{extra}]"'
+        message = f"this needs the package '{error.name}', which is not installed.\n{install}"
         err.print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
         sys.exit(InputError.exit_code)
     sys.exit(0)

@@ -1,11 +1,13 @@
 """The application object, its two consoles, and the options that several commands share."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(
     name="rarn-edge",
@@ -48,6 +50,25 @@ def options(
     State.debug = debug
 
 
+def say(text: str) -> None:
+    """One line of result on stdout, never broken at the width of the terminal: paths stay whole."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def note(text: str, label: str = "") -> None:
+    """One line on stderr, `label` in yellow before it."""
+    prefix = f"[yellow]{label}:[/yellow] " if label else ""
+    err.print(prefix + escape(text), highlight=False, soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
-    """One JSON document on stdout, nothing else."""
-    typer.echo(json.dumps(data, indent=2))
+    """One JSON document on stdout, nothing else; a figure that is no number becomes null."""
+    typer.echo(json.dumps(_finite(data), indent=2, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -19,7 +19,9 @@ from rarn_edge.cli.app import (
     Weights,
     app,
     err,
+    note,
     out,
+    say,
 )
 from rarn_edge.errors import InputError, require_extra
 
@@ -39,14 +41,15 @@ def run(
     seed: Seed = 0,
 ) -> None:
     """The whole pipeline: export, simplify, quantize, parity, benchmark, report. Exit code 1 when a parity hop fails."""
-    require_extra("torch", "export")
+    for module in ("torch", "onnx", "onnxsim"):
+        require_extra(module, "export")
     from rarn_edge.cli.inputs import calibration_faces, comparison_faces, gate, read_target, read_weights
     from rarn_edge.files import make_folder
     from rarn_edge.pipeline.run import run_pipeline
-    from rarn_edge.providers import default_threads
     from rarn_edge.report.bench_table import bench_table, bench_warnings
     from rarn_edge.report.progress import stage_progress
     from rarn_edge.report.tables import parity_table
+    from rarn_edge.threads import default_threads
 
     loaded = read_weights(model, weights)
     chosen = read_target(target)
@@ -69,11 +72,11 @@ def run(
     out.print(parity_table(list(result.hops), description))
     out.print(bench_table(result.bench))
     for warning in bench_warnings(result.bench):
-        err.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
+        note(warning, "warning")
     if result.kept_because:
-        err.print(f"[yellow]not simplified:[/yellow] {result.kept_because}", highlight=False)
+        note(result.kept_because, "not simplified")
     for path, meaning in result.files:
-        out.print(f"{path}  {meaning}", highlight=False, soft_wrap=True)
+        say(f"{path}  {meaning}")
     gate(list(result.hops))
 
 
@@ -90,14 +93,14 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit-exactly")] = False,
 ) -> None:
     """Train a model. A checkpoint is written after every epoch; Ctrl-C loses at most the epoch in progress."""
-    require_extra("torch", "train")
-    require_extra("matplotlib", "train")  # the curves: known missing now, not after the first epoch
+    for module in ("torch", "matplotlib"):
+        require_extra(module, "train")
     from dataclasses import replace
 
     from rarn_edge.data import load_faces
     from rarn_edge.models.catalog import find_model
-    from rarn_edge.providers import default_threads
     from rarn_edge.report.progress import training_progress
+    from rarn_edge.threads import default_threads
     from rarn_edge.train.loop import WEIGHTS_FILE, Run, split_for_training
     from rarn_edge.train.loop import train as train_model
     from rarn_edge.train.recipe import find_recipe
@@ -107,17 +110,15 @@ def train(
     chosen = replace(found, epochs=epochs or found.epochs, batch=batch or found.batch)
     train_faces, test_faces = split_for_training(load_faces(data), seed)
     job = Run(model, chosen, seed, train_faces, test_faces, folder, threads or default_threads())
-    err.print(f"{model}, recipe {recipe}: {len(train_faces):,} faces to train on, {len(test_faces):,} to test on")
+    note(f"{model}, recipe {recipe}: {len(train_faces):,} faces to train on, {len(test_faces):,} to test on")
     try:
         with training_progress(err, chosen.epochs) as progress:
             history = train_model(job, resume, progress.on_batch, progress.on_epoch)
     except KeyboardInterrupt:
-        err.print(f"stopped; {folder} holds every finished epoch. Continue with the same command and --resume")
+        note(f"stopped; {folder} holds every finished epoch. Continue with the same command and --resume")
         raise typer.Exit(130) from None
     last = history[-1]
-    out.print(
-        f"{folder / WEIGHTS_FILE}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}", soft_wrap=True
-    )
+    say(f"{folder / WEIGHTS_FILE}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")
 
 
 @app.command(rich_help_panel=MAKE)
@@ -138,11 +139,8 @@ def export(
 
     artifact, kept_because = export_and_simplify(loaded, output, simplify)
     if kept_because:
-        err.print(f"[yellow]not simplified:[/yellow] {kept_because}", highlight=False)
-    out.print(
-        f"{artifact.path}: {artifact.spec.name}, {artifact.size_bytes / 1e6:.2f} MB, sha256 {artifact.sha256[:12]}",
-        soft_wrap=True,
-    )
+        note(kept_because, "not simplified")
+    say(f"{artifact.path}: {artifact.spec.name}, {artifact.size_bytes / 1e6:.2f} MB, sha256 {artifact.sha256[:12]}")
 
 
 @app.command(rich_help_panel=MAKE)
@@ -186,11 +184,10 @@ def quantize(
     done = quantize_artifact(artifact, chosen, measured, output)
     if save_ranges is not None:
         measured.save(save_ranges)
-    out.print(
+    say(
         f"{output}: int8 for {chosen.value}, {done.quantized_convolutions} of {done.convolutions} convolutions in INT8,"
         f" {done.artifact.size_bytes / 1e6:.2f} MB ({done.artifact.size_bytes / artifact.size_bytes:.2f}x);"
-        f" ranges: {measured.method} of {measured.sample}",
-        soft_wrap=True,
+        f" ranges: {measured.method} of {measured.sample}"
     )
 
 
@@ -205,7 +202,4 @@ def stamp(
     from rarn_edge.pipeline.foreign import stamp_foreign
 
     artifact = stamp_foreign(source, spec, output)
-    out.print(
-        f"{artifact.path}: {artifact.spec.name}, {len(artifact.spec.classes)} classes, sha256 {artifact.sha256[:12]}",
-        soft_wrap=True,
-    )
+    say(f"{artifact.path}: {artifact.spec.name}, {len(artifact.spec.classes)} classes, sha256 {artifact.sha256[:12]}")

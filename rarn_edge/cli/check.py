@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Data, Json, OptionalData, Provider, Split, Threads, app, err, out, print_json
+from rarn_edge.cli.app import CHECK, Data, Json, OptionalData, Provider, Split, Threads, app, err, note, out, print_json
 from rarn_edge.errors import InputError, require_extra
 
 
@@ -57,17 +57,17 @@ def evaluate(
     from rarn_edge.parity.chain import file_form, load_artifacts, torch_form
     from rarn_edge.report.tables import evaluation_table
 
-    if file.suffix == ".pt":
-        raise InputError(f"{file}: is a training state; evaluate the weights.safetensors beside it")
     if file.suffix == ".safetensors":
-        if provider != "cpu":
-            raise InputError(f"{file}: weights run in torch on the CPU, not on '{provider}'; export them first")
         require_extra("torch", "train")
         from rarn_edge.train.checkpoint import load_weights
 
+        if provider != "cpu":
+            raise InputError(f"weights are evaluated in torch on the CPU; export them first to run on '{provider}'")
         weights = load_weights(file)
         faces = labelled_faces(data, split)
         form, classes = torch_form(weights, faces), weights.spec.classes
+    elif file.suffix == ".pt":
+        raise InputError(f"{file}: is the checkpoint to resume from; evaluate {file.with_name('weights.safetensors')}")
     else:
         (artifact,) = load_artifacts([file])
         warn_host(artifact.contract.target)
@@ -123,4 +123,4 @@ def bench(
     else:
         out.print(bench_table(report))
     for warning in bench_warnings(report):
-        err.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
+        note(warning, "warning")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.cli.app import err
+from rarn_edge.cli.app import note
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError, InputError, require_extra
@@ -24,7 +24,8 @@ SYNTHETIC_SEED = 7  # other faces than the ones export and simplification are ch
 
 def read_weights(model: str, path: Path | None) -> "Weights":
     """The weights file given, or the shipped one."""
-    require_extra("torch", "export")
+    for module in ("torch", "onnx", "onnxsim"):
+        require_extra(module, "export")
     from rarn_edge.assets import shipped_weights
     from rarn_edge.models.catalog import find_model
     from rarn_edge.train.checkpoint import load_weights
@@ -37,7 +38,7 @@ def read_target(text: str) -> Target:
     """A target by name; `auto` is this machine's, and says why."""
     if text == "auto":
         host = detect_host()
-        err.print(f"target {host.explain()}", highlight=False, soft_wrap=True)
+        note(f"target {host.explain()}")
         return host.target
     if text not in tuple(Target):
         raise InputError(f"no target '{text}'; one of: {', '.join(Target)}, auto")
@@ -111,4 +112,4 @@ def warn_host(target: Target | None) -> None:
     """Say so when an INT8 file was made for another kind of CPU."""
     warning = detect_host().mismatch(target)
     if warning:
-        err.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
+        note(warning, "warning")

@@ -41,6 +41,8 @@ def named_model(name: str, folder: Path) -> Artifact:
 
 def named_models(names: list[str], folder: Path) -> list[Artifact]:
     """`named_model` for several names, exported side by side: torch's exporter uses one core."""
+    for module in ("torch", "onnx", "onnxsim"):
+        require_extra(module, "export")
     missing = sorted(set(names), key=lambda name: find_model(name).parameters, reverse=True)  # the longest first
     workers = min(len(missing), os.cpu_count() or 1)
     if workers < 2:

@@ -1,10 +1,15 @@
 """Results as terminal tables: pure functions from data to a rich table."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
-from rarn_edge.metrics import Evaluation
-from rarn_edge.models.catalog import CatalogEntry
-from rarn_edge.parity.hops import Check, Hop
+if TYPE_CHECKING:  # for its types alone: `models` must not load the runtime
+    from rarn_edge.metrics import Evaluation
+    from rarn_edge.models.catalog import CatalogEntry
+    from rarn_edge.parity.hops import Check, Hop
 
 
 def models_table(entries: list[CatalogEntry], shipped: dict[str, str]) -> Table:
