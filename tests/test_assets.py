@@ -6,11 +6,18 @@ import pytest
 import torch
 
 from rarn_edge import assets
-from rarn_edge.artifact import file_sha256
+from rarn_edge.artifact import Artifact, file_sha256
 from rarn_edge.assets import shipped_models, shipped_quality, shipped_ranges, shipped_weights
+from rarn_edge.data import Split, load_faces
+from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.parity.chain import file_form
+from rarn_edge.parity.hops import compare
 from rarn_edge.pipeline.calibrate import Ranges
+from rarn_edge.pipeline.quantize import quantize
+from rarn_edge.pipeline.run import export_and_simplify, ranges_of
 from rarn_edge.spec import CLASSES
+from rarn_edge.targets import detect_host
 from rarn_edge.train.checkpoint import load_weights
 
 
@@ -49,3 +56,30 @@ def test_what_does_not_ship_is_said() -> None:
         shipped_weights("rarn-152")
     with pytest.raises(InputError, match="no activation ranges of 'rarn-152'"):
         shipped_ranges("rarn-152")
+
+
+@pytest.fixture(scope="module", params=shipped_models())
+def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
+    """A shipped model as a user makes it: (float32, INT8 for this machine) from the weights and ranges of the package."""
+    folder = tmp_path_factory.mktemp(request.param)
+    float32, kept_because = export_and_simplify(load_weights(shipped_weights(request.param)), folder / "float32.onnx")
+    assert kept_because is None
+    return float32, quantize(float32, detect_host().target, ranges_of(float32), folder / "int8.onnx").artifact
+
+
+def test_ranges_fit_the_exported_graph(shipped: tuple[Artifact, Artifact]) -> None:
+    float32, int8 = shipped
+    assert int8.contract.precision == "int8"
+    assert int8.size_bytes <= 0.30 * float32.size_bytes
+    faces = synthetic_faces(64, seed=4)
+    assert compare(file_form(float32, faces), file_form(int8, faces), None).max_abs_logit < 1.5
+
+
+def test_int8_keeps_the_accuracy_on_real_faces(shipped: tuple[Artifact, Artifact], fer2013: Path) -> None:
+    """The issue's figures: at least 97 % agreement, at most 1.0 point lost, at least 66 % after quantization."""
+    faces = load_faces(fer2013).split(Split.PUBLIC_TEST)
+    hop = compare(*(file_form(artifact, faces) for artifact in shipped), faces.labels)
+    assert [check.figure for check in hop.checks if not check.passed] == []
+    assert hop.accuracy_after is not None
+    if shipped[0].spec.name == "rarn-s":
+        assert hop.accuracy_after >= 0.66

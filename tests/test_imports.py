@@ -121,7 +121,19 @@ def test_what_is_absent_names_the_extra(
 
 def test_training_needs_no_onnxruntime(python: Python, faces_folder: Path, tmp_path: Path) -> None:
     """The extra `train` does not bring it."""
-    command = ("train", "--data", faces_folder, "--out", tmp_path / "run", "--model", "rarn-n", "--epochs", 1)
+    command = (
+        "train",
+        "--data",
+        faces_folder,
+        "--out",
+        tmp_path / "run",
+        "--model",
+        "rarn-n",
+        "--epochs",
+        1,
+        "--threads",
+        1,
+    )
     done = without(python, ("onnxruntime", "onnx"), *command)
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == 0

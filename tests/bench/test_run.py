@@ -168,5 +168,5 @@ def test_unavailable_provider_measures_nothing(make_onnx, monkeypatch: pytest.Mo
 
 def test_device_side_needs_no_torch() -> None:
     blocked = "import sys; [sys.modules.__setitem__(name, None) for name in ('torch', 'onnx', 'onnxsim')]"
-    code = f"{blocked}; import rarn_edge.bench.run, rarn_edge.bench.memory_probe, rarn_edge.report.table"
+    code = f"{blocked}; import rarn_edge.bench.run, rarn_edge.bench.memory_probe, rarn_edge.report.bench_table"
     subprocess.run([sys.executable, "-c", code], check=True)
