@@ -94,7 +94,6 @@ def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
         (ABSENT, ("evaluate", "w.safetensors", "--data", "x.zip"), "train"),
         (ABSENT, ("bench", "rarn-s", "--work", "OUT"), "export"),
         (("onnx", "onnxsim", "onnxscript"), ("export", "-o", "OUT/x.onnx"), "export"),
-        (("onnx", "onnxsim", "onnxscript"), ("run", "--out", "OUT/run"), "export"),
         (("onnx", "onnxsim", "onnxscript"), ("bench", "rarn-s", "--work", "OUT"), "export"),
         (("matplotlib",), ("train", "--data", "DATA", "--out", "OUT/run", "--model", "rarn-n"), "train"),
         (("onnxruntime",), ("evaluate", TINY, "--data", "DATA"), "cpu"),

@@ -94,7 +94,7 @@ class Faces:
         """What to measure on when nobody chose: PublicTest, else the unnamed test split, else unsplit data as it is."""
         for split in (Split.PUBLIC_TEST, Split.TEST, Split.UNSPLIT):
             if split in self.available_splits:
-                return self.split(split)
+                return self.where(self.splits == split.value)  # exactly it: `split(TEST)` would bring PrivateTest along
         raise InputError(
             f"{self.source} holds nothing but {', '.join(self.available_splits)}, which a model may have been tuned on;"
             " name the split to measure on with --split"
