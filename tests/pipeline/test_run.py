@@ -1,0 +1,63 @@
+"""The main job as a user starts it, with the shipped weights: a folder with checked files, and right on real faces too."""
+
+import itertools
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.assets import shipped_models
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+MODEL = "rarn-s"
+
+pytestmark = pytest.mark.skipif(MODEL not in shipped_models(), reason=f"no weights of {MODEL} are shipped")
+
+
+@pytest.fixture(scope="module")
+def folder(python: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `run` left, after exit code 0: every parity hop passed."""
+    out = tmp_path_factory.mktemp("run") / "new"
+    done = python("-m", "rarn_edge", "run", "--model", MODEL, "--out", out, "--no-baselines")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return out
+
+
+def test_files(folder: Path) -> None:
+    stages = [f"{MODEL}{form}.onnx" for form in (".exported", "", ".int8")]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*stages, "report.md", "report.json"])
+    artifacts = [Artifact.load(folder / name) for name in stages]
+    assert [artifact.contract.precision for artifact in artifacts] == ["float32", "float32", "int8"]
+    assert [artifact.contract.provenance.get("source_sha256") for artifact in artifacts[1:]] == [
+        artifact.sha256 for artifact in artifacts[:-1]
+    ]
+    assert len({artifact.contract.provenance["weights_sha256"] for artifact in artifacts}) == 1
+    assert artifacts[2].size_bytes <= 0.30 * artifacts[1].size_bytes
+
+
+def test_report(folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    forms = ["torch", f"{MODEL}.exported.onnx", f"{MODEL}.onnx", f"{MODEL}.int8.onnx"]
+    assert [(hop["before"], hop["after"]) for hop in report["hops"]] == list(itertools.pairwise(forms))
+    assert all(hop["passed"] for hop in report["hops"])
+    rows = report["bench"]["rows"]
+    assert [row["label"] for row in rows] == [MODEL, f"{MODEL}.int8"]
+    assert [row["file_size_bytes"] for row in rows] == [(folder / f).stat().st_size for f in forms[2:]]
+    assert all(min(row["samples_s"]) > 0 for row in rows)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert all(form in text for form in forms)
+
+
+def test_int8_is_right_on_real_faces(folder: Path, cli: Cli, fer2013: Path) -> None:
+    files = (folder / f"{MODEL}.onnx", folder / f"{MODEL}.int8.onnx")
+    done = cli("parity", *files, "--data", fer2013, "--json")
+    assert done.returncode == 0, done.stderr
+    (hop,) = json.loads(done.stdout)["hops"]
+    assert hop["images"] == 3589  # PublicTest, the held-out split
+    assert len(hop["flipped"]) <= 0.03 * hop["images"]
+    assert hop["accuracy_before"] > 0.5  # of seven classes: the agreement is about decisions that mean something
+    assert hop["accuracy_before"] - hop["accuracy_after"] <= 0.01
