@@ -55,6 +55,10 @@ class Contract:
             raise InputError(f"{source}: its rarn-edge metadata is damaged (precision {contract.precision!r})")
         if not isinstance(contract.provenance, dict) or not isinstance(contract.quality, dict):
             raise InputError(f"{source}: its rarn-edge metadata is damaged (provenance and quality are objects)")
+        for key in ("parameters", "multiply_adds"):
+            count = getattr(contract, key)
+            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+                raise InputError(f"{source}: its rarn-edge metadata is damaged ({key} is a whole number or null)")
         return contract
 
 
@@ -76,7 +80,7 @@ class Artifact:
         """Read and check the contract of an ONNX file.
 
         Raises:
-            InputError: no such file, not ONNX, no contract, or a contract that names other inputs or outputs than the graph.
+            InputError: no such file, not ONNX, no contract, or a contract that contradicts the graph.
         """
         session = open_unoptimised(path)
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
@@ -92,7 +96,26 @@ class Artifact:
             raise InputError(
                 f"{path}: the graph has {inputs} -> {outputs}, its metadata says otherwise; export it again"
             )
+        check_shapes(str(path), session, contract.spec)
         return cls(path, contract, file_sha256(path), path.stat().st_size)
+
+
+def check_shapes(name: str, session: ort.InferenceSession, spec: ModelSpec) -> None:
+    """Compare the graph's declared shapes with the spec; free axes fit anything, but the batch axis must be free.
+
+    Raises:
+        InputError: a fixed batch, another image size or number of channels, or another number of classes.
+    """
+    batch, *image = session.get_inputs()[0].shape or [None]
+    expected = [spec.preprocess.channels, spec.preprocess.height_px, spec.preprocess.width_px]
+    if isinstance(batch, int):
+        raise InputError(f"{name}: its batch size is fixed at {batch}; export it with a dynamic batch axis")
+    if len(image) != 3 or any(isinstance(a, int) and a != b for a, b in zip(image, expected, strict=True)):
+        raise InputError(f"{name}: the graph takes images {image}, its spec says {expected} (channels, height, width)")
+    output = next(value for value in session.get_outputs() if value.name == spec.output_name)
+    classes = output.shape[-1] if output.shape else None
+    if isinstance(classes, int) and classes != len(spec.classes):
+        raise InputError(f"{name}: the graph answers {classes} classes, its spec names {len(spec.classes)}")
 
 
 def file_sha256(path: Path) -> str:

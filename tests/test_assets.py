@@ -64,7 +64,8 @@ def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp(request.param)
     float32, kept_because = export_and_simplify(load_weights(shipped_weights(request.param)), folder / "float32.onnx")
     assert kept_because is None
-    return float32, quantize(float32, detect_host().target, ranges_of(float32), folder / "int8.onnx").artifact
+    ranges = ranges_of(request.param, float32.contract.provenance["weights_sha256"])
+    return float32, quantize(float32, detect_host().target, ranges, folder / "int8.onnx").artifact
 
 
 def test_ranges_fit_the_exported_graph(shipped: tuple[Artifact, Artifact]) -> None:

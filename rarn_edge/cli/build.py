@@ -180,7 +180,8 @@ def quantize(
         with image_progress(err, "calibrating") as on_progress:
             measured = calibrate(artifact, faces, how, on_progress)
     else:
-        measured = Ranges.load(ranges) if ranges is not None else ranges_of(artifact)
+        made_from = artifact.contract.provenance.get("weights_sha256")
+        measured = Ranges.load(ranges) if ranges is not None else ranges_of(artifact.spec.name, made_from)
     done = quantize_artifact(artifact, chosen, measured, output)
     if save_ranges is not None:
         measured.save(save_ranges)

@@ -9,7 +9,7 @@ preprocess = { height_px = 64, width_px = 64, mean = [127.5], std = [127.5] }   
 import tomllib
 from pathlib import Path
 
-from rarn_edge.artifact import Artifact, Contract, file_sha256, open_unoptimised
+from rarn_edge.artifact import Artifact, Contract, check_shapes, file_sha256, open_unoptimised
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
 from rarn_edge.pipeline.graph import load_graph, save_artifact
@@ -41,4 +41,5 @@ def stamp_foreign(source: Path, spec_file: Path, out: Path) -> Artifact:
         spec = ModelSpec.from_dict(fields)
     except InputError as error:
         raise InputError(f"{spec_file}: {error}; needed: {_EXAMPLE}") from error
+    check_shapes(str(source), session, spec)
     return save_artifact(load_graph(source), Contract(spec, provenance={"source_sha256": file_sha256(source)}), out)

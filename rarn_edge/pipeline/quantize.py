@@ -21,8 +21,10 @@ from rarn_edge.artifact import Artifact
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
 from rarn_edge.pipeline.calibrate import Ranges
-from rarn_edge.pipeline.graph import float_activations, load_graph, save_artifact
+from rarn_edge.pipeline.graph import float_activations, load_graph, opset, save_artifact
 from rarn_edge.targets import RECIPES, Target
+
+MIN_OPSET = 13  # the first whose DequantizeLinear takes one scale a channel
 
 QUANTIZED_OPS = (
     "Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Relu", "Clip", "Concat", "Resize", "Reshape", "Flatten",
@@ -44,7 +46,7 @@ def quantize(artifact: Artifact, target: Target, ranges: Ranges, out: Path) -> Q
     """Write the INT8 form of `artifact` for `target`.
 
     Raises:
-        InputError: already quantized, ranges of another network or graph, or `out` cannot be written.
+        InputError: already quantized, an opset below 13, ranges of another network or graph, or `out` cannot be written.
     """
     check_output(out)
     if artifact.contract.precision != "float32":
@@ -59,6 +61,11 @@ def quantize(artifact: Artifact, target: Target, ranges: Ranges, out: Path) -> Q
             " measure them anew with --calib DATA"
         )
     model = onnx.shape_inference.infer_shapes(load_graph(artifact.path))
+    if opset(model) < MIN_OPSET:
+        raise InputError(
+            f"{artifact.path}: has opset {opset(model)}, and per-channel weights need {MIN_OPSET} or newer;"
+            " convert it first with onnx.version_converter or export it anew"
+        )
     missing = [name for name in float_activations(model) if name not in ranges.tensors]
     if missing:
         raise InputError(

@@ -53,16 +53,20 @@ def export_and_simplify(weights: Weights, out: Path, simplified: bool = True) ->
     return done.artifact, done.kept_because
 
 
-def ranges_of(artifact: Artifact) -> Ranges:
-    """The ranges shipped for the artifact's weights.
+def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
+    """The ranges shipped for these weights of `model`.
 
     Raises:
-        InputError: these weights are not shipped ones, so their ranges must be measured.
+        InputError: these weights are not the shipped ones, so their ranges must be measured.
     """
-    name = artifact.spec.name
-    if name not in shipped_models():
-        raise InputError(f"no activation ranges are shipped for '{name}'; measure them with --calib DATA")
-    return Ranges.load(shipped_ranges(name))
+    if model not in shipped_models():
+        raise InputError(f"no activation ranges are shipped for '{model}'; measure them with --calib DATA")
+    ranges = Ranges.load(shipped_ranges(model))
+    if ranges.weights_sha256 != weights_sha256:
+        raise InputError(
+            f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
+        )
+    return ranges
 
 
 def run_pipeline(
@@ -85,12 +89,14 @@ def run_pipeline(
         GateError: the export itself is not what was asked for.
     """
     name = weights.spec.name
+    if calibration is None:
+        ranges_of(name, weights.sha256)  # refuses here, before the work, when there are none for these weights
     on_stage(f"export {name}")
     exported = export(weights, folder / f"{name}.exported.onnx")
     on_stage("simplify")
     simplified = simplify(exported, folder / f"{name}.onnx")
     on_stage(f"quantize for {target.value}")
-    ranges = calibrate(simplified.artifact, calibration) if calibration is not None else ranges_of(simplified.artifact)
+    ranges = ranges_of(name, weights.sha256) if calibration is None else calibrate(simplified.artifact, calibration)
     int8 = quantize(simplified.artifact, target, ranges, folder / f"{name}.int8.onnx").artifact
     on_stage(f"parity on {faces_description}")
     forms = [torch_form(weights, faces)]

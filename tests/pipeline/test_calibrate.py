@@ -20,7 +20,7 @@ from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.spec import ModelSpec, Preprocess
 from rarn_edge.targets import Target
 
-SPEC = ModelSpec("net", preprocess=Preprocess(4, 4))
+SPEC = ModelSpec("net", ("angry", "disgust", "fear", "happy"), preprocess=Preprocess(4, 4))
 
 
 def net(folder: Path, *nodes: onnx.NodeProto, output: str = "logits") -> Artifact:
