@@ -11,10 +11,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from rarn_edge.artifact import Artifact, file_sha256
+from rarn_edge.artifact import Artifact
 from rarn_edge.cli.inputs import describe
 from rarn_edge.data import Faces, Split, load_faces
-from rarn_edge.files import write_text
+from rarn_edge.files import file_sha256, write_text
 from rarn_edge.metrics import Evaluation, evaluate_logits
 from rarn_edge.parity.chain import file_form
 from rarn_edge.pipeline.calibrate import calibrate

@@ -3,7 +3,6 @@
 The contract is JSON in the model's metadata, readable with onnxruntime alone on a device without torch or onnx.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, Literal, get_args
 
 import onnxruntime as ort
 
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, first_line
+from rarn_edge.files import file_sha256
 from rarn_edge.spec import ModelSpec
 from rarn_edge.targets import Target
 
@@ -118,12 +118,6 @@ def check_shapes(name: str, session: ort.InferenceSession, spec: ModelSpec) -> N
         raise InputError(f"{name}: the graph answers {classes} classes, its spec names {len(spec.classes)}")
 
 
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def open_unoptimised(model: Path | bytes, threads: int = 1) -> ort.InferenceSession:
     """A CPU session that runs a file's (or a serialised model's) graph as written, without fusion: the reference answer.
 
@@ -140,8 +134,4 @@ def open_unoptimised(model: Path | bytes, threads: int = 1) -> ort.InferenceSess
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
-        raise InputError(f"{name}: not a readable ONNX file ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(f"{name}: not a readable ONNX file ({first_line(error)})") from error

@@ -29,6 +29,21 @@ class ProviderError(RarnEdgeError):
     exit_code = 3
 
 
+EXTRA_MODULES = {
+    "cpu": ("onnxruntime",),
+    "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
+    "train": ("torch", "safetensors", "matplotlib"),
+}
+"""What each extra of the package brings, by import name."""
+
+
+def missing_module(module: str, extra: str) -> InputError:
+    """The error for an optional module that is not installed."""
+    return InputError(
+        f"this needs the package '{module}', which is not installed.\nInstall it with: pip install \"rarn-edge[{extra}]\""
+    )
+
+
 def require_extra(module: str, extra: str) -> ModuleType:
     """Import an optional module, or say which extra installs it.
 
@@ -40,7 +55,19 @@ def require_extra(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and not module.startswith(error.name):
             raise  # the module is there but one of its own imports is broken: not ours to explain away
-        raise InputError(
-            f"this needs the package '{module}', which is not installed.\n"
-            f'Install it with: pip install "rarn-edge[{extra}]"'
-        ) from error
+        raise missing_module(module, extra) from error
+
+
+def require_extras(extra: str) -> None:
+    """Import everything an extra brings: before the work rather than in the middle of it.
+
+    Raises:
+        InputError: the first module that is not installed.
+    """
+    for module in EXTRA_MODULES[extra]:
+        require_extra(module, extra)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of another library says, in one line of at most 200 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,5 +1,6 @@
 """Writing files so that a killed process or a full disk never leaves half a file in place of a whole one."""
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -59,3 +60,9 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot make this folder ({error.strerror})") from error
     return path
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

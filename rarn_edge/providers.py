@@ -17,7 +17,7 @@ from typing import Any
 import onnxruntime as ort
 
 from rarn_edge.artifact import open_unoptimised
-from rarn_edge.errors import InputError, ProviderError
+from rarn_edge.errors import InputError, ProviderError, first_line
 from rarn_edge.threads import default_threads
 
 
@@ -167,10 +167,10 @@ def open_session(
         )
     except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
         if not strict:
-            raise InputError(f"{path}: not a readable ONNX file ({_one_line(error)})") from error
+            raise InputError(f"{path}: not a readable ONNX file ({first_line(error)})") from error
         open_unoptimised(path)  # is the file to blame? Then this raises InputError
         raise ProviderError(
-            f"provider '{provider}' could not take {path.name}: {_one_line(error)}{loading}\n"
+            f"provider '{provider}' could not take {path.name}: {first_line(error)}{loading}\n"
             f"If its libraries are missing: {entry.install}"
         ) from error
     session.disable_fallback()  # else a failing run() re-creates the session on the CPU
@@ -225,7 +225,3 @@ def _preload_libraries(provider: Provider) -> str:
         preload()
     lines = spoken.getvalue().strip().splitlines()
     return f" [{lines[0][:160]}]" if lines else ""
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -26,7 +26,7 @@ class Recipe:
 
     unsigned_activations: bool
     symmetric_activations: bool
-    reduced_weights: bool  # 7-bit weights: -64..63
+    reduced_weights: bool  # 7-bit weights: -64..64
     reason: str
 
 

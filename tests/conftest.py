@@ -95,25 +95,13 @@ def faces_folder(split_faces: Faces, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def make_weights(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Path]":
     """`make_weights(seed=1)`: a weights file of `rarn-n`, random but with batch statistics of faces."""
-    import torch
-    from torch import nn
-
-    from rarn_edge.models.build import build_model
+    from rarn_edge.models.build import untrained_model
     from rarn_edge.models.catalog import find_model
-    from rarn_edge.preprocess import to_input
     from rarn_edge.train.checkpoint import save_weights
 
     def make(seed: int = 0, name: str = TINY_MODEL) -> Path:
         spec = find_model(name).spec
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = build_model(name)
-            for layer in model.modules():
-                if isinstance(layer, nn.BatchNorm2d):
-                    layer.momentum = None  # a plain mean
-            model.train()
-            with torch.no_grad():
-                model(torch.from_numpy(to_input(synthetic_faces(32, seed).images, spec.preprocess)))
+        model = untrained_model(name, seed)
         path = tmp_path_factory.mktemp("weights") / f"{name}.{seed}.safetensors"
         save_weights(path, spec, dict(model.state_dict()), {"recipe": "none", "seed": seed})
         return path

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from rarn_edge import assets
-from rarn_edge.artifact import Artifact, file_sha256
+from rarn_edge.artifact import Artifact
 from rarn_edge.assets import shipped_models, shipped_quality, shipped_ranges, shipped_weights
 from rarn_edge.data import Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.files import file_sha256
 from rarn_edge.parity.chain import file_form
 from rarn_edge.parity.hops import compare
 from rarn_edge.pipeline.calibrate import Ranges

@@ -13,7 +13,7 @@ from rarn_edge.bench.memory import MemoryResult, ProbeRequest, measure_baseline,
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, BenchRow
 from rarn_edge.bench.stats import MIN_SAMPLES, latency_ratio, median_s, percentile_s
 from rarn_edge.bench.timing import Call, time_interleaved, warm_up
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, first_line
 from rarn_edge.providers import CPU, assigned_operators, check_provider, open_session
 from rarn_edge.targets import detect_host
 from rarn_edge.threads import default_threads
@@ -155,8 +155,7 @@ def _time_batch(
         try:
             warm_up(call, warm_up_s)
         except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise InputError(f"{case.label}: does not run at batch {batch} ({reason})") from error
+            raise InputError(f"{case.label}: does not run at batch {batch} ({first_line(error)})") from error
     return time_interleaved(
         calls, rounds, deadline_s, seed, lambda done: on_progress(Progress("timing", f"batch {batch}", done, rounds))
     )

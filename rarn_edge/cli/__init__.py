@@ -8,10 +8,7 @@ from rich.markup import escape
 
 from rarn_edge.cli import build, check, show
 from rarn_edge.cli.app import State, app, err
-from rarn_edge.errors import InputError, RarnEdgeError
-
-EXTRAS = {"onnxruntime": "cpu", "torch": "export", "onnx": "export", "onnxscript": "export", "safetensors": "export"}
-"""Optional modules and the extra that installs each, for a command that meets a missing one on its way."""
+from rarn_edge.errors import EXTRA_MODULES, RarnEdgeError, missing_module
 
 __all__ = ["app", "build", "check", "main", "show"]
 
@@ -22,16 +19,17 @@ def main() -> NoReturn:
     try:
         app()
     except RarnEdgeError as error:
-        if State.debug:
-            err.print_exception()
-        err.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(error.name or "")
-        if extra is None or State.debug:
+        _fail(error)
+    except ModuleNotFoundError as error:  # an optional package, met on the way
+        extra = next((extra for extra, modules in EXTRA_MODULES.items() if error.name in modules), None)
+        if extra is None or error.name is None:
             raise
-        install = f'Install it with: pip install "rarn-edge[{extra}]"'
-        message = f"this needs the package '{error.name}', which is not installed.\n{install}"
-        err.print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
-        sys.exit(InputError.exit_code)
+        _fail(missing_module(error.name, extra))
     sys.exit(0)
+
+
+def _fail(error: RarnEdgeError) -> NoReturn:
+    if State.debug:
+        err.print_exception()
+    err.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+    sys.exit(error.exit_code)

@@ -23,7 +23,7 @@ from rarn_edge.cli.app import (
     out,
     say,
 )
-from rarn_edge.errors import InputError, require_extra
+from rarn_edge.errors import InputError, require_extra, require_extras
 
 
 @app.command(rich_help_panel=MAKE)
@@ -41,11 +41,10 @@ def run(
     seed: Seed = 0,
 ) -> None:
     """The whole pipeline: export, simplify, quantize, parity, benchmark, report. Exit code 1 when a parity hop fails."""
-    for module in ("torch", "onnx", "onnxsim"):
-        require_extra(module, "export")
+    require_extras("export")
     from rarn_edge.cli.inputs import calibration_faces, comparison_faces, gate, read_target, read_weights
     from rarn_edge.files import make_folder
-    from rarn_edge.pipeline.run import run_pipeline
+    from rarn_edge.pipeline.run import ranges_of, run_pipeline
     from rarn_edge.report.bench_table import bench_table, bench_warnings
     from rarn_edge.report.progress import stage_progress
     from rarn_edge.report.tables import parity_table
@@ -53,7 +52,7 @@ def run(
 
     loaded = read_weights(model, weights)
     chosen = read_target(target)
-    calibration = None if calib is None else calibration_faces(calib, images, seed)
+    calibration = ranges_of(model, loaded.sha256) if calib is None else calibration_faces(calib, images, seed)
     faces, labels, description = comparison_faces(data, split, loaded.spec.classes)
     make_folder(folder)
     with stage_progress(err) as on_stage:
@@ -93,8 +92,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit-exactly")] = False,
 ) -> None:
     """Train a model. A checkpoint is written after every epoch; Ctrl-C loses at most the epoch in progress."""
-    for module in ("torch", "matplotlib"):
-        require_extra(module, "train")
+    require_extras("train")
     from dataclasses import replace
 
     from rarn_edge.data import load_faces

@@ -21,12 +21,13 @@ def parity(
     as_json: Json = False,
 ) -> None:
     """Compare the forms of a model hop by hop: torch, ONNX, simplified, INT8. Exit code 1 when a hop fails."""
+    from rarn_edge.artifact import Artifact
     from rarn_edge.cli.inputs import comparison_faces, gate, read_weights
-    from rarn_edge.parity.chain import check_same_model, file_form, load_artifacts, torch_form
+    from rarn_edge.parity.chain import check_same_model, file_form, torch_form
     from rarn_edge.parity.hops import compare_chain
     from rarn_edge.report.tables import parity_table
 
-    artifacts = load_artifacts(files)
+    artifacts = [Artifact.load(file) for file in files]
     start = read_weights(model or artifacts[0].spec.name, weights) if model or weights else None
     if len(artifacts) + (start is not None) < 2:
         raise InputError("a comparison needs two forms: give a second file, or --model to start from torch")
@@ -52,9 +53,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Accuracy with its 95 % interval, macro-F1 and a per-class table of a checkpoint or an ONNX file."""
+    from rarn_edge.artifact import Artifact
     from rarn_edge.cli.inputs import describe, labelled_faces, warn_host
     from rarn_edge.metrics import evaluate_logits
-    from rarn_edge.parity.chain import file_form, load_artifacts, torch_form
+    from rarn_edge.parity.chain import file_form, torch_form
     from rarn_edge.report.tables import evaluation_table
 
     if file.suffix == ".safetensors":
@@ -69,7 +71,7 @@ def evaluate(
     elif file.suffix == ".pt":
         raise InputError(f"{file}: is the checkpoint to resume from; evaluate {file.with_name('weights.safetensors')}")
     else:
-        (artifact,) = load_artifacts([file])
+        artifact = Artifact.load(file)
         warn_host(artifact.contract.target)
         faces = labelled_faces(data, split)
         form, classes = file_form(artifact, faces, provider, threads), artifact.spec.classes

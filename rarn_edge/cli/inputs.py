@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rarn_edge.cli.app import note
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.errors import GateError, InputError, require_extra
+from rarn_edge.errors import GateError, InputError, require_extras
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.tables import allowed, figure
 from rarn_edge.targets import Target, detect_host
@@ -24,8 +24,7 @@ SYNTHETIC_SEED = 7  # other faces than the ones export and simplification are ch
 
 def read_weights(model: str, path: Path | None) -> "Weights":
     """The weights file given, or the shipped one."""
-    for module in ("torch", "onnx", "onnxsim"):
-        require_extra(module, "export")
+    require_extras("export")
     from rarn_edge.assets import shipped_weights
     from rarn_edge.models.catalog import find_model
     from rarn_edge.train.checkpoint import load_weights

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
+from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.inception import inception_v4
 from rarn_edge.models.mobilenet import mobilenet_v1
 from rarn_edge.models.rarn import rarn_18, rarn_50, rarn_152, rarn_n, rarn_s
 from rarn_edge.models.resnet import resnet_18, resnet_50, resnet_152
+from rarn_edge.preprocess import to_input
 from rarn_edge.spec import CLASSES
 
 Builder = Callable[[int, int], nn.Module]  # (num_classes, in_channels)
@@ -34,3 +37,21 @@ def build_model(name: str, num_classes: int = len(CLASSES), in_channels: int = 1
         InputError: no such model.
     """
     return BUILDERS[find_model(name).name](num_classes, in_channels)
+
+
+def untrained_model(name: str, seed: int) -> nn.Module:
+    """The named network with seeded random weights, in evaluation mode.
+
+    Batch statistics are taken from synthetic faces: without them the activations of deep nets overflow or die away, and
+    denormal numbers would distort the timing.
+    """
+    faces = to_input(synthetic_faces(16, seed).images, find_model(name).spec.preprocess)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build_model(name)
+        for layer in model.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = None  # a plain mean over what follows
+        with torch.no_grad():
+            model.train()(torch.from_numpy(faces))
+    return model.eval()

@@ -1,19 +1,14 @@
 """Run the forms of one model - torch, then files in pipeline order - on the same faces."""
 
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.hops import Form
-from rarn_edge.preprocess import to_input
 from rarn_edge.providers import open_session
-from rarn_edge.runtime import BATCH, run_logits
+from rarn_edge.runtime import run_logits
 
 if TYPE_CHECKING:
     from rarn_edge.train.checkpoint import Weights
@@ -21,15 +16,9 @@ if TYPE_CHECKING:
 
 def torch_form(weights: "Weights", faces: Faces) -> Form:
     """The answers of the torch model, the head of the chain."""
-    import torch
+    from rarn_edge.train.evaluate import torch_logits
 
-    model = weights.model()
-    answers: list[NDArray[np.float32]] = []
-    with torch.no_grad():
-        for start in range(0, len(faces), BATCH):
-            inputs = to_input(faces.images[start : start + BATCH], weights.spec.preprocess)
-            answers.append(model(torch.from_numpy(inputs)).numpy())
-    return Form("torch", "float32", np.concatenate(answers))
+    return Form("torch", "float32", torch_logits(weights.model(), weights.spec.preprocess, faces.images))
 
 
 def file_form(artifact: Artifact, faces: Faces, provider: str = "cpu", threads: int | None = None) -> Form:
@@ -58,8 +47,3 @@ def check_same_model(artifacts: list[Artifact], weights: "Weights | None") -> No
     for (first, sha), (second, other) in pairwise(known):
         if sha != other:
             raise InputError(f"{first} and {second} were made from different weights ({sha[:12]}, {other[:12]})")
-
-
-def load_artifacts(paths: list[Path]) -> list[Artifact]:
-    """All files of a chain, each with a valid contract."""
-    return [Artifact.load(path) for path in paths]

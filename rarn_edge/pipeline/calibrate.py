@@ -20,6 +20,7 @@ from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
 from rarn_edge.pipeline.graph import float_activations, load_graph
 from rarn_edge.preprocess import to_input
+from rarn_edge.threads import default_threads
 
 Method = Literal["minmax", "percentile"]
 
@@ -116,7 +117,7 @@ class _Tap:
         for name in self.fetched:
             if name not in outputs:
                 model.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-        self.session = open_unoptimised(model.SerializeToString(), threads=2)
+        self.session = open_unoptimised(model.SerializeToString(), threads=default_threads())
 
     def _batches(self, report: Callable[[int], None]) -> Any:
         for start in range(0, len(self.faces), BATCH):

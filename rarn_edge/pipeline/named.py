@@ -1,65 +1,66 @@
 """From a model's name to an ONNX file, for comparing it: shipped weights where there are some, seeded random ones elsewhere."""
 
-import hashlib
-import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 from rarn_edge.artifact import Artifact
 from rarn_edge.assets import shipped_models, shipped_weights
-from rarn_edge.errors import InputError, require_extra
-from rarn_edge.files import make_folder
+from rarn_edge.errors import InputError, require_extras
+from rarn_edge.files import file_sha256, make_folder
 from rarn_edge.models.catalog import find_model
+from rarn_edge.threads import default_threads
 
 
-def named_model(name: str, folder: Path) -> Artifact:
-    """The float32 ONNX file of a catalog model in `folder`; exported and simplified unless it is there already.
+def named_models(names: list[str], folder: Path) -> list[Artifact]:
+    """The float32 ONNX files of catalog models in `folder`; exported and simplified unless they are there already.
 
     Raises:
         InputError: no such model, torch is not installed, or `folder` cannot be written.
     """
-    entry = find_model(name)
-    path = make_folder(folder) / f"{entry.name}.onnx"
-    shipped = shipped_weights(name) if name in shipped_models() else None
-    wanted = hashlib.sha256(shipped.read_bytes()).hexdigest() if shipped else None
-    found = _reusable(path, name, wanted)
-    if found is not None:
-        return found
-    require_extra("torch", "export")
+    found = {name: _reusable(name, folder) for name in names}
+    missing = [name for name, artifact in found.items() if artifact is None]
+    if missing:
+        require_extras("export")
+        make_folder(folder)
+        found |= dict(zip(missing, _export_all(missing, folder), strict=True))
+    return [artifact for name in names if (artifact := found[name]) is not None]
+
+
+def _export_all(names: list[str], folder: Path) -> list[Artifact]:
+    """Export side by side, the longest first: torch's exporter uses one core."""
+    workers = min(len(names), default_threads())
+    if workers < 2:
+        return [_export(name, folder) for name in names]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        by_size = sorted(names, key=lambda name: find_model(name).parameters, reverse=True)
+        jobs = {name: pool.submit(_export, name, folder) for name in by_size}
+        return [jobs[name].result() for name in names]
+
+
+def _export(name: str, folder: Path) -> Artifact:
     from rarn_edge.pipeline.simplify import simplify
     from rarn_edge.pipeline.to_onnx import export, export_untrained
     from rarn_edge.train.checkpoint import load_weights
 
-    raw = folder / f".{entry.name}.exported.onnx"
+    raw = folder / f".{name}.exported.onnx"
     try:
-        exported = export(load_weights(shipped, name), raw) if shipped else export_untrained(name, raw)
-        return simplify(exported, path).artifact
+        shipped = name in shipped_models()
+        exported = export(load_weights(shipped_weights(name), name), raw) if shipped else export_untrained(name, raw)
+        return simplify(exported, folder / f"{name}.onnx").artifact
     finally:
         raw.unlink(missing_ok=True)
 
 
-def named_models(names: list[str], folder: Path) -> list[Artifact]:
-    """`named_model` for several names, exported side by side: torch's exporter uses one core."""
-    for module in ("torch", "onnx", "onnxsim"):
-        require_extra(module, "export")
-    missing = sorted(set(names), key=lambda name: find_model(name).parameters, reverse=True)  # the longest first
-    workers = min(len(missing), os.cpu_count() or 1)
-    if workers < 2:
-        return [named_model(name, folder) for name in names]
-    make_folder(folder)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = {name: pool.submit(named_model, name, folder) for name in missing}
-        return [jobs[name].result() for name in names]
-
-
-def _reusable(path: Path, name: str, weights_sha256: str | None) -> Artifact | None:
+def _reusable(name: str, folder: Path) -> Artifact | None:
     """The file of an earlier call, if it is this model with these weights."""
+    path = folder / f"{find_model(name).name}.onnx"
     if not path.is_file():
         return None
     try:
         artifact = Artifact.load(path)
     except InputError:
         return None  # damaged or foreign: it is made anew over it
-    same_weights = artifact.contract.provenance.get("weights_sha256") == weights_sha256
+    wanted = file_sha256(shipped_weights(name)) if name in shipped_models() else None
+    same_weights = artifact.contract.provenance.get("weights_sha256") == wanted
     return artifact if artifact.spec.name == name and same_weights else None

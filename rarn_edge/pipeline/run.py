@@ -77,26 +77,26 @@ def run_pipeline(
     labels: NDArray[np.int64] | None,
     faces_description: str,
     *,
-    calibration: Faces | None,
+    calibration: Faces | Ranges,
     baselines: bool,
     threads: int,
     on_stage: Callable[[str], None],
 ) -> PipelineResult:
     """Run every stage in `folder`; a failed parity hop is in the result, not an exception, so that the report exists.
 
+    `calibration` is the activation ranges, or the faces to measure them on.
+
     Raises:
         InputError: unusable weights, ranges or folder.
         GateError: the export itself is not what was asked for.
     """
     name = weights.spec.name
-    if calibration is None:
-        ranges_of(name, weights.sha256)  # refuses here, before the work, when there are none for these weights
     on_stage(f"export {name}")
     exported = export(weights, folder / f"{name}.exported.onnx")
     on_stage("simplify")
     simplified = simplify(exported, folder / f"{name}.onnx")
     on_stage(f"quantize for {target.value}")
-    ranges = ranges_of(name, weights.sha256) if calibration is None else calibrate(simplified.artifact, calibration)
+    ranges = calibration if isinstance(calibration, Ranges) else calibrate(simplified.artifact, calibration)
     int8 = quantize(simplified.artifact, target, ranges, folder / f"{name}.int8.onnx").artifact
     on_stage(f"parity on {faces_description}")
     forms = [torch_form(weights, faces)]

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from rarn_edge.artifact import Artifact, open_unoptimised
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.errors import require_extra
+from rarn_edge.errors import first_line, require_extra
 from rarn_edge.pipeline.graph import constants, load_graph, save_artifact
 from rarn_edge.preprocess import to_input
 from rarn_edge.spec import ModelSpec
@@ -52,8 +52,7 @@ def simplify(artifact: Artifact, out: Path) -> Simplification:
     except (
         Exception
     ) as error:  # onnxsim, onnx and onnxruntime share no base class for theirs; the reason is kept and told
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        kept_because = f"simplification failed: {reason[:160]}"
+        kept_because = f"simplification failed: {first_line(error)}"
     graph = original if kept_because else simplified
     note = kept_because or f"onnxsim {onnxsim.__version__}"
     contract = replace(

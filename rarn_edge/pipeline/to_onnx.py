@@ -21,7 +21,7 @@ from rarn_edge.artifact import Artifact, Contract, open_unoptimised
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError
 from rarn_edge.files import atomic, check_output
-from rarn_edge.models.build import build_model
+from rarn_edge.models.build import untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import bake, count_multiply_adds, count_parameters
 from rarn_edge.pipeline.graph import load_graph, opset, stamp
@@ -49,22 +49,8 @@ def export(weights: Weights, out: Path) -> Artifact:
 
 
 def export_untrained(name: str, out: Path, seed: int = 0) -> Artifact:
-    """Export a model with seeded random weights, for measuring speed and memory only.
-
-    Batch statistics are taken from synthetic faces: without them the activations of deep nets overflow or die away, and
-    denormal numbers would distort the timing.
-    """
-    spec = find_model(name).spec
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = build_model(name)
-        for layer in model.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.momentum = None  # a plain mean over what follows
-        model.train()
-        with torch.no_grad():
-            model(torch.from_numpy(to_input(synthetic_faces(16, seed).images, spec.preprocess)))
-    return _export(model.eval(), spec, {"weights": f"random, seed {seed}"}, out)
+    """Export a model with seeded random weights (`build.untrained_model`), for measuring speed and memory only."""
+    return _export(untrained_model(name, seed), find_model(name).spec, {"weights": f"random, seed {seed}"}, out)
 
 
 def _export(model: nn.Module, spec: ModelSpec, provenance: dict[str, object], out: Path) -> Artifact:
@@ -122,9 +108,8 @@ def check_export(path: Path, model: nn.Module, spec: ModelSpec) -> None:
     Raises:
         GateError: which of them does not hold, what was found and what was expected.
     """
-    graph = onnx.load(
-        path, load_external_data=False
-    )  # else weights in a second file would look like weights in this one
+    # without external data: else weights in a second file would look like weights in this one
+    graph = onnx.load(path, load_external_data=False)
     if opset(graph) != OPSET:
         raise GateError(f"export of '{spec.name}': asked for opset {OPSET}, torch wrote {opset(graph)}")
     outside = [tensor.name for tensor in graph.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]

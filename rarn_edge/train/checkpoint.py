@@ -1,6 +1,5 @@
 """What a run leaves on disk: `last.pt` with the whole state for resuming, and weights with their contract for everything else."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rarn_edge.errors import InputError
-from rarn_edge.files import atomic
+from rarn_edge.files import atomic, file_sha256
 from rarn_edge.models.build import build_model
 from rarn_edge.spec import ModelSpec
 
@@ -84,7 +83,7 @@ def load_weights(path: Path, expected_model: str | None = None) -> Weights:
         raise InputError(
             f"{path}: these are weights of '{spec.name}', not of '{expected_model}'; pass --model {spec.name}"
         )
-    return Weights(spec, tensors, provenance, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Weights(spec, tensors, provenance, file_sha256(path))
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,15 @@ from rarn_edge.errors import InputError
 from rarn_edge.files import make_folder
 from rarn_edge.models.build import build_model
 from rarn_edge.models.catalog import find_model
-from rarn_edge.preprocess import to_input
 from rarn_edge.spec import ModelSpec, Preprocess
 from rarn_edge.train.augment import augment
 from rarn_edge.train.checkpoint import load_state, save_state, save_weights
 from rarn_edge.train.curves import write_curves
+from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.recipe import Recipe
 
 STATE_FILE = "last.pt"
 WEIGHTS_FILE = "weights.safetensors"
-EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,21 @@ class Run:
     test: Faces
     folder: Path
     threads: int
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a resumed run to be the same run."""
+        return {
+            "model": self.model,
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "data": [faces_digest(faces) for faces in (self.train, self.test)],
+        }
+
+    @cached_property
+    def pixel_statistics(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training pixels."""
+        return self.train.pixel_statistics()
 
 
 HOLDOUT_FRACTION = 0.1
@@ -149,25 +164,14 @@ def _start(
         _save(run, spec, model, averaged, optimizer, [])
         return model, averaged, optimizer, []
     state = load_state(state_path)
-    identity = _identity(run)
     found = state.get("identity", {})
-    if found != identity:
-        changed = ", ".join(key for key in identity if found.get(key) != identity[key])
+    if found != run.identity:
+        changed = ", ".join(key for key, value in run.identity.items() if found.get(key) != value)
         raise InputError(f"{state_path} was made with another {changed}; resume with the same options")
     model.load_state_dict(state["model"])
     averaged.load_state_dict(state["averaged"])
     optimizer.load_state_dict(state["optimizer"])
     return model, averaged, optimizer, [EpochLog(**log) for log in state["history"]]
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    """What must be equal for a resumed run to be the same run."""
-    return {
-        "model": run.model,
-        "recipe": run.recipe.to_dict(),
-        "seed": run.seed,
-        "data": [faces_digest(faces) for faces in (run.train, run.test)],
-    }
 
 
 def faces_digest(faces: Faces) -> str:
@@ -266,19 +270,6 @@ def _update_average(averaged: nn.Module, model: nn.Module, decay: float, step: i
             mean.copy_(value)
 
 
-@torch.no_grad()
-def evaluate_torch(model: nn.Module, preprocess: Preprocess, faces: Faces) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of `model` (in evaluation mode) on labelled faces."""
-    logits = torch.cat(
-        [
-            model(torch.from_numpy(to_input(faces.images[start : start + EVALUATION_BATCH], preprocess)))
-            for start in range(0, len(faces), EVALUATION_BATCH)
-        ]
-    )
-    labels = torch.from_numpy(faces.labels)
-    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
-
-
 def _save(
     run: Run,
     spec: ModelSpec,
@@ -289,13 +280,13 @@ def _save(
 ) -> None:
     state = {
         "format": 1,
-        "identity": _identity(run),
+        "identity": run.identity,
         "model": model.state_dict(),
         "averaged": averaged.state_dict(),
         "optimizer": optimizer.state_dict(),
         "history": [asdict(log) for log in history],
     }
-    pixel_mean, pixel_std = run.train.pixel_statistics()
+    pixel_mean, pixel_std = run.pixel_statistics
     provenance = {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,

@@ -19,7 +19,8 @@ from rarn_edge.errors import InputError
 from rarn_edge.preprocess import to_input
 from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import load_state, load_weights
-from rarn_edge.train.loop import BatchLog, EpochLog, Run, evaluate_torch, split_for_training, train
+from rarn_edge.train.evaluate import evaluate_torch
+from rarn_edge.train.loop import BatchLog, EpochLog, Run, split_for_training, train
 
 MakeRun = Callable[..., Run]
 

@@ -1,0 +1,26 @@
+"""Answers of a torch model on whole sets of faces: test figures while training, and the head of a parity chain."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from rarn_edge.data import Faces
+from rarn_edge.preprocess import to_input
+from rarn_edge.spec import Preprocess
+
+BATCH = 256
+
+
+@torch.no_grad()
+def torch_logits(model: nn.Module, preprocess: Preprocess, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Gray faces [N, H, W] uint8 -> logits [N, classes] of `model`, which is in evaluation mode."""
+    batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+    return np.concatenate([model(torch.from_numpy(to_input(batch, preprocess))).numpy() for batch in batches])
+
+
+def evaluate_torch(model: nn.Module, preprocess: Preprocess, faces: Faces) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy of `model` (in evaluation mode) on labelled faces."""
+    logits, labels = torch.from_numpy(torch_logits(model, preprocess, faces.images)), torch.from_numpy(faces.labels)
+    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
