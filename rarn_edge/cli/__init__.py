@@ -6,11 +6,11 @@ from typing import NoReturn
 
 from rich.markup import escape
 
-from rarn_edge.cli import build, check, show
+from rarn_edge.cli import run, train, export, quantize, stamp, parity, evaluate, bench, models  # noqa: I001  # the order of --help
 from rarn_edge.cli.app import State, app, err
 from rarn_edge.errors import EXTRA_MODULES, RarnEdgeError, missing_module
 
-__all__ = ["app", "build", "check", "main", "show"]
+__all__ = ["app", "main", "run", "train", "export", "quantize", "stamp", "parity", "evaluate", "bench", "models"]
 
 
 def main() -> NoReturn:

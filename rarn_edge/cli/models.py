@@ -1,4 +1,4 @@
-"""Commands that only look: models."""
+"""`rarn-edge models`: list the models."""
 
 from dataclasses import asdict
 

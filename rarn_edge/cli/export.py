@@ -1,0 +1,30 @@
+"""`rarn-edge export`: from PyTorch to one ONNX file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rarn_edge.cli.app import MAKE, Model, Weights, app, note, say
+
+
+@app.command(rich_help_panel=MAKE)
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write")],
+    model: Model = "rarn-s",
+    weights: Weights = None,
+    simplify: Annotated[bool, typer.Option(help="Simplify the graph, kept only if it answers the same")] = True,
+) -> None:
+    """Export a model to one ONNX file that carries its whole contract."""
+    from rarn_edge.files import check_output
+
+    check_output(output)
+    from rarn_edge.cli.inputs import read_weights
+
+    loaded = read_weights(model, weights)
+    from rarn_edge.pipeline.run import export_and_simplify
+
+    artifact, kept_because = export_and_simplify(loaded, output, simplify)
+    if kept_because:
+        note(kept_because, "not simplified")
+    say(f"{artifact.path}: {artifact.spec.name}, {artifact.size_bytes / 1e6:.2f} MB, sha256 {artifact.sha256[:12]}")
