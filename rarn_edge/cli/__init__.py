@@ -6,7 +6,19 @@ from typing import NoReturn
 
 from rich.markup import escape
 
-from rarn_edge.cli import run, train, export, quantize, stamp, parity, evaluate, bench, models  # noqa: I001  # the order of --help
+# isort: off
+# The order of these lines is the order of --help: the pipeline's.
+from rarn_edge.cli import run
+from rarn_edge.cli import train
+from rarn_edge.cli import export
+from rarn_edge.cli import quantize
+from rarn_edge.cli import stamp
+from rarn_edge.cli import parity
+from rarn_edge.cli import evaluate
+from rarn_edge.cli import bench
+from rarn_edge.cli import models
+
+# isort: on
 from rarn_edge.cli.app import State, app, err
 from rarn_edge.errors import EXTRA_MODULES, RarnEdgeError, missing_module
 
