@@ -14,9 +14,18 @@ def train(
     data: Data,
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoint, weights, log, curves")],
     model: Model = "rarn-s",
-    recipe: Annotated[str, typer.Option(help="paper or edge")] = "edge",
+    recipe: Annotated[str, typer.Option(help="paper, edge or edge-nano (for rarn-n)")] = "edge",
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's number")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's size")] = None,
+    teacher: Annotated[
+        list[Path] | None, typer.Option(help="Weights to learn from as well; repeat it for several", metavar="WEIGHTS")
+    ] = None,
+    teacher_views: Annotated[
+        int, typer.Option(min=1, max=10, help="Passes of each teacher: 2 for the mirror image, 10 for shifts too")
+    ] = 10,
+    init: Annotated[
+        Path | None, typer.Option(help="Weights of the same model to start from", metavar="WEIGHTS")
+    ] = None,
     seed: Seed = 0,
     threads: Threads = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit-exactly")] = False,
@@ -25,11 +34,16 @@ def train(
     require_extras("train")
     from dataclasses import replace
 
+    import torch
+
     from rarn_edge.data import load_faces
+    from rarn_edge.files import make_folder
     from rarn_edge.models.catalog import find_model
-    from rarn_edge.report.progress import training_progress
+    from rarn_edge.report.progress import stage_progress, training_progress
     from rarn_edge.threads import default_threads
-    from rarn_edge.train.loop import WEIGHTS_FILE, Run, split_for_training
+    from rarn_edge.train.checkpoint import load_weights
+    from rarn_edge.train.distill import soft_targets
+    from rarn_edge.train.loop import TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
     from rarn_edge.train.loop import train as train_model
     from rarn_edge.train.recipe import find_recipe
 
@@ -37,7 +51,23 @@ def train(
     found = find_recipe(recipe)
     chosen = replace(found, epochs=epochs or found.epochs, batch=batch or found.batch)
     train_faces, test_faces = split_for_training(load_faces(data), seed)
-    job = Run(model, chosen, seed, train_faces, test_faces, folder, threads or default_threads())
+    start = load_weights(init, expected_model=model) if init else None
+    teachers = [load_weights(path) for path in teacher or ()]
+    torch_threads = threads or default_threads()
+    targets = None
+    if teachers:
+        torch.set_num_threads(torch_threads)
+        make_folder(folder)
+        with stage_progress(err) as on_stage:
+            targets = soft_targets(
+                teachers,
+                train_faces,
+                train_faces.sha256(),
+                folder / TARGETS_FILE,
+                teacher_views,
+                lambda done, total: on_stage(f"teachers: {done} of {total} passes"),
+            )
+    job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start)
     note(f"{model}, recipe {recipe}: {len(train_faces):,} faces to train on, {len(test_faces):,} to test on")
     try:
         with training_progress(err, chosen.epochs) as progress:

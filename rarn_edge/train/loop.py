@@ -4,7 +4,6 @@ Everything random in an epoch follows from (seed, epoch) alone, so a resumed run
 (same torch, same machine type, same number of threads).
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -26,13 +25,16 @@ from rarn_edge.models.build import build_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.spec import ModelSpec, Preprocess
 from rarn_edge.train.augment import augment
-from rarn_edge.train.checkpoint import load_state, save_state, save_weights
+from rarn_edge.train.checkpoint import Weights, load_state, save_state, save_weights
 from rarn_edge.train.curves import write_curves
+from rarn_edge.train.distill import SoftTargets
 from rarn_edge.train.evaluate import evaluate_torch
+from rarn_edge.train.loss import batch_targets, loss_of, mix
 from rarn_edge.train.recipe import Recipe
 
 STATE_FILE = "last.pt"
 WEIGHTS_FILE = "weights.safetensors"
+TARGETS_FILE = "teachers.npz"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Run:
     test: Faces
     folder: Path
     threads: int
+    targets: SoftTargets | None = None  # of the training faces, in their order
+    start: Weights | None = None  # parameters to begin with instead of fresh ones
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -80,7 +84,9 @@ class Run:
             "model": self.model,
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
-            "data": [faces_digest(faces) for faces in (self.train, self.test)],
+            "data": [faces.sha256() for faces in (self.train, self.test)],
+            "teachers": list(self.targets.teachers) if self.targets else [],
+            "start": self.start.sha256 if self.start else None,
         }
 
     @cached_property
@@ -156,6 +162,8 @@ def _start(
         torch.manual_seed(run.seed)
         model = build_model(run.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         averaged = build_model(run.model).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    if run.start is not None:
+        run.start.load_into(model)
     averaged.load_state_dict(model.state_dict())
     optimizer = _optimizer(model, run.recipe)
     if not resume:
@@ -172,13 +180,6 @@ def _start(
     averaged.load_state_dict(state["averaged"])
     optimizer.load_state_dict(state["optimizer"])
     return model, averaged, optimizer, [EpochLog(**log) for log in state["history"]]
-
-
-def faces_digest(faces: Faces) -> str:
-    """sha256 over images and labels in their order."""
-    digest = hashlib.sha256(np.ascontiguousarray(faces.images).data)
-    digest.update(faces.labels.tobytes())
-    return digest.hexdigest()
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -212,7 +213,9 @@ def _train_epoch(
 ) -> tuple[float, float]:
     """One pass; returns mean loss and accuracy on the augmented images."""
     recipe = run.recipe
-    order_seed, augment_seed, torch_seed = np.random.SeedSequence([run.seed, epoch]).generate_state(3).tolist()
+    seeds = np.random.SeedSequence([run.seed, epoch]).generate_state(4).tolist()
+    order_seed, augment_seed, torch_seed, mix_seed = seeds
+    mixer = np.random.default_rng(mix_seed)
     generator = torch.Generator().manual_seed(augment_seed)
     order = np.random.default_rng(order_seed).permutation(len(run.train))
     batches = max(len(order) // recipe.batch, 1)  # the incomplete last batch is left for another epoch's order
@@ -227,8 +230,11 @@ def _train_epoch(
                 group["lr"] = rate
             labels = torch.from_numpy(run.train.labels[chosen])  # [N]
             pixels = augment(torch.from_numpy(run.train.images[chosen]), recipe.augmentation, generator)
+            targets = batch_targets(recipe, labels, run.targets, chosen)
+            if recipe.mixup:
+                pixels, targets = mix(pixels, targets, recipe.mixup, mixer)
             logits = model(_normalise(pixels, preprocess))  # [N, 7]
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            loss = loss_of(logits, targets, recipe)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own stub lacks it
             optimizer.step()
@@ -290,6 +296,8 @@ def _save(
     provenance = {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
+        "teachers": list(run.targets.teachers) if run.targets else [],
+        "started_from": run.start.sha256 if run.start else None,
         "epochs_done": len(history),
         "torch": torch.__version__,
         "train_images": len(run.train),

@@ -1,6 +1,6 @@
 """Training recipes as data: everything that decides a run except the model, the images and the seed."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from rarn_edge.errors import InputError
@@ -36,6 +36,9 @@ class Recipe:
     weight_decay: float = 0.0  # on convolution and linear weights only
     label_smoothing: float = 0.0
     ema_decay: float = 0.0  # of the averaged weights that are measured and exported; 0: no averaging
+    mixup: float = 0.0  # both parameters of the Beta distribution that mixes pairs of faces; 0: no mixing
+    teacher_share: float = 0.0  # of the loss, when there are teachers: the rest is the labels'
+    teacher_temperature: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,9 +84,22 @@ EDGE = Recipe(
         contrast=0.2,
         erase=0.25,
     ),
+    teacher_share=0.5,
+    teacher_temperature=2.0,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, EDGE)}
+EDGE_NANO = replace(
+    # For nets under half a million parameters, which underfit: every regulariser weaker, the teacher stronger.
+    EDGE,
+    name="edge-nano",
+    epochs=100,
+    weight_decay=1e-4,
+    label_smoothing=0.0,
+    augmentation=replace(EDGE.augmentation, rotation_deg=15.0, scale=0.1, erase=0.0),
+    teacher_share=0.7,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (PAPER, EDGE, EDGE_NANO)}
 
 
 def find_recipe(name: str) -> Recipe:
