@@ -1,0 +1,64 @@
+"""Two models on the same faces: what one gains over the other, and whether chance explains it.
+
+Unpaired intervals of two accuracies overlap long before the difference is doubtful; on the same faces only those count on
+which exactly one of the two is right.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Paired:
+    """`other` beside `reference` on the same faces; differences are fractions of all faces, other minus reference."""
+
+    faces: int
+    only_reference_right: int
+    only_other_right: int
+    accuracy_difference: float
+    difference_low: float  # 95 %
+    difference_high: float
+    p_value: float  # McNemar's exact test: both are equally often right where they differ
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare_decisions(reference_right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> Paired:
+    """Compare two models by which faces each gets right: [N] bool each, N >= 1, same faces in the same order.
+
+    The interval is Wald's with one face added to each discordant count (Bonett and Price 2012), which stays sensible with
+    no discordant face at all; the test is McNemar's, exact (binomial).
+    """
+    faces = len(reference_right)
+    lost = int((reference_right & ~other_right).sum())
+    gained = int((other_right & ~reference_right).sum())
+    share_lost, share_gained = (lost + 1) / (faces + 2), (gained + 1) / (faces + 2)
+    centre = share_gained - share_lost
+    half = 1.96 * math.sqrt((share_gained + share_lost - centre**2) / (faces + 2))
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    return Paired(faces, lost, gained, (gained - lost) / faces, low, high, mcnemar_exact(lost, gained))
+
+
+def mcnemar_exact(lost: int, gained: int) -> float:
+    """Two-sided exact p-value of McNemar's test (1947) from the two discordant counts; 1 where nothing differs."""
+    trials = lost + gained
+    if trials == 0:
+        return 1.0
+    # log-space: the binomial coefficients of a thousand discordant faces overflow a float
+    log_half = trials * math.log(0.5)
+    tail = [_log_choose(trials, k) + log_half for k in range(min(lost, gained) + 1)]
+    return min(1.0, 2 * math.exp(_log_sum(tail)))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _log_sum(values: list[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))

@@ -1,0 +1,132 @@
+"""Soft targets: averaged over teachers and views, made once, never mixed up with others; the losses they enter."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rarn_edge.data import Faces
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import InputError
+from rarn_edge.models.build import untrained_model
+from rarn_edge.models.catalog import find_model
+from rarn_edge.train import distill
+from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
+from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets, view_of
+from rarn_edge.train.evaluate import torch_logits
+from rarn_edge.train.loop import Run, split_for_training, train
+from rarn_edge.train.loss import BatchTargets, batch_targets, loss_of, mix
+from rarn_edge.train.recipe import EDGE, EDGE_NANO
+
+
+@pytest.fixture(scope="module")
+def faces() -> Faces:
+    return synthetic_faces(8, seed=5)
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> list[Weights]:
+    folder = tmp_path_factory.mktemp("teachers")
+    spec = find_model("rarn-n").spec
+    for seed in (1, 2):
+        save_weights(folder / f"{seed}.safetensors", spec, dict(untrained_model("rarn-n", seed).state_dict()), {})
+    return [load_weights(folder / f"{seed}.safetensors") for seed in (1, 2)]
+
+
+def test_views_are_mirrors_and_shifts() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8), dtype=np.uint8)
+    assert np.array_equal(view_of(images, 0), images)
+    assert np.array_equal(view_of(images, 1), images[:, :, ::-1])
+    assert np.array_equal(view_of(images, 2)[:, :, 2:], images[:, :, :-2])  # two pixels to the right
+    assert np.array_equal(view_of(images, 2)[:, :, 0], images[:, :, 0])  # the border's pixels fill the gap
+    assert np.array_equal(view_of(images, 6)[:, 2:], images[:, :-2])  # two pixels down
+    assert len({view_of(images, view).tobytes() for view in range(VIEWS)}) == VIEWS
+
+
+def test_targets_are_the_mean_over_teachers_and_views(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = soft_targets(
+        teachers, faces, "faces", tmp_path / "t.npz", 2, lambda done, total: seen.append((done, total))
+    )
+    answers = [
+        torch.softmax(torch.from_numpy(torch_logits(t.model(), t.spec.preprocess, view_of(faces.images, view))), 1)
+        for t in teachers
+        for view in (0, 1)
+    ]
+    expected = torch.stack(answers).mean(0).numpy()
+    assert np.exp(found.log_probabilities) == pytest.approx(expected, abs=1e-6)
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_second_call_reads_the_cache(
+    teachers: list[Weights], faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = soft_targets(teachers, faces, "faces", tmp_path / "t.npz", 1)
+    monkeypatch.setattr(distill, "torch_logits", None)  # a pass would fail
+    again = soft_targets(teachers, faces, "faces", tmp_path / "t.npz", 1)
+    assert np.array_equal(again.log_probabilities, made.log_probabilities)
+    for changed in ((teachers[:1], "faces", 1), (teachers, "others", 1), (teachers, "faces", 2)):
+        with pytest.raises(InputError, match="other teachers or for other faces"):
+            soft_targets(changed[0], faces, changed[1], tmp_path / "t.npz", changed[2])
+
+
+def test_an_unreadable_cache_is_named(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:
+    (tmp_path / "t.npz").write_bytes(b"no zip")
+    with pytest.raises(InputError, match=r"t\.npz: not readable as soft targets"):
+        soft_targets(teachers, faces, "faces", tmp_path / "t.npz")
+
+
+def test_a_teacher_of_other_classes_is_refused(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:
+    other = replace(teachers[0], spec=replace(teachers[0].spec, classes=("yes", "no")))
+    with pytest.raises(InputError, match="other classes: yes, no"):
+        soft_targets([other], faces, "faces", tmp_path / "t.npz")
+
+
+def test_label_loss_is_smoothed_cross_entropy() -> None:
+    logits, labels = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 6, 3, 3])
+    targets = batch_targets(EDGE, labels, None, np.arange(5))
+    expected = F.cross_entropy(logits, labels, label_smoothing=EDGE.label_smoothing)
+    assert loss_of(logits, targets, EDGE).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_the_teachers_part_is_smallest_at_their_answer() -> None:
+    log_probabilities = torch.log_softmax(torch.randn(4, 7, generator=torch.Generator().manual_seed(0)), 1)
+    soft = SoftTargets(log_probabilities.numpy(), (), 1, "")
+    recipe = replace(EDGE_NANO, teacher_share=1.0)
+    targets = batch_targets(recipe, torch.tensor([0, 1, 2, 3]), soft, np.arange(4))
+    logits = log_probabilities.clone().requires_grad_()
+    loss_of(logits, targets, recipe).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() < 1e-6
+
+
+def test_mixup_mixes_faces_and_targets_alike() -> None:
+    pixels = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    targets = BatchTargets(torch.eye(7)[:4], torch.eye(7)[:4])
+    mixed, after = mix(pixels, targets, 0.4, np.random.default_rng(0))
+    assert after.teacher is not None
+    assert torch.equal(after.labels, after.teacher)
+    value = after.labels[:, :4] @ torch.arange(4.0)
+    assert torch.allclose(mixed[:, 0, 0, 0], value)
+    assert not torch.allclose(mixed, pixels)
+
+
+def test_a_run_with_teachers_starts_from_given_weights(
+    teachers: list[Weights], split_faces: Faces, tmp_path: Path
+) -> None:
+    train_faces, test_faces = split_for_training(split_faces, seed=0)
+    soft = soft_targets(teachers, train_faces, train_faces.sha256(), tmp_path / "t.npz", 1)
+    recipe = replace(EDGE_NANO, epochs=1, batch=14, mixup=0.2)
+    run = Run("rarn-n", recipe, 0, train_faces, test_faces, tmp_path / "a", 1, soft, teachers[0])
+    train(run)
+    written = load_weights(tmp_path / "a" / "weights.safetensors")
+    assert written.provenance["teachers"] == [teacher.sha256 for teacher in teachers]
+    assert written.provenance["started_from"] == teachers[0].sha256
+    train(replace(run, folder=tmp_path / "b", targets=None))
+    other = load_weights(tmp_path / "b" / "weights.safetensors")
+    assert not torch.equal(written.tensors["classifier.weight"], other.tensors["classifier.weight"])
+    with pytest.raises(InputError, match="another teachers"):
+        train(replace(run, targets=None), resume=True)
