@@ -49,8 +49,8 @@ class Contract:
             contract = cls(spec=spec, target=None if target is None else Target(target), **data)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{source}: its rarn-edge metadata is damaged ({error})") from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise InputError(f"{source}: its rarn-edge metadata is damaged ({first_line(error)})") from error
         if contract.precision not in get_args(Precision):
             raise InputError(f"{source}: its rarn-edge metadata is damaged (precision {contract.precision!r})")
         if not isinstance(contract.provenance, dict) or not isinstance(contract.quality, dict):
@@ -82,7 +82,15 @@ class Artifact:
         Raises:
             InputError: no such file, not ONNX, no contract, or a contract that contradicts the graph.
         """
-        session = open_unoptimised(path)
+        return cls.of_session(path, open_unoptimised(path))
+
+    @classmethod
+    def of_session(cls, path: Path, session: ort.InferenceSession) -> "Artifact":
+        """The same from a session that is open on `path` already: a cold start pays for one session, not two.
+
+        Raises:
+            InputError: no contract, or one that contradicts the graph.
+        """
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
             raise InputError(

@@ -43,7 +43,7 @@ def test_the_package_imports_alone(python: Python) -> None:
     assert python("-c", code).returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("bench", "--help")], ids=" ".join)
+@pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("bench", "--help"), ("predict", "--help")], ids=" ".join)
 def test_help_imports_nothing_heavy(python: Python, arguments: tuple[str, ...]) -> None:
     done = python("-c", IMPORTED, ",".join(HEAVY), *arguments)
     assert done.returncode == 0, done.stderr
@@ -66,6 +66,17 @@ def test_evaluate_on_a_device(python: Python, faces_folder: Path) -> None:
     done = without(python, ABSENT, "evaluate", TINY, "--data", faces_folder, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == 14
+
+
+def test_predict_on_a_device(python: Python, faces_folder: Path) -> None:
+    done = without(python, ABSENT, "predict", faces_folder, "--model", TINY, "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 63
+
+
+def test_the_classifier_names_the_extra_it_needs(python: Python) -> None:
+    done = python("-c", "import sys; sys.modules['onnxruntime'] = None; from rarn_edge import Classifier")
+    assert 'pip install "rarn-edge[cpu]"' in done.stderr
 
 
 def test_parity_on_a_device(python: Python, tmp_path: Path) -> None:
@@ -98,6 +109,7 @@ def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
         (("matplotlib",), ("train", "--data", "DATA", "--out", "OUT/run", "--model", "rarn-n"), "train"),
         (("onnxruntime",), ("evaluate", TINY, "--data", "DATA"), "cpu"),
         (("onnxruntime",), ("bench", TINY), "cpu"),
+        (("onnxruntime",), ("predict", TINY), "cpu"),
         (("onnxruntime",), ("parity", TINY, TINY), "cpu"),
     ],
     ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",

@@ -16,18 +16,33 @@ from rarn_edge.cli import stamp
 from rarn_edge.cli import parity
 from rarn_edge.cli import evaluate
 from rarn_edge.cli import bench
+from rarn_edge.cli import predict
 from rarn_edge.cli import models
 
 # isort: on
 from rarn_edge.cli.app import State, app, err
 from rarn_edge.errors import EXTRA_MODULES, RarnEdgeError, missing_module
 
-__all__ = ["app", "main", "run", "train", "export", "quantize", "stamp", "parity", "evaluate", "bench", "models"]
+__all__ = [
+    "app",
+    "main",
+    "run",
+    "train",
+    "export",
+    "quantize",
+    "stamp",
+    "parity",
+    "evaluate",
+    "bench",
+    "predict",
+    "models",
+]
 
 
 def main() -> NoReturn:
     """Entry point: expected errors become one or two lines on stderr and their exit code."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a broken image is reported once, by us
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # and so is a broken video
     try:
         app()
     except RarnEdgeError as error:

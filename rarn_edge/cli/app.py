@@ -19,7 +19,7 @@ app = typer.Typer(
 out = Console()  # results
 err = Console(stderr=True)  # progress, warnings, errors
 
-MAKE, CHECK, SHOW = "Make a model", "Check a model", "Look around"  # the panels of --help
+MAKE, CHECK, USE, SHOW = "Make a model", "Check a model", "Use a model", "Look around"  # the panels of --help
 
 Model = Annotated[str, typer.Option(help="Model name; see: rarn-edge models")]
 Weights = Annotated[Path | None, typer.Option(help="Weights from `train` (default: those shipped in the package)")]

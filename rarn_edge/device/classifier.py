@@ -1,0 +1,241 @@
+"""A model ready to answer: from pictures to labels with calibrated probabilities.
+
+>>> from rarn_edge.data import synthetic_faces
+>>> classifier = Classifier("rarn-s")  # the INT8 file for this machine, from inside the package
+>>> faces = synthetic_faces(3, seed=1).images  # or paths, bytes, arrays of any size
+>>> answers = classifier.predict(list(faces))
+>>> len(answers), answers[0].label in classifier.classes, abs(sum(answers[0].probabilities) - 1) < 1e-5
+(3, True, True)
+>>> Classifier("rarn-s", min_confidence=0.999999).predict(faces[0])[0].abstained
+True
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.device.image_file import MAX_PIXELS, gray_image, read_bytes
+from rarn_edge.device.model import find_model_file
+from rarn_edge.errors import InputError
+from rarn_edge.metrics import softmax
+from rarn_edge.preprocess import resize, to_input
+from rarn_edge.providers import CPU, open_session
+from rarn_edge.runtime import BATCH, run_logits
+from rarn_edge.targets import detect_host
+
+ColourOrder = Literal["rgb", "bgr"]
+Image = NDArray[np.uint8] | str | Path | bytes
+"""A face crop: a path, an image file's bytes, or uint8 pixels [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]."""
+
+_TO_GRAY = {
+    ("rgb", 3): cv2.COLOR_RGB2GRAY,
+    ("rgb", 4): cv2.COLOR_RGBA2GRAY,
+    ("bgr", 3): cv2.COLOR_BGR2GRAY,
+    ("bgr", 4): cv2.COLOR_BGRA2GRAY,
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One face: the likeliest class, the probability and logit of every class, in the order of `classes`.
+
+    `abstained` says that `confidence` is below the classifier's `min_confidence`: `label` is then a guess not to rely on.
+    """
+
+    label: str
+    confidence: float
+    abstained: bool
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]  # of the calibrated softmax
+    logits: tuple[float, ...]
+    latency_s: float = field(compare=False)  # this face's share of the time of its batch, preprocessing included
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary, probabilities and logits by class name."""
+        return {
+            "label": self.label,
+            "confidence": self.confidence,
+            "abstained": self.abstained,
+            "probabilities": dict(zip(self.classes, self.probabilities, strict=True)),
+            "logits": dict(zip(self.classes, self.logits, strict=True)),
+            "latency_s": self.latency_s,
+        }
+
+
+class Classifier:
+    """An ONNX Runtime session over a file with a contract, which fixes preprocessing, classes and temperature.
+
+    Answers depend on the image alone, and calls from several threads may share one classifier: it holds no state but the
+    session, whose `run` is thread-safe.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "rarn-s",
+        *,
+        provider: str = CPU,
+        threads: int | None = None,
+        min_confidence: float = 0.0,
+        batch: int = BATCH,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """Open a model.
+
+        Args:
+            model: The name of a shipped model, or the path of an ONNX file that rarn-edge wrote or stamped.
+            provider: `cpu`, `cuda`, ...; never falls back to another.
+            threads: Threads within an operator (default: the cores this process may use).
+            min_confidence: Predictions below it are marked as `abstained`; 0..1.
+            batch: At most so many images go through the network at once.
+            max_pixels: Larger image files are refused before they are decoded.
+
+        Raises:
+            InputError: no such model, not an ONNX file, no contract, or an option out of range.
+            ProviderError: the provider cannot be had.
+        """
+        if not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence is between 0 and 1, found {min_confidence}")
+        if batch < 1:
+            raise InputError(f"batch is at least 1, found {batch}")
+        path = find_model_file(model)
+        self._session = open_session(path, provider, threads)
+        self.artifact = Artifact.of_session(path, self._session)
+        self.min_confidence = min_confidence
+        self._batch = batch
+        self._max_pixels = max_pixels
+
+    def __repr__(self) -> str:
+        return f"Classifier({str(self.artifact.path)!r}: {self.artifact.spec.name}, {self.artifact.contract.precision})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of `Prediction.probabilities`."""
+        return self.artifact.spec.classes
+
+    @property
+    def host_warning(self) -> str | None:
+        """One line when an INT8 file was made for another kind of CPU than this one."""
+        return detect_host().mismatch(self.artifact.contract.target)
+
+    def predict(
+        self, images: Image | Sequence[Image] | NDArray[np.uint8], *, colour: ColourOrder = "rgb"
+    ) -> list[Prediction]:
+        """Classify face crops, batched; the answers are in the order of the images, one image gives a list of one.
+
+        Args:
+            images: One image or many: see `Image`. An array [N, H, W] whose last axis is neither 1, 3 nor 4 and an array
+                [N, H, W, C] are batches; a list may mix sizes and kinds. No images give no answers.
+            colour: The channel order of colour arrays (OpenCV reads `bgr`).
+
+        Raises:
+            InputError: an image that cannot be read, another type than uint8, or another shape; which one is named.
+        """
+        start_s = time.perf_counter()
+        items = split_images(images)
+        answers: list[Prediction] = []
+        for first in range(0, len(items), self._batch):
+            part = items[first : first + self._batch]
+            pixels = self.pixels(part, first, colour)  # [n, height_px, width_px]
+            logits = run_logits(self._session, self.artifact.spec, pixels, self._batch)
+            end_s = time.perf_counter()
+            answers += self.answers(logits, (end_s - start_s) / len(part))
+            start_s = end_s
+        return answers
+
+    def pixels(self, images: Sequence[Image], first: int = 0, colour: ColourOrder = "rgb") -> NDArray[np.uint8]:
+        """The images as the model's gray [n, height_px, width_px] uint8; `first` is the number of the first in messages."""
+        size = self.artifact.spec.preprocess
+        pixels = np.empty((len(images), size.height_px, size.width_px), dtype=np.uint8)
+        for index, image in enumerate(images):
+            gray = self._gray(image, first + index, colour)
+            pixels[index] = resize(gray, size.height_px, size.width_px)
+        return pixels
+
+    def answers(self, logits: NDArray[np.float32], latency_s: float) -> list[Prediction]:
+        """Logits [n, classes] as predictions."""
+        spec = self.artifact.spec
+        probabilities = softmax(logits, spec.temperature)
+        best = probabilities.argmax(axis=1).tolist()
+        rows = zip(best, probabilities.tolist(), logits.tolist(), strict=True)
+        return [
+            Prediction(
+                label=spec.classes[top],
+                confidence=chances[top],
+                abstained=chances[top] < self.min_confidence,
+                classes=spec.classes,
+                probabilities=tuple(chances),
+                logits=tuple(values),
+                latency_s=latency_s,
+            )
+            for top, chances, values in rows
+        ]
+
+    def attention(self, pixels: NDArray[np.uint8], output: str = "attention") -> NDArray[np.float32]:
+        """The attention mask [n, h, w], 0..1, of gray crops [n, height_px, width_px]; from a file exported with it.
+
+        Raises:
+            InputError: the model has no such output.
+        """
+        if output not in [value.name for value in self._session.get_outputs()]:
+            raise InputError(
+                f"{self.artifact.path}: has no output '{output}', so there is no mask to draw.\n"
+                "Export a file that has one: rarn-edge export --attention -o rarn-s.attention.onnx"
+            )
+        spec = self.artifact.spec
+        (mask,) = self._session.run([output], {spec.input_name: to_input(pixels, spec.preprocess)})  # [n, 1, h, w]
+        return np.asarray(mask[:, 0], dtype=np.float32)
+
+    def _gray(self, image: Image, index: int, colour: ColourOrder) -> NDArray[np.uint8]:
+        """[H, W] uint8."""
+        if isinstance(image, str | Path):
+            return gray_image(read_bytes(Path(image)), str(image), self._max_pixels)
+        if isinstance(image, bytes | bytearray | memoryview):
+            return gray_image(bytes(image), f"image {index}", self._max_pixels)
+        if not isinstance(image, np.ndarray):
+            raise InputError(f"image {index}: expected a path, bytes or a uint8 array, found {type(image).__name__}")
+        _check_pixels(image, f"image {index}")
+        if image.ndim == 2 or image.shape[2] == 1:
+            return image.reshape(image.shape[:2])
+        return np.asarray(cv2.cvtColor(image, _TO_GRAY[colour, image.shape[2]]), dtype=np.uint8)
+
+
+def split_images(images: object) -> Sequence[Image]:
+    """One image or a batch of them as a sequence; an array is looked at as `Classifier.predict` says."""
+    if isinstance(images, np.ndarray):
+        if images.dtype == object:
+            return list(images)
+        one = images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3, 4))
+        if not one and images.ndim not in (3, 4):
+            raise InputError(
+                f"expected [H, W], [H, W, 3], [N, H, W] or [N, H, W, 3] uint8, found {list(images.shape)} {images.dtype}"
+            )
+        return [images] if one else list(images)
+    if isinstance(images, str | Path | bytes | bytearray | memoryview):
+        return [images]  # type: ignore[list-item]  # the odd kinds of bytes are turned into bytes later
+    try:
+        return list(images)  # type: ignore[call-overload, no-any-return]  # whatever it is, its items are checked one by one
+    except TypeError as error:
+        raise InputError(f"expected one image or a list of images, found {type(images).__name__}") from error
+
+
+def _check_pixels(image: NDArray[Any], name: str) -> None:
+    if image.dtype != np.uint8:
+        hint = "pixels are 0..255"
+        if np.issubdtype(image.dtype, np.floating):
+            finite = bool(np.isfinite(image).all())
+            hint = (
+                "for values 0..1: (image * 255).round().astype('uint8')" if finite else "and it holds NaN or infinity"
+            )
+        elif image.dtype == np.uint16:
+            hint = "for 16-bit pixels: (image >> 8).astype('uint8')"
+        raise InputError(f"{name}: expected a uint8 array, found {image.dtype}; {hint}")
+    shaped = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
+    if not shaped or 0 in image.shape:
+        raise InputError(f"{name}: expected pixels [H, W] or [H, W, 3], found {list(image.shape)}")

