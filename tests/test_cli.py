@@ -82,7 +82,18 @@ def mutant(simplified: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 
 def test_help_lists_every_command(cli: Cli) -> None:
-    assert COMMANDS == ["bench", "evaluate", "export", "models", "parity", "quantize", "run", "stamp", "train"]
+    assert COMMANDS == [
+        "bench",
+        "evaluate",
+        "export",
+        "models",
+        "parity",
+        "predict",
+        "quantize",
+        "run",
+        "stamp",
+        "train",
+    ]
     done = cli("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert all(command in done.stdout for command in COMMANDS)

@@ -43,7 +43,9 @@ def test_the_package_imports_alone(python: Python) -> None:
     assert python("-c", code).returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("bench", "--help"), ("predict", "--help")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("train", "--help"), ("bench", "--help"), ("predict", "--help")], ids=" ".join
+)
 def test_help_imports_nothing_heavy(python: Python, arguments: tuple[str, ...]) -> None:
     done = python("-c", IMPORTED, ",".join(HEAVY), *arguments)
     assert done.returncode == 0, done.stderr
