@@ -1,11 +1,11 @@
-"""`rarn-edge evaluate`: accuracy of one model."""
+"""`rarn-edge evaluate`: accuracy of one model, and with --report everything else that is known of it."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Data, Json, Provider, Split, Threads, app, out, print_json
+from rarn_edge.cli.app import CHECK, Data, Json, Provider, Split, Threads, app, err, note, out, print_json, say
 from rarn_edge.errors import InputError, require_extra
 
 
@@ -14,35 +14,89 @@ def evaluate(
     file: Annotated[Path, typer.Argument(help="An ONNX file, or weights from `train`", metavar="MODEL")],
     data: Data,
     split: Split = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write confidence, roll, copies, plots and tables into this folder", metavar="DIR"),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another model on the same faces: difference, interval, McNemar", metavar="MODEL"),
+    ] = None,
+    calibrated: Annotated[
+        Path | None, typer.Option(help="Write the ONNX file again with the temperature that fits", metavar="OUT.onnx")
+    ] = None,
     provider: Provider = "cpu",
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Accuracy with its 95 % interval, macro-F1 and a per-class table of a checkpoint or an ONNX file."""
-    from rarn_edge.artifact import Artifact
-    from rarn_edge.cli.inputs import describe, labelled_faces, warn_host
+    from rarn_edge.cli.inputs import describe, held_out_and_training, read_subject
+    from rarn_edge.evaluation.confidence import fit_temperature
+    from rarn_edge.evaluation.judge import compare, judge
+    from rarn_edge.files import make_folder
     from rarn_edge.metrics import evaluate_logits
-    from rarn_edge.parity.chain import file_form, torch_form
-    from rarn_edge.report.tables import evaluation_table
+    from rarn_edge.report.evaluation_files import write_judgement
+    from rarn_edge.report.progress import stage_progress
+    from rarn_edge.report.tables import evaluation_table, judgement_table, paired_table
+
+    if calibrated is not None:
+        _check_calibrated(file, calibrated)
+    if report is not None:
+        require_extra("matplotlib", "train")
+        make_folder(report)
+    subject = read_subject(file, provider, threads)
+    other = read_subject(against, provider, threads) if against is not None else None
+    faces, training = held_out_and_training(data, split)
+    labels = faces.labels_in(subject.classes)
+    logits = subject.predict(faces.images)
+    evaluation = evaluate_logits(logits, labels, subject.classes)
+    paired = compare(other, faces, logits.argmax(axis=1) == labels) if other is not None else None
+    result = {"file": str(file), "faces": describe(faces), **evaluation.to_dict()}
+    if not as_json:
+        out.print(evaluation_table(evaluation, f"{file.name} on {describe(faces)}"))
+    if other is not None and paired is not None:
+        result["against"] = {"model": other.name, **paired.to_dict()}
+        if not as_json:
+            out.print(paired_table(paired, subject.name, other.name))
+    if report is not None:
+        with stage_progress(err) as on_stage:
+            judgement = judge(
+                subject,
+                logits,
+                faces,
+                describe(faces),
+                training,
+                None if other is None or paired is None else (other.name, paired),
+                lambda done, total: on_stage(f"roll: {done} of {total} angles"),
+            )
+        written = write_judgement(judgement, report)
+        result["judgement"] = judgement.to_dict()
+        if not as_json:
+            out.print(judgement_table(judgement))
+            say(f"{report}: {', '.join(path.name for path in written)}")
+        if judgement.pixels.warning:
+            note(judgement.pixels.warning, "warning")
+    if calibrated is not None:
+        from rarn_edge.artifact import Artifact
+        from rarn_edge.pipeline.temperature import with_temperature
+
+        made = with_temperature(Artifact.load(file), fit_temperature(logits, labels), describe(faces), calibrated)
+        result["calibrated"] = {"file": str(made.path), "temperature": made.spec.temperature}
+        if not as_json:
+            say(f"{made.path}: {file.name} with temperature {made.spec.temperature:.3f}, fitted on {describe(faces)}")
+    if as_json:
+        print_json(result)
+
+
+def _check_calibrated(file: Path, calibrated: Path) -> None:
+    """Refuse before the work what --calibrated cannot do."""
+    from rarn_edge.files import check_output
 
     if file.suffix == ".safetensors":
-        require_extra("torch", "train")
-        from rarn_edge.train.checkpoint import load_weights
-
-        if provider != "cpu":
-            raise InputError(f"weights are evaluated in torch on the CPU; export them first to run on '{provider}'")
-        weights = load_weights(file)
-        faces = labelled_faces(data, split)
-        form, classes = torch_form(weights, faces), weights.spec.classes
-    elif file.suffix == ".pt":
-        raise InputError(f"{file}: is the checkpoint to resume from; evaluate {file.with_name('weights.safetensors')}")
-    else:
-        artifact = Artifact.load(file)
-        warn_host(artifact.contract.target)
-        faces = labelled_faces(data, split)
-        form, classes = file_form(artifact, faces, provider, threads), artifact.spec.classes
-    evaluation = evaluate_logits(form.logits, faces.labels_in(classes), classes)
-    if as_json:
-        print_json({"file": str(file), "faces": describe(faces), **evaluation.to_dict()})
-    else:
-        out.print(evaluation_table(evaluation, f"{file.name} on {describe(faces)}"))
+        raise InputError(
+            f"--calibrated writes an ONNX file again; export first: rarn-edge export --weights {file} -o OUT.onnx"
+        )
+    require_extra("onnx", "export")
+    check_output(calibrated)
+    if calibrated.resolve() == file.resolve():
+        raise InputError(f"{calibrated}: is the model itself; name another file")

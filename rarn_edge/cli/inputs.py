@@ -1,5 +1,6 @@
 """From option texts to values, with errors that name the option."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -9,12 +10,13 @@ from numpy.typing import NDArray
 from rarn_edge.cli.app import note
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.errors import GateError, InputError, require_extras
+from rarn_edge.errors import GateError, InputError, require_extra, require_extras
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.tables import allowed, figure
 from rarn_edge.targets import Target, detect_host
 
 if TYPE_CHECKING:
+    from rarn_edge.evaluation.judge import Subject
     from rarn_edge.pipeline.calibrate import Method
     from rarn_edge.train.checkpoint import Weights
 
@@ -72,9 +74,45 @@ def calibration_faces(data: Path, images: int, seed: int) -> Faces:
 
 def labelled_faces(data: Path, split: str | None) -> Faces:
     """The faces to measure on: the split named, or the held-out one."""
+    return held_out_and_training(data, split)[0]
+
+
+def held_out_and_training(data: Path, split: str | None) -> tuple[Faces, Faces | None]:
+    """The faces to measure on, and the Training split of the same data where that is another one."""
     faces = load_faces(data)
     chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
-    return chosen.labelled()
+    apart = Split.TRAINING in faces.available_splits and Split.TRAINING not in chosen.available_splits
+    return chosen.labelled(), faces.split(Split.TRAINING) if apart else None
+
+
+def read_subject(file: Path, provider: str, threads: int | None) -> "Subject":
+    """A model to judge: an ONNX file, or weights, which are run in torch."""
+    from rarn_edge.evaluation.judge import Subject
+
+    if file.suffix == ".pt":
+        raise InputError(f"{file}: is the checkpoint to resume from; evaluate {file.with_name('weights.safetensors')}")
+    if file.suffix == ".safetensors":
+        require_extra("torch", "train")
+        from rarn_edge.train.checkpoint import load_weights
+        from rarn_edge.train.evaluate import torch_logits
+
+        if provider != "cpu":
+            raise InputError(f"weights are evaluated in torch on the CPU; export them first to run on '{provider}'")
+        weights = load_weights(file)
+        model, spec, provenance = weights.model(), weights.spec, weights.provenance
+        predict = partial(torch_logits, model, spec.preprocess)
+    else:
+        from rarn_edge.artifact import Artifact
+        from rarn_edge.providers import open_session
+        from rarn_edge.runtime import run_logits
+
+        artifact = Artifact.load(file)
+        warn_host(artifact.contract.target)
+        spec, provenance = artifact.spec, artifact.contract.provenance
+        predict = partial(run_logits, open_session(file, provider, threads), spec)
+    mean, std = provenance.get("train_pixel_mean"), provenance.get("train_pixel_std")
+    trained_on = (float(mean), float(std)) if isinstance(mean, int | float) and isinstance(std, int | float) else None
+    return Subject(file.name, spec.classes, spec.temperature, predict, trained_on)
 
 
 def comparison_faces(

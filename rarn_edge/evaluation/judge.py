@@ -1,0 +1,126 @@
+"""Everything that is measured of one model on one set of faces, as one value."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.data import Faces
+from rarn_edge.evaluation.confidence import Confidence, judge_confidence
+from rarn_edge.evaluation.roll import Predict, RollPoint, roll_curve
+from rarn_edge.metrics import Evaluation, evaluate_logits, wilson_interval
+from rarn_edge.paired import Paired, compare_decisions
+
+FAR_MEAN = 10.0  # pixel values; splits of FER-2013 differ by less than 1
+FAR_STD_RATIO = 1.15
+
+
+@dataclass(frozen=True)
+class WithoutCopies:
+    """Accuracy on the faces that have no byte-identical copy in Training."""
+
+    copies: int
+    faces: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Mean and standard deviation of the judged faces beside those of training; None where the model's are unknown."""
+
+    mean: float
+    std: float
+    train_mean: float | None
+    train_std: float | None
+
+    @property
+    def warning(self) -> str | None:
+        """What to think of faces unlike the ones trained on, which cost points without a sign otherwise."""
+        if self.train_mean is None or self.train_std is None:
+            return None
+        ratio = max(self.std, self.train_std) / max(min(self.std, self.train_std), 1e-9)
+        if abs(self.mean - self.train_mean) <= FAR_MEAN and ratio <= FAR_STD_RATIO:
+            return None
+        return (
+            f"these faces have pixel mean {self.mean:.1f} and deviation {self.std:.1f}, the training faces"
+            f" {self.train_mean:.1f} and {self.train_std:.1f}: filtered images (equalised, inverted)? Accuracy may be off"
+        )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One model on one set of faces."""
+
+    model: str
+    faces: str
+    evaluation: Evaluation
+    confidence: Confidence
+    without_copies: WithoutCopies | None  # None where the data has no Training split
+    roll: tuple[RollPoint, ...]
+    pixels: Pixels
+    against: str | None = None
+    paired: Paired | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "pixel_warning": self.pixels.warning}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model ready to be judged."""
+
+    name: str
+    classes: tuple[str, ...]
+    temperature: float
+    predict: Predict
+    train_pixels: tuple[float, float] | None  # mean, standard deviation
+
+
+def compare(other: Subject, faces: Faces, right: NDArray[np.bool_]) -> Paired:
+    """A model beside `other` on the same labelled faces: `right` [N] says which ones it gets right."""
+    return compare_decisions(other.predict(faces.images).argmax(axis=1) == faces.labels_in(other.classes), right)
+
+
+def judge(
+    subject: Subject,
+    logits: NDArray[np.float32],
+    faces: Faces,
+    description: str,
+    training: Faces | None,
+    against: tuple[str, Paired] | None = None,
+    on_angle: Callable[[int, int], None] | None = None,
+) -> Judgement:
+    """Measure `subject`, whose answers on the labelled `faces` are `logits`.
+
+    `training` is the Training split of the same data, if it has one; `against` another model's name and its comparison.
+
+    Raises:
+        InputError: a label is no class of the model.
+    """
+    labels = faces.labels_in(subject.classes)
+    other, paired = against or (None, None)
+    return Judgement(
+        model=subject.name,
+        faces=description,
+        evaluation=evaluate_logits(logits, labels, subject.classes),
+        confidence=judge_confidence(logits, labels, subject.temperature),
+        without_copies=None if training is None else _without_copies(logits.argmax(axis=1) == labels, faces, training),
+        roll=roll_curve(subject.predict, faces.images, labels, on_angle=on_angle),
+        pixels=Pixels(*faces.pixel_statistics(), *(subject.train_pixels or (None, None))),
+        against=other,
+        paired=paired,
+    )
+
+
+def _without_copies(right: NDArray[np.bool_], faces: Faces, training: Faces) -> WithoutCopies | None:
+    """None when every face has a copy: nothing is left to measure on."""
+    seen = set(training.pixel_hashes())
+    own = np.array([digest not in seen for digest in faces.pixel_hashes()])
+    kept, hits = int(own.sum()), int(right[own].sum())
+    if kept == 0:
+        return None
+    return WithoutCopies(len(own) - kept, kept, hits / kept, *wilson_interval(hits, kept))

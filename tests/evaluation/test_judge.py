@@ -1,0 +1,114 @@
+"""The whole judgement, its files, and what `evaluate` prints of it."""
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.data import Faces, Split
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.evaluation.judge import Pixels, Subject, judge
+from rarn_edge.pipeline.quantize import Quantized
+from rarn_edge.report.evaluation_files import write_judgement
+from rarn_edge.spec import CLASSES
+from rarn_edge.targets import Target
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def answers(images: np.ndarray) -> np.ndarray:
+    """Logits that depend on the pixels: not uniform, not right."""
+    share = images.reshape(len(images), -1).mean(axis=1) / 255
+    return np.stack([np.cos(share * (index + 1) * 9) for index in range(len(CLASSES))], axis=1).astype(np.float32)
+
+
+SUBJECT = Subject("net.onnx", CLASSES, 1.0, answers, (129.5, 65.0))
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Faces:
+    return synthetic_faces(35, seed=3)
+
+
+def test_copies_are_found_by_their_pixels(held_out: Faces) -> None:
+    training = replace(synthetic_faces(20, seed=4), images=np.concatenate([held_out.images[:5], held_out.images[5:20]]))
+    logits = answers(held_out.images)
+    found = judge(SUBJECT, logits, held_out, "faces", training).without_copies
+    assert found is not None
+    assert (found.copies, found.faces) == (20, 15)
+    right = (logits.argmax(axis=1) == held_out.labels)[20:]
+    assert found.accuracy == pytest.approx(right.mean())
+    assert judge(SUBJECT, logits, held_out, "faces", None).without_copies is None
+    assert judge(SUBJECT, logits, held_out, "faces", held_out).without_copies is None  # nothing left to measure on
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "warns"), [(129.0, 64.0, False), (150.0, 65.0, True), (129.5, 50.0, True), (129.5, 80.0, True)]
+)
+def test_filtered_images_are_noticed(mean: float, std: float, warns: bool) -> None:
+    assert bool(Pixels(mean, std, 129.5, 65.0).warning) is warns
+    assert Pixels(mean, std, None, None).warning is None
+
+
+def test_every_file_is_written(held_out: Faces, tmp_path: Path) -> None:
+    judgement = judge(SUBJECT, answers(held_out.images), held_out, "faces", None)
+    written = write_judgement(judgement, tmp_path / "report")
+    assert sorted(path.name for path in written) == sorted(path.name for path in (tmp_path / "report").iterdir())
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written if path.suffix == ".png")
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert content["evaluation"]["images"] == 35
+    rows = list(csv.DictReader((tmp_path / "report" / "roll.csv").open()))
+    assert [int(row["roll_deg"]) for row in rows] == list(range(-90, 91, 15))
+    confusion = list(csv.DictReader((tmp_path / "report" / "confusion.csv").open()))
+    assert sum(int(row[name]) for row in confusion for name in CLASSES) == 35
+
+
+def test_evaluate_writes_a_report_and_a_calibrated_file(
+    cli: Cli, simplified: Artifact, int8: Mapping[Target, Quantized], faces_folder: Path, tmp_path: Path
+) -> None:
+    quantized = int8[Target.X86_AVX2].artifact.path
+    done = cli(
+        "evaluate", simplified.path, "--data", faces_folder, "--report", tmp_path / "r", "--against", quantized,
+        "--calibrated", tmp_path / "c.onnx", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["images"] == 14
+    assert result["against"]["model"] == quantized.name
+    assert result["judgement"]["paired"]["faces"] == 14
+    assert (tmp_path / "r" / "confidence.png").is_file()
+    calibrated = Artifact.load(tmp_path / "c.onnx")
+    assert calibrated.spec.temperature == pytest.approx(result["calibrated"]["temperature"])
+    assert calibrated.contract.provenance["temperature_fitted_on"].startswith("14 faces")
+    assert replace(calibrated.spec, temperature=1.0) == simplified.spec
+
+
+def test_evaluate_prints_the_comparison(
+    cli: Cli, simplified: Artifact, int8: Mapping[Target, Quantized], faces_folder: Path
+) -> None:
+    quantized = int8[Target.X86_AVX2].artifact.path
+    done = cli("evaluate", quantized, "--data", faces_folder, "--against", simplified.path)
+    assert done.returncode == 0, done.stderr
+    assert "McNemar" in done.stdout
+
+
+def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, faces_folder: Path) -> None:
+    done = cli("evaluate", simplified.path, "--data", faces_folder, "--calibrated", simplified.path)
+    assert done.returncode == 2
+    assert "is the model itself" in done.stderr
+
+
+def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:
+    from rarn_edge.cli.inputs import held_out_and_training
+
+    faces, training = held_out_and_training(faces_folder, None)
+    assert training is not None
+    assert (len(faces), len(training)) == (14, 42)
+    assert held_out_and_training(faces_folder, "Training")[1] is None
+    assert held_out_and_training(faces_folder, Split.UNSPLIT.value)[1] is None
