@@ -5,11 +5,13 @@ latency measured that way is a lie, so a session leaves this module only when ev
 """
 
 import contextlib
+import hashlib
 import importlib.metadata
 import io
 import os
+import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import onnxruntime as ort
 
 from rarn_edge.artifact import open_unoptimised
 from rarn_edge.errors import InputError, ProviderError, first_line
+from rarn_edge.files import file_sha256, make_folder
 from rarn_edge.threads import default_threads
 
 
@@ -124,6 +127,9 @@ def open_session(
     threads: int | None = None,
     options: Mapping[str, str] | None = None,
     config: Mapping[str, str] | None = None,
+    *,
+    allow_fallback: bool = False,
+    tune: Callable[[ort.SessionOptions], None] | None = None,
 ) -> ort.InferenceSession:
     """A session of which every node runs on the requested provider.
 
@@ -133,6 +139,9 @@ def open_session(
         threads: Threads within an operator, default `default_threads()`.
         options: Provider options on top of the table's.
         config: Session configuration entries, such as `session.force_spinning_stop`.
+        allow_fallback: Nodes that the provider cannot take may run on the CPU; it must still start. `assigned_operators`
+            tells which, and whoever prints a figure of such a session says so.
+        tune: Last word on the session options.
 
     Raises:
         InputError: unknown provider, threads below 1, no such file, or a file ONNX Runtime cannot read.
@@ -144,7 +153,7 @@ def open_session(
         raise InputError(f"threads is at least 1, found {count}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    strict = provider != CPU
+    strict = provider != CPU and not allow_fallback
     can_list_nodes = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = count
@@ -157,16 +166,19 @@ def open_session(
         session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     for key, value in (config or {}).items():
         session_options.add_session_config_entry(key, value)
-    provider_options = {**entry.options, **(options or {})}
+    provider_options = {**entry.options, **engine_cache_options(provider, path), **(options or {})}
     if entry.threads_option is not None:
         provider_options[entry.threads_option] = str(count)
+    if tune is not None:
+        tune(session_options)
     loading = _preload_libraries(entry)
+    ladder: list[Any] = [(entry.ort_name, provider_options)]
+    if allow_fallback and provider != CPU:
+        ladder.append(PROVIDERS[CPU].ort_name)
     try:
-        session = ort.InferenceSession(
-            path, session_options, providers=[(entry.ort_name, provider_options)], enable_fallback=0
-        )
+        session = ort.InferenceSession(path, session_options, providers=ladder, enable_fallback=0)
     except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
-        if not strict:
+        if provider == CPU:
             raise InputError(f"{path}: not a readable ONNX file ({first_line(error)})") from error
         open_unoptimised(path)  # is the file to blame? Then this raises InputError
         raise ProviderError(
@@ -198,6 +210,60 @@ def assigned_operators(session: ort.InferenceSession) -> dict[str, Counter[str]]
     return assigned
 
 
+def engine_cache_options(provider: str, path: Path) -> dict[str, str]:
+    """TensorRT's options for its engine cache: a folder of its own for each model, GPU, and version of the software.
+
+    An engine is valid for exactly one of those; TensorRT's own file names do not tell them all apart.
+    """
+    if provider != "tensorrt":
+        return {}
+    key = hashlib.sha256()
+    key.update(file_sha256(path).encode())
+    for fact in (ort.__version__, tensorrt_version(), gpu_name()):
+        key.update(f"|{fact}".encode())
+    folder = cache_folder() / "tensorrt" / f"{path.stem}-{key.hexdigest()[:16]}"
+    make_folder(folder)
+    return {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(folder),
+        "trt_int8_enable": "1" if _is_quantized(path) else "0",  # explicit quantization: scales come from the QDQ nodes
+    }
+
+
+def _is_quantized(path: Path) -> bool:
+    return b"DequantizeLinear" in path.read_bytes()
+
+
+def cache_folder() -> Path:
+    """Where engines are kept: RARN_EDGE_CACHE, or the user's cache folder."""
+    named = os.environ.get("RARN_EDGE_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "rarn-edge"
+
+
+def tensorrt_version() -> str:
+    """The version of the TensorRT libraries from pip; `unknown` for a system installation."""
+    for name in ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt_cu12_libs", "tensorrt_cu13_libs"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return "unknown"
+
+
+def gpu_name() -> str | None:
+    """The first NVIDIA GPU and its driver as `nvidia-smi` names them; None without one."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.strip().splitlines()
+    return lines[0].strip() if done.returncode == 0 and lines else None
+
+
 def _require_all_nodes(path: Path, name: str, provider: Provider, assigned: Mapping[str, Counter[str]]) -> None:
     """Raise ProviderError when any node is elsewhere, with how many, where, and which operators."""
     elsewhere = {place: operators for place, operators in assigned.items() if place != provider.ort_name}
@@ -211,7 +277,8 @@ def _require_all_nodes(path: Path, name: str, provider: Provider, assigned: Mapp
         parts.append(f"{operators.total()} of {total} nodes to {place} ({kinds}{more})")
     raise ProviderError(
         f"provider '{name}' left {'; '.join(parts)} in {path.name}.\n"
-        f"Nothing was run, for a mixed run would be no answer: use --provider cpu, or a model it can take whole"
+        f"Nothing was run, for a mixed run is no answer about '{name}': use a model it can take whole, or --allow-fallback, "
+        "which says in every table that the run was mixed"
     )
 
 

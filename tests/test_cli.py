@@ -84,6 +84,7 @@ def mutant(simplified: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def test_help_lists_every_command(cli: Cli) -> None:
     assert COMMANDS == [
         "bench",
+        "compare",
         "evaluate",
         "export",
         "models",
@@ -357,6 +358,11 @@ def test_bad_data(
     assert files_in(tmp_path) == set()
 
 
+def test_bench_refuses_nothing_and_no_threads(cli: Cli, simplified: Artifact) -> None:
+    assert_refused(cli("bench"), 2, "name models or ONNX files")
+    assert_refused(cli("bench", simplified.path, "--threads", "0"), 2, "--threads takes numbers of at least 1")
+
+
 @pytest.mark.parametrize("batch", ["0", "-1", "8,0", "a", "", "1,,2", "1.5", "1,1"])
 def test_bench_refuses_a_batch(cli: Cli, simplified: Artifact, batch: str) -> None:
     assert_refused(cli("bench", simplified.path, "--batch", batch), 2, "batch")
@@ -366,8 +372,6 @@ def test_bench_refuses_a_batch(cli: Cli, simplified: Artifact, batch: str) -> No
     "arguments",
     [
         ("bench", "FLOAT", "--rounds", "0"),
-        ("bench", "FLOAT", "--threads", "0"),
-        ("bench",),
         ("evaluate", "FLOAT"),
         ("train", "--data", "x.zip", "--out", "run", "--batch", "0"),
         ("train", "--data", "x.zip", "--out", "run", "--epochs", "0"),

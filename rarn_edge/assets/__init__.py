@@ -1,4 +1,5 @@
-"""What ships inside the package: trained weights and the activation ranges that belong to them."""
+"""What ships inside the package: trained weights, the activation ranges that belong to them, and two tiny graphs of a large
+matrix product (`benchmarks/make_peaks.py`) that measure a machine's limit."""
 
 import json
 from importlib.resources import files
@@ -43,6 +44,11 @@ def shipped_quality() -> dict[str, str]:
     """Measured accuracy of the shipped models, as text; from `quality.json`, which `export/build_release.py` writes."""
     quality: dict[str, dict[str, str]] = json.loads((_folder() / "quality.json").read_text(encoding="utf-8"))
     return {model: figures["summary"] for model, figures in quality.items()}
+
+
+def asset(name: str) -> Path:
+    """A file of this folder."""
+    return _folder() / name
 
 
 def _folder() -> Path:

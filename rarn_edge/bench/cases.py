@@ -1,18 +1,17 @@
 """What is benchmarked: any ONNX file with one input, and the facts about it that its own metadata states.
 
-Foreign files are first-class here: a comparison that only takes our own models proves nothing.
+Foreign files are first-class here: a comparison that only takes our own models proves nothing. They are read in a worker
+process, so that a large file leaves no trace in this one and a file that crashes the runtime ends nothing.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
-import numpy as np
-import onnxruntime as ort
-from numpy.typing import NDArray
-
-from rarn_edge.artifact import METADATA_KEY, Contract, open_unoptimised
+from rarn_edge.artifact import Contract
+from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.errors import InputError
 
 _INPUT_TYPES = {
@@ -35,6 +34,7 @@ class BenchCase:
     input_dtype: str  # NumPy name
     input_shape: tuple[int | None, ...]  # axis 0 is the batch; None there means any
     contract: Contract | None = None
+    broken: str | None = None  # reading it crashed the runtime: it is reported, and the others are measured
 
     def shape(self, batch: int) -> tuple[int, ...]:
         """The input shape at that batch size.
@@ -52,16 +52,6 @@ class BenchCase:
             )
         return (batch, *(size for size in rest if size is not None))
 
-    def random_input(self, batch: int, seed: int = 0) -> NDArray[np.generic]:
-        """Input of that batch size: standard normal for float inputs, uniform bytes for integer ones."""
-        generator = np.random.default_rng(seed)
-        dtype = np.dtype(self.input_dtype)
-        shape = self.shape(batch)
-        if dtype.kind == "f":
-            return generator.standard_normal(shape, dtype=np.float32).astype(dtype)
-        limits = np.iinfo(dtype)
-        return generator.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
-
 
 def load_case(path: Path, label: str | None = None) -> BenchCase:
     """Read an ONNX file's input and metadata; its label defaults to the file's stem.
@@ -69,25 +59,8 @@ def load_case(path: Path, label: str | None = None) -> BenchCase:
     Raises:
         InputError: unreadable, several inputs, an input type or shape that cannot be made up, or damaged metadata.
     """
-    session = open_unoptimised(path)
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
-        raise InputError(f"{path}: has {len(inputs)} inputs ({names}); bench takes models with one image input")
-    value = inputs[0]
-    if value.type not in _INPUT_TYPES:
-        raise InputError(f"{path}: input '{value.name}' is {value.type}; bench makes {', '.join(_INPUT_TYPES)}")
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    external = path.with_name(f"{path.name}.data")
-    return BenchCase(
-        label=path.stem if label is None else label,
-        path=path,
-        file_size_bytes=path.stat().st_size + (external.stat().st_size if external.is_file() else 0),
-        input_name=value.name,
-        input_dtype=_INPUT_TYPES[value.type],
-        input_shape=_input_shape(path, value),
-        contract=None if text is None else Contract.from_json(text, str(path)),
-    )
+    with _Reader() as reader:
+        return reader.read(path, path.stem if label is None else label)
 
 
 def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
@@ -95,21 +68,69 @@ def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
     files_by_stem = Counter(path.stem for path in {path.resolve() for path in paths})
     seen: Counter[str] = Counter()
     cases = []
-    for path in paths:
-        whole = path.resolve()
-        label = whole.stem if files_by_stem[whole.stem] == 1 else f"{whole.parent.name}/{whole.stem}"
-        seen[label] += 1
-        cases.append(load_case(path, label if seen[label] == 1 else f"{label} #{seen[label]}"))
+    with _Reader() as reader:
+        for path in paths:
+            whole = path.resolve()
+            label = whole.stem if files_by_stem[whole.stem] == 1 else f"{whole.parent.name}/{whole.stem}"
+            seen[label] += 1
+            cases.append(reader.read(path, label if seen[label] == 1 else f"{label} #{seen[label]}"))
     return tuple(cases)
 
 
-def _input_shape(path: Path, value: ort.NodeArg) -> tuple[int | None, ...]:
+class _Reader:
+    """A worker process that reads files one after the other; a new one after a crash."""
+
+    def __init__(self) -> None:
+        self._worker = Worker()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.close()
+
+    def read(self, path: Path, label: str) -> BenchCase:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        external = path.with_name(f"{path.name}.data")
+        size = path.stat().st_size + (external.stat().st_size if external.is_file() else 0)
+        try:
+            answer = self._worker.ask("describe", path=str(path))
+        except WorkerError as failed:
+            if self._worker.alive:
+                raise InputError(str(failed)) from failed
+            self._worker.close()
+            self._worker = Worker()
+            return BenchCase(label, path, size, "", "float32", (), broken=f"while it was read, {failed}")
+        return _case(path, label, size, answer)
+
+
+def _case(path: Path, label: str, size: int, answer: dict[str, Any]) -> BenchCase:
+    inputs = answer["inputs"]
+    if len(inputs) != 1:
+        names = ", ".join(value["name"] for value in inputs) or "none"
+        raise InputError(f"{path}: has {len(inputs)} inputs ({names}); bench takes models with one image input")
+    (value,) = inputs
+    if value["type"] not in _INPUT_TYPES:
+        raise InputError(f"{path}: input '{value['name']}' is {value['type']}; bench makes {', '.join(_INPUT_TYPES)}")
+    text = answer["metadata"]
+    return BenchCase(
+        label=label,
+        path=path,
+        file_size_bytes=size,
+        input_name=value["name"],
+        input_dtype=_INPUT_TYPES[value["type"]],
+        input_shape=_input_shape(path, value["name"], value["shape"]),
+        contract=None if text is None else Contract.from_json(text, str(path)),
+    )
+
+
+def _input_shape(path: Path, name: str, shape: list[int | str | None]) -> tuple[int | None, ...]:
     """The declared shape with free axes as None: ONNX Runtime gives names or None for those."""
-    if not value.shape:
-        raise InputError(f"{path}: input '{value.name}' has no batch axis (shape {value.shape})")
-    batch, *rest = value.shape
-    if not all(isinstance(size, int) for size in rest):
-        raise InputError(
-            f"{path}: input '{value.name}' has shape {value.shape}; only the first axis (batch) may be free"
-        )
-    return (batch if isinstance(batch, int) else None, *rest)
+    if not shape:
+        raise InputError(f"{path}: input '{name}' has no batch axis (shape {shape})")
+    batch, *rest = shape
+    sizes = [size for size in rest if isinstance(size, int)]
+    if len(sizes) != len(rest):
+        raise InputError(f"{path}: input '{name}' has shape {shape}; only the first axis (batch) may be free")
+    return (batch if isinstance(batch, int) else None, *sizes)

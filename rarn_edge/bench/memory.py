@@ -1,87 +1,101 @@
-"""Peak resident memory, each measurement in a fresh process, so that no model pays for the one before it.
+"""Resident memory, each measurement in a fresh process, so that no model pays for the one before it.
 
 What a process that only imports the same modules needs is subtracted: what remains is the model's.
 """
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import rarn_edge
+from rarn_edge.bench.cases import BenchCase
+from rarn_edge.bench.client import Worker, WorkerError
 
 _TIMEOUT_S = 300.0
+_RUNS = 3  # the memory arena reaches its size in the second run at the latest
 
 
 @dataclass(frozen=True)
-class ProbeRequest:
-    """One model at one batch size on one provider."""
+class Memory:
+    """Resident bytes of one model at one batch size, above a process that only imports; None: cannot be read here."""
 
-    path: str
-    provider: str
-    threads: int
-    input_name: str
-    input_dtype: str
-    input_shape: tuple[int, ...]
+    import_bytes: int  # that process itself
+    session_bytes: int | None  # with the session open: weights and what the runtime made of them
+    peak_bytes: int  # the highest, opening and optimising the graph included
+    steady_bytes: int | None  # after some calls
+    peak_without_arena_bytes: int | None  # the same with ONNX Runtime's memory arena off
+    device_bytes: int | None = None  # on the GPU, as its driver counts it for the process
 
 
 @dataclass(frozen=True)
 class MemoryResult:
-    """Peak resident memory, or None with the reason it could not be measured."""
+    """The figures, or None with the reason why they could not be measured."""
 
-    peak_rss_bytes: int | None
+    memory: Memory | None
     reason: str | None = None
 
 
-def measure_baseline(timeout_s: float = _TIMEOUT_S) -> MemoryResult:
-    """What Python, NumPy and ONNX Runtime need before any model."""
-    return _probe("{}", timeout_s)
-
-
-def measure_memory(request: ProbeRequest, baseline_bytes: int, timeout_s: float = _TIMEOUT_S) -> MemoryResult:
-    """The model's peak above the baseline; a child that fails, crashes or hangs is a result with its reason."""
-    result = _probe(json.dumps(asdict(request)), timeout_s)
-    if result.peak_rss_bytes is None:
-        return result
-    return MemoryResult(max(0, result.peak_rss_bytes - baseline_bytes))
-
-
-def _probe(argument: str, timeout_s: float) -> MemoryResult:
-    """Run the child from wherever this package was imported; `-P` keeps the working folder out of its imports."""
-    command = [sys.executable, "-P", "-m", "rarn_edge.bench.memory_probe", argument]
-    package_home = str(Path(rarn_edge.__file__).parent.parent)
-    search_path = os.pathsep.join(filter(None, (package_home, os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PYTHONPATH": search_path}
+def measure_memory(
+    case: BenchCase,
+    batch: int,
+    provider: str,
+    threads: int,
+    allow_fallback: bool = False,
+    open_worker: Callable[[], Worker] = lambda: Worker(_TIMEOUT_S),
+) -> MemoryResult:
+    """The model's memory; a child that fails, crashes or hangs is a result with its reason."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=environment, timeout=timeout_s, check=False
+        import_bytes, session, peak, steady, device = _run(
+            case, batch, provider, threads, allow_fallback, True, open_worker
         )
-    except subprocess.TimeoutExpired:
-        return MemoryResult(None, f"the measuring process gave no answer within {timeout_s:g} s")
-    except OSError as error:
-        return MemoryResult(None, f"the measuring process could not start ({error.strerror})")
-    if done.returncode != 0:
-        return MemoryResult(None, _explain_crash(done.returncode, done.stderr))
-    try:
-        answer = json.loads(done.stdout.strip().splitlines()[-1])  # a provider's library may print above it
-        if "error" in answer:
-            return MemoryResult(None, str(answer["error"]).splitlines()[0])
-        return MemoryResult(int(answer["peak_rss_bytes"]))
-    except (IndexError, ValueError, KeyError, TypeError):
-        return MemoryResult(None, f"the measuring process answered {done.stdout[-80:]!r}")
+        bare = _run(case, batch, provider, threads, allow_fallback, False, open_worker)
+    except WorkerError as failed:
+        return MemoryResult(None, str(failed).splitlines()[0])
+    return MemoryResult(
+        Memory(
+            import_bytes=import_bytes,
+            session_bytes=None if session is None else max(0, session - import_bytes),
+            peak_bytes=max(0, peak - import_bytes),
+            steady_bytes=None if steady is None else max(0, steady - import_bytes),
+            peak_without_arena_bytes=max(0, bare[2] - bare[0]),
+            device_bytes=device,
+        )
+    )
 
 
-def _explain_crash(returncode: int, stderr: str) -> str:
-    """One line from an exit status: the signal's name, or the last line of the traceback."""
-    if returncode < 0:
-        try:
-            name = signal.Signals(-returncode).name
-        except ValueError:
-            name = f"signal {-returncode}"
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"the measuring process was killed by {name}{hint}"
-    last = (stderr.strip().splitlines() or ["no message"])[-1][:200]
-    return f"the measuring process failed with exit code {returncode}: {last}"
+def _run(
+    case: BenchCase,
+    batch: int,
+    provider: str,
+    threads: int,
+    allow_fallback: bool,
+    arena: bool,
+    open_worker: Callable[[], Worker],
+) -> tuple[int, int | None, int, int | None, int | None]:
+    """Bytes of a fresh process: imports (their peak), session open, peak, steady; and on the GPU."""
+    with open_worker() as worker:
+        before = worker.ask("memory")
+        worker.ask(
+            "open",
+            path=str(case.path),
+            provider=provider,
+            threads=threads,
+            allow_fallback=allow_fallback,
+            arena=arena,
+        )
+        opened = worker.ask("memory")
+        worker.ask(
+            "prepare",
+            input_name=case.input_name,
+            dtype=case.input_dtype,
+            shape=case.shape(batch),
+            seed=0,
+            limit_s=0.0,
+            warm=False,
+        )
+        after = worker.ask("run", count=_RUNS)
+        return (
+            before["peak_rss_bytes"],
+            opened["rss_bytes"],
+            after["peak_rss_bytes"],
+            after["rss_bytes"],
+            after.get("device_bytes"),
+        )

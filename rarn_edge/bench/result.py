@@ -1,53 +1,100 @@
-"""What a benchmark answers, as data and as versioned JSON with its raw samples, so that it can be judged again."""
+"""What a benchmark answers, as data and as versioned JSON with its raw samples, so that it can be judged again.
 
+The format is described in docs/benchmarks.md.
+"""
+
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rarn_edge.bench.environment import Environment
+from rarn_edge.bench.memory import Memory
+from rarn_edge.bench.profile import Peaks, Profile, Share
+from rarn_edge.bench.scenarios import MultiStream, Server
 from rarn_edge.bench.stats import Ratio
 from rarn_edge.errors import InputError
 
-SCHEMA_VERSION = 1
-"""1: the first."""
+SCHEMA_VERSION = 2
+"""1: the first. 2: rounds of samples, p95 and p99, memory in parts, failures, warnings, profiles, scenarios."""
 
 NOT_MEASURED = "not asked for"
 """`peak_rss_missing` when the caller wanted no memory figures: nothing to warn about."""
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """Measured on labelled faces by the same file that was timed."""
+
+    value: float
+    low: float  # 95 %
+    high: float
+    images: int
+    faces: str  # which
+
+
+@dataclass(frozen=True)
 class BenchRow:
-    """One model at one batch size. A fact that is not known is None, never zero."""
+    """One model at one batch size and number of threads. A fact that is not known is None, never zero."""
 
     label: str
     provider: str
     batch: int
     threads: int
-    samples_s: tuple[float, ...]  # seconds per call; sample i is from round i, as in every row of the same batch
+    samples_s: tuple[float, ...]  # seconds per call
+    sample_rounds: tuple[int, ...]  # the round of each; rows of one batch and thread count share their rounds
     latency_median_s: float  # of one call, that is of `batch` images
     latency_p90_s: float | None  # None below 64 samples
+    latency_p95_s: float | None  # below 130
+    latency_p99_s: float | None  # below 662
     throughput_images_per_s: float
-    latency_ratio: Ratio  # to the reference at the same batch size
+    latency_ratio: Ratio | None  # to the reference at the same batch size and threads; None: the reference failed
     peak_rss_bytes: int | None  # above an import-only process
     peak_rss_missing: str | None  # why peak_rss_bytes is None
+    memory: Memory | None
     file_size_bytes: int
     model: str | None
     parameters: int | None
     multiply_adds: int | None  # one image
     precision: str | None
     target: str | None
+    session_s: float | None  # opening the file: optimising the graph, on TensorRT building the engine
+    nodes: int | None  # of the graph as the providers got it
+    nodes_elsewhere: int | None  # of them, on another provider than the one asked for; above 0 is a mixed run
+    device_median_s: float | None  # on a GPU: without the copies from and to the host
+    accuracy: Accuracy | None
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A model that could not be measured; the others were."""
+
+    label: str
+    batch: int | None  # None: at any
+    threads: int | None
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class BenchReport:
-    """One run: where, against what, and the rows, grouped by batch size in the order asked for."""
+    """One run: where, against what, and the rows, grouped by threads and batch size in the order asked for."""
 
     environment: Environment
     provider: str
     reference_label: str
     seed: int
     rows: tuple[BenchRow, ...]
+    failures: tuple[Failure, ...] = ()
+    warnings: tuple[str, ...] = ()  # about the machine during the run
+    yardstick_s: tuple[float, ...] = ()  # a fixed piece of work, timed in every round
+    overhead_s: float | None = None  # what each sample contains of the harness
+    title: str = "benchmark"
+    profiles: tuple[Profile, ...] = ()
+    servers: tuple[Server, ...] = ()
+    multi_streams: tuple[MultiStream, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary with the schema version."""
@@ -55,32 +102,94 @@ class BenchReport:
 
     @classmethod
     def from_dict(cls, data: object) -> "BenchReport":
-        """Read what `to_dict` wrote.
+        """Read what `to_dict` wrote, in this version or an earlier one.
 
         Raises:
             InputError: another schema version, or keys missing or unknown.
         """
         if not isinstance(data, dict) or data.get("kind") != "bench":
             raise InputError("not a benchmark result; make one with: rarn-edge bench MODEL --json")
-        if data.get("schema_version") != SCHEMA_VERSION:
+        version = data.get("schema_version")
+        if version not in (1, SCHEMA_VERSION):
             raise InputError(
-                f"benchmark result of schema {data.get('schema_version')!r}, expected {SCHEMA_VERSION}; run it again"
+                f"benchmark result of schema {version!r}, expected 1 or {SCHEMA_VERSION}; "
+                "update rarn-edge, or run the benchmark again"
             )
         try:
-            return cls(
-                environment=Environment(**data["environment"]),
-                provider=data["provider"],
-                reference_label=data["reference_label"],
-                seed=data["seed"],
-                rows=tuple(_row_from_dict(row) for row in data["rows"]),
-            )
+            return _report(_from_version_1(data) if version == 1 else data)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"damaged benchmark result: {error}") from error
 
 
-def _row_from_dict(data: Mapping[str, Any]) -> BenchRow:
-    fields = dict(data)
-    fields["samples_s"] = tuple(fields["samples_s"])
-    fields["latency_ratio"] = Ratio(**fields["latency_ratio"])
+def load_report(path: Path) -> BenchReport:
+    """Read a result file, or what a killed run left in its journal.
+
+    Raises:
+        InputError: no such file, not a benchmark result, or one of an unknown schema.
+    """
+    from rarn_edge.bench.journal import is_journal, read_journal
+
+    if not path.is_file():
+        left = path.with_name(f"{path.name}.partial")
+        hint = f"; a run that was killed left {left}" if left.is_file() else ""
+        raise InputError(f"{path}: no such file{hint}")
+    if is_journal(path):
+        return read_journal(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = data.get("bench", data) if isinstance(data, dict) else data  # `run` keeps it in its own report
+        return BenchReport.from_dict(found)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _report(data: Mapping[str, Any]) -> BenchReport:
+    fields = {key: value for key, value in data.items() if key not in ("schema_version", "kind")}
+    fields["environment"] = Environment(**fields["environment"])
+    fields["rows"] = tuple(_row(row) for row in fields["rows"])
+    fields["failures"] = tuple(Failure(**each) for each in fields["failures"])
     fields["warnings"] = tuple(fields["warnings"])
+    fields["yardstick_s"] = tuple(fields["yardstick_s"])
+    fields["profiles"] = tuple(_profile(each) for each in fields["profiles"])
+    fields["servers"] = tuple(Server.from_dict(each) for each in fields["servers"])
+    fields["multi_streams"] = tuple(MultiStream(**each) for each in fields["multi_streams"])
+    return BenchReport(**fields)
+
+
+def _row(data: Mapping[str, Any]) -> BenchRow:
+    fields = dict(data)
+    for key in ("samples_s", "sample_rounds", "warnings"):
+        fields[key] = tuple(fields[key])
+    for key, kind in (("latency_ratio", Ratio), ("memory", Memory), ("accuracy", Accuracy)):
+        fields[key] = None if fields[key] is None else kind(**fields[key])
     return BenchRow(**fields)
+
+
+def _profile(data: Mapping[str, Any]) -> Profile:
+    fields = dict(data)
+    fields["operators"] = tuple(Share(**each) for each in fields["operators"])
+    fields["slowest_nodes"] = tuple(Share(**each) for each in fields["slowest_nodes"])
+    fields["peaks"] = Peaks(**fields["peaks"])
+    return Profile(**fields)
+
+
+def _from_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 1 numbered its rounds by position, kept the threads in the environment, and knew nothing of the rest."""
+    environment = {key: value for key, value in data["environment"].items() if key != "threads"}
+    new = dict.fromkeys(
+        (
+            "latency_p95_s",
+            "latency_p99_s",
+            "memory",
+            "session_s",
+            "nodes",
+            "nodes_elsewhere",
+            "device_median_s",
+            "accuracy",
+        )
+    )
+    rows = [{**row, **new, "sample_rounds": range(len(row["samples_s"]))} for row in data["rows"]]
+    empty = dict.fromkeys(("failures", "warnings", "yardstick_s", "profiles", "servers", "multi_streams"), ())
+    return {**data, "environment": environment, "rows": rows, **empty}

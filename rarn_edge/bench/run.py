@@ -1,219 +1,405 @@
-"""The benchmark itself: cases x batch sizes on one provider, timed interleaved, each beside a named reference."""
+"""The benchmark itself: cases x batch sizes x thread counts on one provider, timed interleaved, each in a process of its own."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-import onnxruntime as ort
-
 from rarn_edge.bench.cases import BenchCase
+from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.bench.disturbance import Counters, busy_at_start, yardstick_s
 from rarn_edge.bench.environment import detect_environment
-from rarn_edge.bench.memory import MemoryResult, ProbeRequest, measure_baseline, measure_memory
-from rarn_edge.bench.result import NOT_MEASURED, BenchReport, BenchRow
-from rarn_edge.bench.stats import MIN_SAMPLES, latency_ratio, median_s, percentile_s
-from rarn_edge.bench.timing import Call, time_interleaved, warm_up
-from rarn_edge.errors import InputError, first_line
-from rarn_edge.providers import CPU, assigned_operators, check_provider, open_session
-from rarn_edge.targets import detect_host
+from rarn_edge.bench.journal import Journal
+from rarn_edge.bench.measured import Group, Measured, Opened, Plan
+from rarn_edge.bench.memory import measure_memory
+from rarn_edge.bench.profile import Peaks, build_profile
+from rarn_edge.bench.result import BenchReport, Failure
+from rarn_edge.bench.rounds import Turn, TurnFailed, run_rounds
+from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES, MultiStream, find_server_rate
+from rarn_edge.bench.stats import MIN_SAMPLES, median_s, percentile_s
+from rarn_edge.bench.summary import summarise
+from rarn_edge.errors import InputError, ProviderError
+from rarn_edge.providers import CPU, check_provider, find_provider
 from rarn_edge.threads import default_threads
 
-# A session's idle threads spin for a while in case more work comes. Between interleaved sessions that work is another
-# session's, and the spinning would take its cores.
-_SESSION_CONFIG = {"session.force_spinning_stop": "1"}
+Scenario = Literal["single-stream", "offline", "server", "multi-stream"]
+SCENARIOS: tuple[Scenario, ...] = ("single-stream", "offline", "server", "multi-stream")
+
+_WARM_UP_S = 3.0
+_PROFILE_CALLS = 30
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a benchmark is, for a progress bar."""
 
-    stage: Literal["memory", "warm-up", "timing"]
+    stage: Literal["open", "warm-up", "timing", "server", "multi-stream", "profile", "memory"]
     label: str  # the model, or the batch size while timing
     done: int
-    total: int
+    total: int | None  # None: as many as the time budget allows
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure and how.
+
+    Attributes:
+        provider: A key of `rarn_edge.providers.PROVIDERS`.
+        batches: Images per call.
+        threads: Threads within an operator, each a sweep of its own; empty: `default_threads()`.
+        rounds: Most timed calls of each case per batch size and thread count; None: as many as the budget allows.
+        budget_s: About how long warm-up and timing may take in all; after some rounds of every case it goes to the case whose
+            ratio is least certain. Three rounds run anyway.
+        reference_label: The case that ratios refer to, default the first.
+        memory: Also measure memory, fresh processes for each case, batch size and thread count.
+        seed: Of the inputs, the order within rounds, the arrivals and the bootstrap.
+        allow_fallback: Nodes that the provider cannot take may run on the CPU; the rows then say so.
+        cuda_graph: Capture the call in a CUDA graph (cuda and tensorrt).
+        profile: Also say where the time goes.
+        server: Also find the highest rate of arrivals.
+        server_bound_s: What p99 must keep to there; None: five times the median latency.
+        multi_stream: Also measure queries of eight images.
+        title: Of the report.
+    """
+
+    provider: str = CPU
+    batches: tuple[int, ...] = (1,)
+    threads: tuple[int, ...] = ()
+    rounds: int | None = 100
+    budget_s: float | None = None
+    reference_label: str | None = None
+    memory: bool = True
+    seed: int = 0
+    allow_fallback: bool = False
+    cuda_graph: bool = False
+    profile: bool = False
+    server: bool = False
+    server_bound_s: float | None = None
+    multi_stream: bool = False
+    title: str = "benchmark"
 
 
 def benchmark(
     cases: Sequence[BenchCase],
-    provider: str = CPU,
-    batches: Sequence[int] = (1,),
-    threads: int | None = None,
-    rounds: int = 100,
-    budget_s: float | None = None,
-    reference_label: str | None = None,
-    memory: bool = True,
-    seed: int = 0,
+    request: Request,
+    journal: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BenchReport:
-    """Measure every case at every batch size on one provider.
+    """Measure every case at every batch size and thread count; one that crashes is a failure in the report.
 
     Args:
         cases: From `load_cases`; their labels are unique.
-        provider: A key of `rarn_edge.providers.PROVIDERS`.
-        batches: Images per call.
-        threads: Threads within an operator, default `default_threads()`.
-        rounds: Timed calls of each case per batch size, at most.
-        budget_s: About how long warm-up and timing may take, in equal shares per batch size; three rounds run anyway.
-        reference_label: The case that ratios refer to, default the first.
-        memory: Also measure peak memory, one fresh process per case and batch size.
-        seed: Of the inputs, the order within rounds and the bootstrap.
+        request: What to measure.
+        journal: Where raw samples go after every round; removed at the end by the caller, who then has the report.
         on_progress: Called between timed calls, never within one.
 
     Raises:
-        InputError: an impossible option, a case that cannot be read or run, or a batch size a model does not take.
-        ProviderError: the provider cannot be had for every case.
+        InputError: an impossible option, a batch size a model does not take, or nothing at all could be measured.
+        ProviderError: the provider cannot be had for any case.
     """
-    check_provider(provider)
-    reference = _check_request(cases, batches, threads, rounds, budget_s, reference_label)
-    count = default_threads() if threads is None else threads
-    report_progress = on_progress or (lambda _: None)
-    sessions = [open_session(case.path, provider, count, config=_SESSION_CONFIG) for case in cases]
-    pairs = [(case, batch) for batch in batches for case in cases]
-    peaks = _measure_memory(pairs, provider, count, report_progress) if memory else {}
-    skipped = MemoryResult(None, NOT_MEASURED)
-    end_s = None if budget_s is None else time.perf_counter() + budget_s
-    rows: list[BenchRow] = []
-    for position, batch in enumerate(batches):
-        now_s = time.perf_counter()
-        share_s = None if end_s is None else max(0.0, end_s - now_s) / (len(batches) - position)
-        samples = _time_batch(cases, sessions, batch, rounds, share_s, seed, report_progress)
-        reference_s = samples[reference]
-        for case, session, samples_s in zip(cases, sessions, samples, strict=True):
-            peak = peaks.get((case.label, batch), skipped)
-            warnings = _warnings(case, session, provider, count, len(samples_s))
-            rows.append(_row(case, provider, batch, count, samples_s, reference_s, peak, warnings, seed))
-    return BenchReport(detect_environment(count), provider, cases[reference].label, seed, tuple(rows))
+    check_provider(request.provider)
+    reference = _check_request(cases, request)
+    groups = tuple(Group(b, t) for t in request.threads or (default_threads(),) for b in request.batches)
+    plan = Plan(
+        detect_environment(), request.provider, reference.label, request.seed, groups, tuple(cases), request.title
+    )
+    measured = Measured(plan)
+    measured.failures += [Failure(c.label, None, None, "load", c.broken) for c in cases if c.broken is not None]
+    measured.notes += busy_at_start()
+    with Journal(journal) as log:
+        log.plan(plan)
+        run = _Run(request, measured, log, on_progress or (lambda _: None))
+        counters = Counters()
+        run.time_all()
+        measured.notes += counters.warnings()
+    run.raise_if_nothing()
+    if request.memory:
+        run.measure_memory()
+    return summarise(measured)
 
 
-def _check_request(
-    cases: Sequence[BenchCase],
-    batches: Sequence[int],
-    threads: int | None,
-    rounds: int,
-    budget_s: float | None,
-    reference_label: str | None,
-) -> int:
-    """The index of the reference; every wrong option is found here, before any work."""
+def _check_request(cases: Sequence[BenchCase], request: Request) -> BenchCase:
+    """The reference; every wrong option is found here, before any work."""
     if not cases:
         raise InputError("nothing to benchmark: name at least one model or ONNX file")
-    if not batches:
+    if not request.batches:
         raise InputError("no batch size given; for example --batch 1,8")
-    if len(set(batches)) != len(batches):
-        raise InputError(f"a batch size is given twice: {', '.join(map(str, batches))}")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is at least 1, found {threads}")
-    if rounds < 1:
-        raise InputError(f"rounds is at least 1, found {rounds}")
-    if budget_s is not None and not budget_s > 0:
-        raise InputError(f"the time budget is more than 0 s, found {budget_s:g}")
-    for batch in batches:
-        for case in cases:
+    for what, values in (("batch size", request.batches), ("number of threads", request.threads)):
+        if len(set(values)) != len(values):
+            raise InputError(f"a {what} is given twice: {', '.join(map(str, values))}")
+    for threads in request.threads:
+        if threads < 1:
+            raise InputError(f"threads is at least 1, found {threads}")
+    if request.rounds is not None and request.rounds < 1:
+        raise InputError(f"rounds is at least 1, found {request.rounds}")
+    if request.rounds is None and request.budget_s is None:
+        raise InputError("give a number of rounds or a time budget")
+    if request.budget_s is not None and not request.budget_s > 0:
+        raise InputError(f"the time budget is more than 0 s, found {request.budget_s:g}")
+    working = [case for case in cases if case.broken is None]
+    if not working:
+        raise InputError(f"{cases[0].label}: cannot be benchmarked: {cases[0].broken}")
+    batches = {
+        *request.batches,
+        *((1,) if request.server else ()),
+        *((MULTI_STREAM_IMAGES,) if request.multi_stream else ()),
+    }
+    for batch in sorted(batches):
+        for case in working:
             case.shape(batch)
     labels = [case.label for case in cases]
     if len(set(labels)) != len(labels):
         raise InputError(f"two models have the same label: {', '.join(labels)}; give each its own")
-    if reference_label is None:
-        return 0
-    if reference_label not in labels:
-        raise InputError(f"no model '{reference_label}' to compare with; one of: {', '.join(labels)}")
-    return labels.index(reference_label)
+    if request.reference_label is None:
+        return working[0]
+    if request.reference_label not in labels:
+        raise InputError(f"no model '{request.reference_label}' to compare with; one of: {', '.join(labels)}")
+    return cases[labels.index(request.reference_label)]
 
 
-def _measure_memory(
-    pairs: Sequence[tuple[BenchCase, int]], provider: str, threads: int, on_progress: Callable[[Progress], None]
-) -> dict[tuple[str, int], MemoryResult]:
-    """Peak memory above the import baseline by (label, batch)."""
-    baseline = measure_baseline()
-    results: dict[tuple[str, int], MemoryResult] = {}
-    for done, (case, batch) in enumerate(pairs):
-        on_progress(Progress("memory", case.label, done, len(pairs)))
-        shape = case.shape(batch)
-        request = ProbeRequest(str(case.path), provider, threads, case.input_name, case.input_dtype, shape)
-        if baseline.peak_rss_bytes is None:
-            results[case.label, batch] = MemoryResult(None, f"no baseline: {baseline.reason}")
-        else:
-            results[case.label, batch] = measure_memory(request, baseline.peak_rss_bytes)
-    on_progress(Progress("memory", "", len(pairs), len(pairs)))
-    return results
+class _Run:
+    """One benchmark while it runs: the request, what came in, and who hears of it."""
 
+    def __init__(
+        self, request: Request, measured: Measured, log: Journal, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self.request, self.measured, self.log, self.on_progress = request, measured, log, on_progress
+        self.first_error: tuple[str, WorkerError] | None = None
+        self.providers_refused = 0
 
-def _time_batch(
-    cases: Sequence[BenchCase],
-    sessions: Sequence[ort.InferenceSession],
-    batch: int,
-    rounds: int,
-    budget_s: float | None,
-    seed: int,
-    on_progress: Callable[[Progress], None],
-) -> list[list[float]]:
-    """Seconds per call, `[len(cases)][rounds]`, after warming each up at this batch size."""
-    deadline_s = None if budget_s is None else time.perf_counter() + budget_s
-    warm_up_s = 1.0 if budget_s is None else min(1.0, 0.2 * budget_s / len(cases))
-    calls = [_call(case, session, batch, seed) for case, session in zip(cases, sessions, strict=True)]
-    for done, (case, call) in enumerate(zip(cases, calls, strict=True)):
-        on_progress(Progress("warm-up", case.label, done, len(cases)))
+    # --- timing ------------------------------------------------------------------------------------------------------
+
+    def time_all(self) -> None:
+        """Every thread count with fresh workers, every batch size on them."""
+        groups = self.measured.plan.groups
+        end_s = None if self.request.budget_s is None else time.perf_counter() + self.request.budget_s
+        for threads in dict.fromkeys(group.threads for group in groups):
+            with self.workers(threads) as workers:
+                for group in (each for each in groups if each.threads == threads):
+                    left = len(groups) - groups.index(group)
+                    share_s = None if end_s is None else max(0.0, end_s - time.perf_counter()) / left
+                    self.revive(workers, threads)
+                    self.time_group(workers, group, share_s)
+                self.extras(workers, threads)
+            if self.request.profile:
+                self.profile(threads)
+
+    @contextmanager
+    def workers(self, threads: int) -> Iterator[dict[str, Worker]]:
+        """A worker with its model open for each case that lets itself be opened."""
+        held: dict[str, Worker] = {}
+        cases = [case for case in self.measured.plan.cases if case.broken is None]
         try:
-            warm_up(call, warm_up_s)
-        except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
-            raise InputError(f"{case.label}: does not run at batch {batch} ({first_line(error)})") from error
-    return time_interleaved(
-        calls, rounds, deadline_s, seed, lambda done: on_progress(Progress("timing", f"batch {batch}", done, rounds))
-    )
+            for done, case in enumerate(cases):
+                self.on_progress(Progress("open", case.label, done, len(cases)))
+                worker = self.open_worker(case, threads)
+                if worker is not None:
+                    held[case.label] = worker
+            if held and self.measured.overhead_s is None:
+                self.measured.overhead_s = next(iter(held.values())).ask("overhead")["overhead_s"]
+            yield held
+        finally:
+            for worker in held.values():
+                worker.close()
+
+    def open_worker(self, case: BenchCase, threads: int) -> Worker | None:
+        """A worker that holds the case, or None and a failure in the report."""
+        worker = Worker()
+        try:
+            answer = worker.ask(
+                "open",
+                path=str(case.path),
+                provider=self.request.provider,
+                threads=threads,
+                allow_fallback=self.request.allow_fallback,
+                cuda_graph=self.request.cuda_graph,
+            )
+        except WorkerError as failed:
+            worker.close()
+            self.fail(case.label, None, threads, "open", failed)
+            return None
+        keys = ("session_s", "nodes", "nodes_elsewhere", "quantized")
+        opened = Opened(**{key: answer[key] for key in keys})
+        self.measured.opened[case.label, threads] = opened
+        self.log.opened(case.label, threads, opened)
+        return worker
+
+    def revive(self, workers: dict[str, Worker], threads: int) -> None:
+        """A worker that died at one batch size gets another chance at the next."""
+        for case in self.measured.plan.cases:
+            worker = workers.get(case.label)
+            if worker is not None and not worker.alive:
+                worker.close()
+                del workers[case.label]
+                fresh = self.open_worker(case, threads)
+                if fresh is not None:
+                    workers[case.label] = fresh
+
+    def time_group(self, workers: Mapping[str, Worker], group: Group, budget_s: float | None) -> None:
+        """Warm every case up at this batch size, then take rounds."""
+        deadline_s = None if budget_s is None else time.perf_counter() + budget_s
+        limit_s = _WARM_UP_S if budget_s is None else min(_WARM_UP_S, 0.2 * budget_s / max(1, len(workers)))
+        turns: dict[str, Turn] = {}
+        device_s: dict[str, float] = {}
+        for done, (label, worker) in enumerate(workers.items()):
+            self.on_progress(Progress("warm-up", label, done, len(workers)))
+            try:
+                if not self.prepare(worker, label, group.batch, limit_s):
+                    self.measured.unstable.add((label, group))
+            except WorkerError as failed:
+                self.fail(label, group.batch, group.threads, "warm-up", failed)
+                continue
+            turns[label] = _turn(worker, label, device_s)
+        if not turns:
+            return
+
+        def on_round(number: int, samples: Mapping[str, float]) -> None:
+            yard_s = yardstick_s()
+            self.measured.yardstick_s.append(yard_s)
+            for label, seconds in device_s.items():
+                self.measured.device.setdefault((label, group), []).append(seconds)
+            self.log.round(group, number, dict(samples), dict(device_s), yard_s)
+            device_s.clear()
+            total = self.request.rounds if self.request.budget_s is None else None
+            self.on_progress(Progress("timing", f"batch {group.batch}", number + 1, total))
+
+        outcome = run_rounds(
+            turns, self.measured.plan.reference_label, self.request.rounds, deadline_s, self.request.seed, on_round
+        )
+        self.measured.samples[group] = outcome.samples
+        for label, reason in outcome.failures.items():
+            self.fail(label, group.batch, group.threads, "timing", WorkerError(reason))
+
+    def prepare(self, worker: Worker, label: str, batch: int, limit_s: float) -> bool:
+        """Input made and warmed up; False: its time was still changing."""
+        case = next(case for case in self.measured.plan.cases if case.label == label)
+        answer = worker.ask(
+            "prepare",
+            input_name=case.input_name,
+            dtype=case.input_dtype,
+            shape=case.shape(batch),
+            seed=self.request.seed,
+            limit_s=limit_s,
+        )
+        return bool(answer["stable"])
+
+    def fail(self, label: str, batch: int | None, threads: int, stage: str, failed: TurnFailed) -> None:
+        failure = Failure(label, batch, threads, stage, str(failed))
+        self.measured.failures.append(failure)
+        self.log.failure(failure)
+        if isinstance(failed, WorkerError):
+            self.first_error = self.first_error or (label, failed)
+
+    def raise_if_nothing(self) -> None:
+        """A run without one row is an error, with the first reason.
+
+        Raises:
+            ProviderError: that reason is the provider.
+            InputError: it is another.
+        """
+        if any(s.seconds for samples in self.measured.samples.values() for s in samples.values()):
+            return
+        failure = self.measured.failures[0]
+        if self.first_error is not None and self.first_error[1].is_provider:
+            raise ProviderError(failure.reason)
+        where = "" if failure.batch is None else f" at batch {failure.batch}"
+        raise InputError(f"{failure.label}: does not run{where} ({failure.reason})")
+
+    # --- scenarios, profile, memory ----------------------------------------------------------------------------------
+
+    def extras(self, workers: Mapping[str, Worker], threads: int) -> None:
+        """The server and multi-stream scenarios, model after model: each needs the machine for itself."""
+        asked = [
+            name
+            for name, wanted in (("server", self.request.server), ("multi-stream", self.request.multi_stream))
+            if wanted
+        ]
+        for scenario in asked:
+            for done, (label, worker) in enumerate(workers.items()):
+                if not worker.alive:
+                    continue
+                try:
+                    if scenario == "server":
+                        self.on_progress(Progress("server", label, done, len(workers)))
+                        self.serve(worker, label, threads)
+                    else:
+                        self.on_progress(Progress("multi-stream", label, done, len(workers)))
+                        self.stream(worker, label, threads)
+                except WorkerError as failed:
+                    self.fail(label, 1 if scenario == "server" else MULTI_STREAM_IMAGES, threads, scenario, failed)
+
+    def serve(self, worker: Worker, label: str, threads: int) -> None:
+        self.prepare(worker, label, 1, _WARM_UP_S)
+        latency_s = median_s([worker.ask("turn")["seconds"] for _ in range(20)])
+        found = find_server_rate(worker, label, threads, latency_s, self.request.server_bound_s, self.request.seed)
+        self.measured.servers.append(found)
+
+    def stream(self, worker: Worker, label: str, threads: int) -> None:
+        self.prepare(worker, label, MULTI_STREAM_IMAGES, _WARM_UP_S)
+        samples_s = [worker.ask("turn")["seconds"] for _ in range(MIN_SAMPLES[99])]
+        result = MultiStream(label, threads, MULTI_STREAM_IMAGES, percentile_s(samples_s, 99), median_s(samples_s))
+        self.measured.multi_streams.append(result)
+
+    def profile(self, threads: int) -> None:
+        """Where the time goes, each model in a process of its own under ONNX Runtime's profiler."""
+        import tempfile
+
+        with Worker() as worker:
+            peaks = Peaks(**worker.ask("peaks", threads=threads))
+        for group in (each for each in self.measured.plan.groups if each.threads == threads):
+            timed = {
+                label: each.seconds for label, each in self.measured.samples.get(group, {}).items() if each.seconds
+            }
+            for done, (label, seconds) in enumerate(timed.items()):
+                self.on_progress(Progress("profile", label, done, len(timed)))
+                case = next(case for case in self.measured.plan.cases if case.label == label)
+                is_int8 = case.contract is not None and case.contract.precision == "int8"
+                try:
+                    with tempfile.TemporaryDirectory() as folder, Worker() as worker:
+                        worker.ask(
+                            "open",
+                            path=str(case.path),
+                            provider=self.request.provider,
+                            threads=threads,
+                            allow_fallback=self.request.allow_fallback,
+                            profile_prefix=str(Path(folder) / "profile"),
+                        )
+                        self.prepare(worker, label, group.batch, 1.0)
+                        answer = worker.ask("profile", count=_PROFILE_CALLS)
+                except WorkerError as failed:
+                    self.fail(label, group.batch, threads, "profile", failed)
+                    continue
+                macs = None if case.contract is None else case.contract.multiply_adds
+                place = find_provider(self.request.provider).ort_name
+                latency_s = median_s(seconds)
+                self.measured.profiles.append(
+                    build_profile(label, group.batch, threads, answer, place, latency_s, macs, is_int8, peaks)
+                )
+
+    def measure_memory(self) -> None:
+        """Memory of everything that was timed, after the timing: its processes would disturb it."""
+        pairs = [
+            (case, group)
+            for group, samples in self.measured.samples.items()
+            for case in self.measured.plan.cases
+            if case.label in samples and samples[case.label].seconds
+        ]
+        for done, (case, group) in enumerate(pairs):
+            self.on_progress(Progress("memory", case.label, done, len(pairs)))
+            self.measured.memory[case.label, group] = measure_memory(
+                case, group.batch, self.request.provider, group.threads, self.request.allow_fallback
+            )
 
 
-def _call(case: BenchCase, session: ort.InferenceSession, batch: int, seed: int) -> Call:
-    feed = {case.input_name: case.random_input(batch, seed)}
-    return lambda: session.run(None, feed)
+def _turn(worker: Worker, label: str, device_s: dict[str, float]) -> Turn:
+    """One turn of that worker; on a GPU it leaves the time without copies in `device_s`."""
 
+    def turn() -> float:
+        answer = worker.ask("turn")
+        if "device_s" in answer:
+            device_s[label] = answer["device_s"]
+        return float(answer["seconds"])
 
-def _row(
-    case: BenchCase,
-    provider: str,
-    batch: int,
-    threads: int,
-    samples_s: Sequence[float],
-    reference_s: Sequence[float],
-    peak: MemoryResult,
-    warnings: tuple[str, ...],
-    seed: int,
-) -> BenchRow:
-    latency_s = median_s(samples_s)
-    contract = case.contract
-    return BenchRow(
-        label=case.label,
-        provider=provider,
-        batch=batch,
-        threads=threads,
-        samples_s=tuple(samples_s),
-        latency_median_s=latency_s,
-        latency_p90_s=percentile_s(samples_s, 90),
-        throughput_images_per_s=batch / latency_s,
-        latency_ratio=latency_ratio(samples_s, reference_s, seed),
-        peak_rss_bytes=peak.peak_rss_bytes,
-        peak_rss_missing=peak.reason,
-        file_size_bytes=case.file_size_bytes,
-        model=None if contract is None else contract.spec.name,
-        parameters=None if contract is None else contract.parameters,
-        multiply_adds=None if contract is None else contract.multiply_adds,
-        precision=None if contract is None else contract.precision,
-        target=None if contract is None or contract.target is None else contract.target.value,
-        warnings=warnings,
-    )
-
-
-def _warnings(
-    case: BenchCase, session: ort.InferenceSession, provider: str, threads: int, rounds: int
-) -> tuple[str, ...]:
-    """What a reader must know before believing the row."""
-    found = []
-    quantized = any("DequantizeLinear" in operators for operators in assigned_operators(session).values())
-    contract = case.contract
-    if provider == CPU and contract is not None:
-        found.append(detect_host().mismatch(contract.target))
-    if provider == "cuda" and (quantized or (contract is not None and contract.precision == "int8")):
-        found.append("an INT8 (QDQ) file, and the CUDA provider has no INT8 convolution; use float16 or tensorrt")
-    if rounds < MIN_SAMPLES[90]:
-        found.append(f"{rounds} timed rounds, p90 needs {MIN_SAMPLES[90]}: raise the rounds or the time budget")
-    if threads > default_threads():
-        found.append(f"{threads} threads on {default_threads()} available cores: they wait for each other")
-    return tuple(text for text in found if text is not None)
+    return turn

@@ -34,6 +34,28 @@ def percentile_s(samples_s: Sequence[float], percent: int) -> float | None:
     return float(sorted(samples_s)[math.ceil(count * percent / 100) - 1])
 
 
+def unpaired_ratio(
+    samples_s: Sequence[float], reference_s: Sequence[float], seed: int = 0, resamples: int = 2000
+) -> Ratio:
+    """Median over the median of a separate run: both are drawn on their own, for no round is common to them.
+
+    The interval knows only what happened within the two runs, not what changed about the machine between them.
+    """
+    ours, theirs = np.asarray(samples_s, np.float64), np.asarray(reference_s, np.float64)
+    if not ours.size or not theirs.size:
+        raise ValueError("samples of both runs are needed")
+    generator = np.random.default_rng(seed)
+    block = max(1, _BLOCK_ELEMENTS // max(ours.size, theirs.size))
+    ratios = []
+    for start in range(0, resamples, block):
+        count = min(block, resamples - start)
+        above = np.median(ours[generator.integers(0, ours.size, (count, ours.size))], axis=1)  # [count]
+        below = np.median(theirs[generator.integers(0, theirs.size, (count, theirs.size))], axis=1)  # [count]
+        ratios.append(above / below)
+    low, high = np.quantile(np.concatenate(ratios), (0.025, 0.975))
+    return Ratio(float(np.median(ours) / np.median(theirs)), float(low), float(high))
+
+
 def latency_ratio(
     samples_s: Sequence[float], reference_s: Sequence[float], seed: int = 0, resamples: int = 2000
 ) -> Ratio:

@@ -17,6 +17,7 @@ from rarn_edge.cli import parity
 from rarn_edge.cli import evaluate
 from rarn_edge.cli import bench
 from rarn_edge.cli import predict
+from rarn_edge.cli import compare
 from rarn_edge.cli import models
 
 # isort: on
@@ -35,6 +36,7 @@ __all__ = [
     "evaluate",
     "bench",
     "predict",
+    "compare",
     "models",
 ]
 

@@ -1,54 +1,160 @@
 """`rarn-edge bench`: speed and memory of several models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Json, Provider, Threads, app, err, note, out, print_json
+from rarn_edge.cli.app import CHECK, Json, Provider, Seed, app, err, note, out, print_json, say
+from rarn_edge.errors import GateError, InputError
+
+if TYPE_CHECKING:
+    from rarn_edge.bench.run import Request
+    from rarn_edge.bench.suite import Suite
 
 
 @app.command(rich_help_panel=CHECK)
 def bench(
-    models: Annotated[list[str], typer.Argument(help="Model names and ONNX files", metavar="MODEL...")],
+    models: Annotated[list[str] | None, typer.Argument(help="Model names and ONNX files", metavar="MODEL...")] = None,
+    suite: Annotated[Path | None, typer.Option(help="A suite: benchmarks/suites/*.toml, instead of MODEL...")] = None,
+    files: Annotated[Path | None, typer.Option(help="Folder of the ONNX files that the suite names")] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Add the baseline models")] = False,
     provider: Provider = "cpu",
-    batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8,32")] = "1",
-    threads: Threads = None,
+    allow_fallback: Annotated[
+        bool,
+        typer.Option("--allow-fallback", help="Let nodes the provider cannot take run on the CPU; the table says so"),
+    ] = False,
+    cuda_graph: Annotated[bool, typer.Option("--cuda-graph", help="Capture each call in a CUDA graph")] = False,
+    batch: Annotated[str | None, typer.Option(help="Batch sizes, such as 1,8,32 [default: 1]")] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(help="Threads, such as 1 or 1,2,4 for a sweep (default: the cores this process may use)"),
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="Label that ratios refer to (default: the first)")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed calls of each model")] = 100,
-    memory: Annotated[bool, typer.Option(help="Measure peak memory, one fresh process each")] = True,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Timed calls of each model [default: 100]")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time for it all, such as 60s; goes where the doubt is")] = None,
+    scenario: Annotated[
+        str, typer.Option(help="single-stream, offline, server, multi-stream; or several, with commas")
+    ] = ("single-stream"),
+    p99_bound: Annotated[
+        str | None, typer.Option(help="server: what p99 keeps to, such as 20ms (default: 5x median)")
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say where the time goes, and how far the limits are")
+    ] = False,
+    memory: Annotated[bool | None, typer.Option(help="Measure memory, in fresh processes [default: yes]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Labelled faces: also the accuracy of trained models")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of --data (default: the held-out one)")] = None,
+    result: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the result as JSON; raw samples are saved after every round"),
+    ] = None,
     work: Annotated[Path, typer.Option(help="Where models given by name are exported")] = Path("build/models"),
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
+    from rarn_edge.bench.accuracy import measure_accuracy
     from rarn_edge.bench.cases import load_cases
     from rarn_edge.bench.run import benchmark
-    from rarn_edge.cli.inputs import read_batches
-    from rarn_edge.models.catalog import CATALOG, find_model
+    from rarn_edge.bench.suite import Suite, load_suite
+    from rarn_edge.cli.bench_files import bench_files, suite_files
+    from rarn_edge.cli.bench_print import print_bench
+    from rarn_edge.files import check_output, write_text
+    from rarn_edge.models.catalog import CATALOG
     from rarn_edge.providers import check_provider
-    from rarn_edge.report.bench_table import bench_table, bench_warnings
+    from rarn_edge.report.bench_json import bench_json
+    from rarn_edge.report.bench_table import bench_warnings, failure_lines
     from rarn_edge.report.progress import bench_progress
 
     check_provider(provider)
-    batches = read_batches(batch)
-    names = [*models, *(name for name, entry in CATALOG.items() if baselines and entry.role == "baseline")]
-    by_name = [find_model(name).name for name in dict.fromkeys(names) if not name.endswith(".onnx")]
-    exported: dict[str, Path] = {}
-    if by_name:
-        from rarn_edge.pipeline.named import named_models
-
-        with err.status(f"exporting {', '.join(by_name)}"):
-            exported = {artifact.spec.name: artifact.path for artifact in named_models(by_name, work)}
-    paths = [exported.get(name, Path(name)) for name in dict.fromkeys(names)]
-    cases = load_cases(paths)
-    with bench_progress(err) as on_progress:
-        report = benchmark(
-            cases, provider, batches, threads, rounds, reference_label=reference, memory=memory, on_progress=on_progress
+    if (suite is None) == (not models and not baselines):
+        raise InputError(
+            "name models or ONNX files, or a suite with --suite; not both"
+            if models
+            else "nothing to benchmark: name models or ONNX files, or a suite with --suite"
         )
+    chosen = Suite("benchmark", rounds=100 if budget is None else None) if suite is None else load_suite(suite)
+    request = _request(
+        chosen, provider, batch, threads, reference, rounds, budget, scenario, p99_bound, allow_fallback, cuda_graph, profile,
+        memory, seed,
+    )  # fmt: skip
+    for path in (result,):
+        if path is not None:
+            check_output(path)
+    if data is not None and not data.exists():
+        raise InputError(f"{data}: no such data set")
+    if suite is None:
+        names = [*(models or ()), *(name for name, entry in CATALOG.items() if baselines and entry.role == "baseline")]
+        paths = bench_files(names, work)
+    else:
+        paths = suite_files(chosen, files, work)
+    cases = load_cases(paths)
+    journal = None if result is None else result.with_name(f"{result.name}.partial")
+    with bench_progress(err) as on_progress:
+        report = benchmark(cases, request, journal, on_progress)
+    if data is not None:
+        with err.status("measuring accuracy"):
+            report = measure_accuracy(report, cases, data, split, provider)
+    if result is not None and journal is not None:
+        write_text(result, bench_json(report))
+        journal.unlink()
     if as_json:
         print_json(report.to_dict())
     else:
-        out.print(bench_table(report))
+        print_bench(report, out)
     for warning in bench_warnings(report):
         note(warning, "warning")
+    for path in (result,):
+        if path is not None and not as_json:
+            say(str(path))
+    if report.failures:
+        raise GateError("\n".join(failure_lines(report)))
+
+
+def _request(
+    suite: "Suite",
+    provider: str,
+    batch: str | None,
+    threads: str | None,
+    reference: str | None,
+    rounds: int | None,
+    budget: str | None,
+    scenario: str,
+    p99_bound: str | None,
+    allow_fallback: bool,
+    cuda_graph: bool,
+    profile: bool,
+    memory: bool | None,
+    seed: int,
+) -> "Request":
+    """What the suite says, and over it what the command line says."""
+    from rarn_edge.bench.run import SCENARIOS, Request
+    from rarn_edge.cli.inputs import read_numbers, read_seconds
+
+    asked = {name.strip() for name in scenario.split(",")}
+    unknown = asked - set(SCENARIOS)
+    if unknown:
+        raise InputError(f"no scenario '{sorted(unknown)[0]}'; one of: {', '.join(SCENARIOS)}")
+    if batch is not None:
+        batches = read_numbers(batch, "--batch")
+    else:
+        batches = (1, 2, 4, 8, 16, 32) if "offline" in asked and suite.batches == (1,) else suite.batches
+    spend = budget or (suite.budget if rounds is None else None)
+    return Request(
+        provider=provider,
+        batches=batches,
+        threads=suite.threads if threads is None else read_numbers(threads, "--threads"),
+        rounds=rounds if rounds is not None or spend else suite.rounds,
+        budget_s=None if spend is None else read_seconds(spend, "--budget"),
+        reference_label=reference or suite.reference,
+        memory=suite.memory if memory is None else memory,
+        seed=seed,
+        allow_fallback=allow_fallback,
+        cuda_graph=cuda_graph,
+        profile=profile or suite.profile,
+        server="server" in asked,
+        server_bound_s=None if p99_bound is None else read_seconds(p99_bound, "--p99-bound"),
+        multi_stream="multi-stream" in asked,
+        title=suite.title,
+    )

@@ -1,5 +1,6 @@
 """From option texts to values, with errors that name the option."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -56,15 +57,31 @@ def read_method(text: str) -> "Method":
     raise InputError(f"no calibration method '{text}'; one of: {', '.join(get_args(Method))}")
 
 
-def read_batches(text: str) -> tuple[int, ...]:
+def read_numbers(text: str, option: str) -> tuple[int, ...]:
     """`1,8,32` -> (1, 8, 32)."""
     try:
-        batches = tuple(int(part) for part in text.split(","))
+        numbers = tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"--batch takes whole numbers such as 1,8,32; found '{text}'") from error
-    if min(batches) < 1:
-        raise InputError(f"--batch takes sizes of at least 1; found {min(batches)}")
-    return batches
+        raise InputError(f"{option} takes whole numbers such as 1,8,32; found '{text}'") from error
+    if min(numbers) < 1:
+        raise InputError(f"{option} takes numbers of at least 1; found {min(numbers)}")
+    return numbers
+
+
+def read_seconds(text: str, option: str) -> float:
+    """`60s`, `90`, `5m`, `500ms` -> seconds."""
+    number, factor = text.strip().lower(), 1.0
+    for unit, seconds in (("ms", 1e-3), ("min", 60.0), ("m", 60.0), ("h", 3600.0), ("s", 1.0)):
+        if number.endswith(unit):
+            number, factor = number.removesuffix(unit), seconds
+            break
+    try:
+        value = float(number) * factor
+    except ValueError as error:
+        raise InputError(f"{option} takes a duration such as 60s or 5m; found '{text}'") from error
+    if not 0 < value < math.inf:
+        raise InputError(f"{option} takes a duration above 0; found '{text}'")
+    return value
 
 
 def calibration_faces(data: Path, images: int, seed: int) -> Faces:

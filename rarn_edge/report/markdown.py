@@ -44,9 +44,11 @@ def bench_markdown(report: BenchReport) -> str:
         peak = "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}"
         parameters = "-" if row.parameters is None else f"{row.parameters / 1e6:.2f} M"
         multiply_adds = "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f} M"
-        versus = (
-            "1" if row.label == report.reference_label else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-        )
+        if ratio is None:
+            versus = "-"
+        else:
+            own = row.label == report.reference_label
+            versus = "1" if own else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
         rows.append(
             f"| {row.label} | {row.batch} | {row.latency_median_s * 1e3:.3f} | {p90} | {row.throughput_images_per_s:,.0f}"
             f" | {versus} | {peak} | {row.file_size_bytes / 1e6:.2f} | {parameters} | {multiply_adds} |"

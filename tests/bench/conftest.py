@@ -12,8 +12,8 @@ from rarn_edge.artifact import METADATA_KEY, Contract
 MakeOnnx = Callable[..., Path]
 
 
-@pytest.fixture
-def make_onnx(tmp_path: Path) -> MakeOnnx:
+@pytest.fixture(scope="session")
+def make_onnx(tmp_path_factory: pytest.TempPathFactory) -> MakeOnnx:
     """Write a Relu on `shape`, by default [n, 1, 4, 4] float32; further inputs are added to the first."""
 
     def make(
@@ -31,15 +31,15 @@ def make_onnx(tmp_path: Path) -> MakeOnnx:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
         if contract is not None:
             helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
-        path = tmp_path / f"{name}.onnx"
+        path = tmp_path_factory.mktemp("onnx") / f"{name}.onnx"
         onnx.save(model, path)
         return path
 
     return make
 
 
-@pytest.fixture
-def make_qdq_onnx(tmp_path: Path) -> MakeOnnx:
+@pytest.fixture(scope="session")
+def make_qdq_onnx(tmp_path_factory: pytest.TempPathFactory) -> MakeOnnx:
     """Write a Relu between a QuantizeLinear and a DequantizeLinear on [n, 4] float32."""
 
     def make(name: str) -> Path:
@@ -56,7 +56,7 @@ def make_qdq_onnx(tmp_path: Path) -> MakeOnnx:
         ]
         graph = helper.make_graph(nodes, name, [value], [answer], constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-        path = tmp_path / f"{name}.onnx"
+        path = tmp_path_factory.mktemp("onnx") / f"{name}.onnx"
         onnx.save(model, path)
         return path
 

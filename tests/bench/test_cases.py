@@ -9,6 +9,8 @@ from onnx import TensorProto
 
 from rarn_edge.artifact import Contract
 from rarn_edge.bench.cases import load_case, load_cases
+from rarn_edge.bench.client import Worker
+from rarn_edge.bench.worker import random_input
 from rarn_edge.errors import InputError
 from rarn_edge.spec import ModelSpec
 from rarn_edge.targets import Target
@@ -38,11 +40,30 @@ def test_external_data_counts_as_file_size(make_onnx) -> None:
 
 def test_input_is_seeded_and_of_the_declared_type(make_onnx) -> None:
     floats = load_case(make_onnx("floats"))
-    assert floats.random_input(2).dtype == np.float32
-    assert np.array_equal(floats.random_input(2, seed=5), floats.random_input(2, seed=5))
-    assert not np.array_equal(floats.random_input(2, seed=5), floats.random_input(2, seed=6))
-    raw = load_case(make_onnx("raw", element=TensorProto.UINT8)).random_input(64)
-    assert (raw.dtype, raw.min(), raw.max()) == (np.uint8, 0, 255)
+    assert (floats.input_dtype, random_input("float32", floats.shape(2), 0).dtype) == ("float32", np.float32)
+    assert np.array_equal(random_input("float32", (2, 3), 5), random_input("float32", (2, 3), 5))
+    assert not np.array_equal(random_input("float32", (2, 3), 5), random_input("float32", (2, 3), 6))
+    raw = load_case(make_onnx("raw", element=TensorProto.UINT8))
+    made = random_input(raw.input_dtype, raw.shape(64), 0)
+    assert (made.dtype, made.min(), made.max()) == (np.uint8, 0, 255)
+
+
+def test_a_file_that_crashes_the_runtime_is_broken_and_the_next_is_read(
+    make_onnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [make_onnx("bad"), make_onnx("good")]
+    ask = Worker.ask
+
+    def crash_on_bad(self: Worker, command: str, **arguments: object) -> dict[str, object]:
+        if "bad" in str(arguments.get("path")):
+            self._process.kill()
+        return ask(self, command, **arguments)
+
+    monkeypatch.setattr(Worker, "ask", crash_on_bad)
+    bad, good = load_cases(paths)
+    assert bad.broken is not None
+    assert "while it was read, its process was killed" in bad.broken
+    assert good.broken is None
 
 
 @pytest.mark.parametrize(
@@ -84,4 +105,4 @@ def test_labels_are_unique(make_onnx, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     second = Path(shutil.copy(first, tmp_path / "other"))
     assert [case.label for case in load_cases([first, first])] == ["model", "model #2"]
-    assert [case.label for case in load_cases([first, second])] == [f"{tmp_path.name}/model", "other/model"]
+    assert [case.label for case in load_cases([first, second])] == [f"{first.parent.name}/model", "other/model"]

@@ -5,28 +5,38 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import onnxruntime as ort
 import pytest
 from rich.console import Console
 
 from rarn_edge.artifact import Contract
 from rarn_edge.bench import run
-from rarn_edge.bench.cases import load_case, load_cases
+from rarn_edge.bench.cases import BenchCase, load_case, load_cases
+from rarn_edge.bench.client import Worker
+from rarn_edge.bench.environment import detect_environment
+from rarn_edge.bench.measured import Group, Measured, Opened, Plan
 from rarn_edge.bench.memory import MemoryResult
-from rarn_edge.bench.result import NOT_MEASURED, BenchReport
-from rarn_edge.bench.run import Progress, benchmark
+from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report
+from rarn_edge.bench.rounds import Turn
+from rarn_edge.bench.run import Progress, Request, benchmark
+from rarn_edge.bench.summary import row_warnings
 from rarn_edge.errors import InputError, ProviderError
-from rarn_edge.providers import PROVIDERS, open_session
-from rarn_edge.report.bench_table import bench_table, bench_warnings
+from rarn_edge.providers import PROVIDERS
+from rarn_edge.report.bench_extras import tables
+from rarn_edge.report.bench_table import bench_table, bench_warnings, failure_lines
 from rarn_edge.spec import ModelSpec
 from rarn_edge.targets import Target, detect_host
+from rarn_edge.threads import default_threads
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report(make_onnx) -> BenchReport:
     contract = Contract(ModelSpec("rarn-s"), parameters=1_600_000, multiply_adds=89_000_000)
     cases = load_cases([make_onnx("ours", contract=contract), make_onnx("foreign")])
-    return benchmark(cases, batches=(1, 4), threads=1, rounds=64, reference_label="foreign", memory=False)
+    return benchmark(cases, Request(batches=(1, 4), threads=(1,), rounds=64, reference_label="foreign", memory=False))
 
 
 def test_rows(report: BenchReport) -> None:
@@ -43,15 +53,20 @@ def test_rows(report: BenchReport) -> None:
         "float32",
     )
     assert (foreign.model, foreign.parameters, foreign.precision, foreign.target) == (None, None, None, None)
+    assert foreign.latency_ratio is not None
+    assert ours.latency_ratio is not None
     assert foreign.latency_ratio.low == foreign.latency_ratio.high == 1.0
     assert ours.latency_ratio.low <= ours.latency_ratio.high
     assert (ours.peak_rss_bytes, ours.peak_rss_missing) == (None, NOT_MEASURED)
-    assert report.environment.threads == 1
+    assert (ours.threads, ours.latency_p95_s, ours.sample_rounds) == (1, None, tuple(range(64)))
+    assert report.overhead_s is not None
+    assert len(report.yardstick_s) == 128
+    assert report.failures == ()
 
 
 def test_json_round_trip(report: BenchReport) -> None:
     data = json.loads(json.dumps(report.to_dict()))
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert len(data["rows"][0]["samples_s"]) == 64
     assert BenchReport.from_dict(data) == report
 
@@ -59,7 +74,7 @@ def test_json_round_trip(report: BenchReport) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema 99, expected 1"),
+        ({"schema_version": 99}, "schema 99, expected 1 or 2"),
         ({"kind": "parity"}, "not a benchmark result"),
         ({"rows": [{"label": "x"}]}, "damaged benchmark result"),
     ],
@@ -76,50 +91,69 @@ def test_table_fits_80_columns(report: BenchReport) -> None:
     for part in ("ours", "foreign", "reference", "1.60 M, 89 MMAC", "float32", "1 thread", "64 interleaved rounds"):
         assert part in " ".join(text.split())
     assert "…" not in text
-    assert bench_warnings(report) == []
+
+
+def about_rows(report: BenchReport) -> list[str]:
+    """The warnings without those about this machine at this moment."""
+    steady = dataclasses.replace(
+        report,
+        warnings=(),
+        rows=tuple(
+            dataclasses.replace(row, warnings=tuple(w for w in row.warnings if "still changing" not in w))
+            for row in report.rows
+        ),
+    )
+    return bench_warnings(steady)
 
 
 def test_memory_is_measured_per_case_and_batch(make_onnx) -> None:
     seen: list[Progress] = []
-    report = benchmark(load_cases([make_onnx("model")]), threads=1, rounds=3, on_progress=seen.append)
+    report = benchmark(load_cases([make_onnx("model")]), Request(threads=(1,), rounds=3), on_progress=seen.append)
     (row,) = report.rows
     assert row.peak_rss_bytes is not None
     assert row.peak_rss_missing is None
-    assert [step.stage for step in seen] == ["memory", "memory", "warm-up", "timing", "timing", "timing"]
+    assert [step.stage for step in seen] == ["open", "warm-up", "timing", "timing", "timing", "memory"]
 
 
-def test_a_crashed_memory_child_does_not_end_the_run(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
-    crash = MemoryResult(None, "the measuring process was killed by SIGSEGV")
+def test_a_failed_memory_measurement_does_not_end_the_run(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
+    crash = MemoryResult(None, "its process was killed by SIGSEGV")
     monkeypatch.setattr(run, "measure_memory", lambda *_: crash)
-    report = benchmark(load_cases([make_onnx("model")]), threads=1, rounds=64)
+    report = benchmark(load_cases([make_onnx("model")]), Request(threads=(1,), rounds=64))
     assert report.rows[0].peak_rss_missing == crash.reason
-    assert bench_warnings(report) == [f"model at batch 1: no peak memory: {crash.reason}"]
+    assert about_rows(report) == [f"model at batch 1: no memory figures: {crash.reason}"]
 
 
 def test_few_rounds_withhold_p90_and_say_so(make_onnx) -> None:
-    report = benchmark(load_cases([make_onnx("model")]), batches=(1, 2), threads=1, rounds=5, memory=False)
+    request = Request(batches=(1, 2), threads=(1,), rounds=5, memory=False)
+    report = benchmark(load_cases([make_onnx("model")]), request)
     assert [row.latency_p90_s for row in report.rows] == [None, None]
-    assert bench_warnings(report) == [
-        "all rows: 5 timed rounds, p90 needs 64: raise the rounds or the time budget",
-    ]
+    assert about_rows(report) == ["all rows: 5 timed rounds, p90 needs 64: raise --rounds or --budget"]
+
+
+def test_a_sweep_of_threads(make_onnx) -> None:
+    report = benchmark(
+        load_cases([make_onnx("model")]), Request(threads=(1, default_threads() + 1), rounds=2, memory=False)
+    )
+    assert [row.threads for row in report.rows] == [1, default_threads() + 1]
+    assert any("they wait for each other; use --threads" in text for text in report.rows[1].warnings)
 
 
 def test_int8_file_for_another_cpu_is_said(make_onnx) -> None:
     other = Target.X86_AVX2 if detect_host().target is Target.ARM else Target.ARM
     case = load_case(make_onnx("model", contract=Contract(ModelSpec("rarn-s"), "int8", other)))
-    (row,) = benchmark([case], threads=1, rounds=64, memory=False).rows
+    (row,) = benchmark([case], Request(threads=(1,), rounds=2, memory=False)).rows
     assert row.target == other.value
     assert any(f"made for {other.value}" in text for text in row.warnings)
 
 
 def test_quantized_foreign_file_on_cuda_is_said(make_qdq_onnx) -> None:
-    """No GPU here: the session is a CPU one, and only its operators are looked at."""
+    """No GPU here: the plan says cuda, the worker says what is in the graph."""
     case = load_case(make_qdq_onnx("quantized"))
-    session = open_session(case.path, threads=1)
-    if not hasattr(session, "get_provider_graph_assignment_info"):
-        pytest.skip("this ONNX Runtime cannot list operators")
-    assert any("CUDA provider has no INT8" in text for text in run._warnings(case, session, "cuda", 1, 64))
-    assert run._warnings(case, session, "cpu", 1, 64) == ()
+    for provider, expected in (("cuda", True), ("cpu", False)):
+        plan = Plan(detect_environment(), provider, case.label, 0, (Group(1, 1),), (case,))
+        measured = Measured(plan, opened={(case.label, 1): Opened(0.1, 3, 0, quantized=True)})
+        warnings = row_warnings(measured, Group(1, 1), case.label, 64)
+        assert any("CUDA provider has no INT8" in text for text in warnings) is expected
 
 
 @pytest.mark.parametrize(
@@ -128,45 +162,169 @@ def test_quantized_foreign_file_on_cuda_is_said(make_qdq_onnx) -> None:
         ({"batches": (0,)}, "batch is at least 1, found 0"),
         ({"batches": ()}, "no batch size"),
         ({"batches": (1, 1)}, "given twice"),
-        ({"threads": 0}, "threads is at least 1"),
+        ({"threads": (0,)}, "threads is at least 1"),
+        ({"threads": (1, 1)}, "number of threads is given twice"),
         ({"rounds": 0}, "rounds is at least 1"),
+        ({"rounds": None}, "rounds or a time budget"),
         ({"budget_s": 0.0}, "time budget"),
         ({"budget_s": float("nan")}, "time budget"),
         ({"reference_label": "nobody"}, "no model 'nobody' to compare with; one of: model"),
         ({"provider": "gpu"}, "no provider 'gpu'"),
     ],
 )
-def test_impossible_options(make_onnx, options: dict[str, object], message: str) -> None:
+def test_impossible_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 1, 4, 4))
     with pytest.raises(InputError, match=message):
-        benchmark(load_cases([make_onnx("model")]), **{"memory": False, **options})
+        benchmark([case], Request(**{"memory": False, **options}))
 
 
-def test_impossible_cases(make_onnx) -> None:
-    case = load_case(make_onnx("model"))
+def test_impossible_cases(tmp_path: Path) -> None:
+    case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 1, 4, 4))
     with pytest.raises(InputError, match="nothing to benchmark"):
-        benchmark([])
+        benchmark([], Request())
     with pytest.raises(InputError, match="same label"):
-        benchmark([case, case])
+        benchmark([case, case], Request())
     with pytest.raises(InputError, match="fixed at 2, asked for 1"):
-        benchmark([case, load_case(make_onnx("fixed", shape=(2, 1, 4, 4)))])
+        benchmark([case, dataclasses.replace(case, label="fixed", input_shape=(2, 1, 4, 4))], Request())
 
 
-def test_a_model_that_does_not_run_is_named(make_onnx) -> None:
+def test_models_that_fail_are_reported_and_the_others_measured(make_onnx) -> None:
+    """One cannot take its input, one crashed the runtime while it was read, one asks for more memory than there is."""
+    good = load_case(make_onnx("good"))
+    wrong = dataclasses.replace(good, label="wrong", input_shape=(None, 1, 5, 5))
+    crashed = dataclasses.replace(good, label="crashed", broken="while it was read, its process was killed by SIGSEGV")
+    huge = dataclasses.replace(good, label="huge", input_shape=(None, 1, 1 << 20, 1 << 20))
+    request = Request(threads=(1,), rounds=3, memory=False)
+    report = benchmark([good, wrong, crashed, huge], request)
+    assert [(row.label, len(row.samples_s)) for row in report.rows] == [("good", 3)]
+    failures = {failure.label: (failure.stage, failure.reason) for failure in report.failures}
+    assert failures["crashed"] == ("load", crashed.broken)
+    assert failures["wrong"][0] == failures["huge"][0] == "warm-up"
+    assert "invalid dimensions" in failures["wrong"][1]
+    assert failures["huge"][1] == "out of memory"
+    assert any(line.startswith("huge at batch 1 was not measured (warm-up): ") for line in failure_lines(report))
+
+
+def test_a_process_that_dies_in_the_rounds_is_a_failure(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of `victim` is killed as a crash or the system's memory killer would, while the others take turns."""
+    killed = []
+    turn = run._turn
+
+    def deadly(worker: Worker, label: str, device_s: dict[str, float]) -> Turn:
+        calm = turn(worker, label, device_s)
+
+        def one() -> float:
+            if label == "victim" and not killed:
+                worker._process.kill()
+                killed.append(label)
+            return calm()
+
+        return one
+
+    monkeypatch.setattr(run, "_turn", deadly)
+    cases = load_cases([make_onnx("good"), make_onnx("victim")])
+    report = benchmark(cases, Request(batches=(1, 2), threads=(1,), rounds=3, memory=False))
+    assert [(row.label, row.batch) for row in report.rows] == [("good", 1), ("good", 2), ("victim", 2)]  # it is revived
+    (failure,) = report.failures
+    assert (failure.label, failure.batch, failure.stage) == ("victim", 1, "timing")
+
+
+def test_nothing_measured_is_an_error_with_the_reason(make_onnx) -> None:
     case = dataclasses.replace(load_case(make_onnx("model")), input_shape=(None, 1, 5, 5))
     with pytest.raises(InputError, match=r"model: does not run at batch 1 \("):
-        benchmark([case], threads=1, memory=False)
+        benchmark([case], Request(threads=(1,), memory=False))
 
 
-def test_unavailable_provider_measures_nothing(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = next(name for name, entry in PROVIDERS.items() if entry.ort_name not in run.ort.get_available_providers())
-    monkeypatch.setattr(run, "open_session", lambda *_, **__: pytest.fail("a session was opened"))
-    monkeypatch.setattr(run, "measure_baseline", lambda *_: pytest.fail("memory was measured"))
+def test_unavailable_provider_measures_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    available = ort.get_available_providers()
+    absent = next(name for name, entry in PROVIDERS.items() if entry.ort_name not in available)
+    monkeypatch.setattr(run, "Worker", lambda *_: pytest.fail("a process was started"))
+    case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 1, 4, 4))
     with pytest.raises(ProviderError) as caught:
-        benchmark(load_cases([make_onnx("model")]), absent)
+        benchmark([case], Request(provider=absent))
     assert caught.value.exit_code == 3
+
+
+def test_scenarios_and_profile(make_onnx) -> None:
+    contract = Contract(ModelSpec("rarn-s"), multiply_adds=16)
+    request = Request(threads=(1,), rounds=3, memory=False, server=True, multi_stream=True, profile=True)
+    report = benchmark([load_case(make_onnx("model", contract=contract))], request)
+    (server,), (stream,), (profile,) = report.servers, report.multi_streams, report.profiles
+    assert server.queries == 662
+    assert all(probe.met is (probe.p99_s is not None and probe.p99_s <= server.bound_s) for probe in server.probes)
+    assert (stream.images, stream.p99_s is None) == (8, False)
+    assert sum(each.share for each in profile.operators) == pytest.approx(1)
+    assert profile.provider_share == pytest.approx(1)
+    assert profile.bytes_moved > 0
+    assert profile.peaks.float32_macs_per_s > 1e6
+    assert BenchReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    titles = [table.title for table in tables(report)]
+    assert any(title.startswith("Server") for title in titles)
+    assert any("limits" in title for title in titles)
+
+
+def test_a_killed_run_leaves_what_it_had(make_onnx, tmp_path: Path) -> None:
+    """Whatever is written after the n-th round is a readable result of n rounds, wherever the last line was cut."""
+    journal = tmp_path / "result.json.partial"
+    cases = load_cases([make_onnx("a"), make_onnx("b")])
+    full = benchmark(cases, Request(threads=(1,), rounds=5, memory=False), journal)
+    lines = journal.read_text().splitlines()
+    cut = tmp_path / "cut.partial"
+    cut.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][: len(lines[-1]) // 2])
+    report = load_report(cut)
+    assert [row.samples_s for row in report.rows] == [row.samples_s[:4] for row in full.rows]
+    assert any("was killed" in text for text in report.warnings)
+    with pytest.raises(InputError, match=r"a run that was killed left .*result\.json\.partial"):
+        load_report(tmp_path / "result.json")
+    cut.write_text(lines[0] + "\n")
+    with pytest.raises(InputError, match="before its first round"):
+        load_report(cut)
+
+
+def test_results_of_schema_1_are_read(report: BenchReport) -> None:
+    data = report.to_dict()
+    old_row = {
+        key: value
+        for key, value in data["rows"][0].items()
+        if key
+        not in (
+            "sample_rounds",
+            "latency_p95_s",
+            "latency_p99_s",
+            "memory",
+            "session_s",
+            "nodes",
+            "nodes_elsewhere",
+            "device_median_s",
+            "accuracy",
+        )
+    }
+    facts = ("cpu", "architecture", "int8_target", "cores_available", "os", "python", "onnxruntime", "time_utc")
+    environment = {**{fact: data["environment"][fact] for fact in facts}, "threads": 1}
+    kept = ("kind", "provider", "reference_label", "seed")
+    old = {**{key: data[key] for key in kept}, "schema_version": 1, "environment": environment, "rows": [old_row]}
+    read = BenchReport.from_dict(json.loads(json.dumps(old)))
+    assert read.rows[0].samples_s == report.rows[0].samples_s
+    assert read.rows[0].sample_rounds == tuple(range(64))
+    assert read.rows[0].latency_p99_s is None
 
 
 def test_device_side_needs_no_torch() -> None:
     blocked = "import sys; [sys.modules.__setitem__(name, None) for name in ('torch', 'onnx', 'onnxsim')]"
-    code = f"{blocked}; import rarn_edge.bench.run, rarn_edge.bench.memory_probe, rarn_edge.report.bench_table"
+    code = f"{blocked}; import rarn_edge.bench.run, rarn_edge.bench.worker, rarn_edge.report.bench_table"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_parent_stays_small(python, make_onnx) -> None:
+    """Under 150 MB and without torch when all inputs are ONNX files."""
+    code = (
+        "import sys, rarn_edge.cli; sys.argv[0] = 'rarn-edge'\n"
+        "try: rarn_edge.cli.main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "assert 'torch' not in sys.modules and 'onnx' not in sys.modules\n"
+        "from rarn_edge.bench.process_memory import peak_rss_bytes; print(peak_rss_bytes(), file=sys.stderr)"
+    )
+    done = python("-c", code, "bench", make_onnx("model"), "--rounds", 3, "--threads", 1, "--no-memory")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stderr.split()[-1]) < 150e6

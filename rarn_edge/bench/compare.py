@@ -1,0 +1,114 @@
+"""Two results of separate runs, model by model: how much slower the second is, and what may be concluded from that."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rarn_edge.bench.environment import MACHINE_FACTS, SOFTWARE_FACTS, different_facts
+from rarn_edge.bench.result import BenchReport, BenchRow
+from rarn_edge.bench.stats import Ratio, median_s, unpaired_ratio
+from rarn_edge.errors import InputError
+
+Verdict = Literal["same", "slower", "faster"]
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One model at one batch size and thread count in both results."""
+
+    label: str
+    batch: int
+    threads: int
+    before_s: float
+    after_s: float
+    ratio: Ratio  # after over before; above 1 is slower
+    peak_rss_ratio: float | None
+    size_ratio: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval says; `same` is: no difference can be told."""
+        return "slower" if self.ratio.low > 1 else "faster" if self.ratio.high < 1 else "same"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that can be said about two results."""
+
+    machine_differences: tuple[str, ...]
+    software_differences: tuple[str, ...]
+    rows: tuple[ComparedRow, ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+    yardstick_ratio: float | None  # the same fixed work, after over before: what changed about the machine itself
+
+
+def compare_reports(before: BenchReport, after: BenchReport) -> Comparison:
+    """Compare rows of the same label, batch size, thread count and provider.
+
+    Raises:
+        InputError: the results have no row in common.
+    """
+    ours = {_key(row): row for row in before.rows}
+    theirs = {_key(row): row for row in after.rows}
+    common = [key for key in ours if key in theirs]
+    if not common:
+        raise InputError(
+            f"the results have no row in common: {_names(before)} / {_names(after)}; a row is a label, provider, batch size "
+            "and number of threads"
+        )
+    yardstick = None
+    if before.yardstick_s and after.yardstick_s:
+        yardstick = median_s(after.yardstick_s) / median_s(before.yardstick_s)
+    return Comparison(
+        tuple(different_facts(before.environment, after.environment, MACHINE_FACTS)),
+        tuple(different_facts(before.environment, after.environment, SOFTWARE_FACTS)),
+        tuple(_compare(ours[key], theirs[key], before.seed) for key in common),
+        tuple(_name(row) for key, row in ours.items() if key not in theirs),
+        tuple(_name(row) for key, row in theirs.items() if key not in ours),
+        yardstick,
+    )
+
+
+def slower_than(comparison: Comparison, limit: float) -> tuple[list[ComparedRow], list[ComparedRow]]:
+    """Rows that are slower by more than `limit` for certain (the whole interval is), and those where it cannot be told.
+
+    Raises:
+        InputError: the results are from different machines, or the limit is below 1.
+    """
+    if not limit >= 1:
+        raise InputError(f"--fail-if-slower takes a ratio of at least 1, such as 1.10; found {limit:g}")
+    if comparison.machine_differences:
+        raise InputError(
+            "the results are from different machines, so a slowdown says nothing about the model: "
+            + "; ".join(comparison.machine_differences)
+            + "\nMeasure both on one machine, or compare without --fail-if-slower"
+        )
+    certain = [row for row in comparison.rows if row.ratio.low > limit]
+    unclear = [row for row in comparison.rows if row.ratio.low <= limit < row.ratio.high]
+    return certain, unclear
+
+
+def _compare(before: BenchRow, after: BenchRow, seed: int) -> ComparedRow:
+    peaks = (before.peak_rss_bytes, after.peak_rss_bytes)
+    return ComparedRow(
+        label=before.label,
+        batch=before.batch,
+        threads=before.threads,
+        before_s=before.latency_median_s,
+        after_s=after.latency_median_s,
+        ratio=unpaired_ratio(after.samples_s, before.samples_s, seed),
+        peak_rss_ratio=peaks[1] / peaks[0] if peaks[0] and peaks[1] is not None else None,
+        size_ratio=after.file_size_bytes / before.file_size_bytes,
+    )
+
+
+def _key(row: BenchRow) -> tuple[str, str, int, int]:
+    return row.label, row.provider, row.batch, row.threads
+
+
+def _name(row: BenchRow) -> str:
+    return f"{row.label} ({row.provider}, batch {row.batch}, {row.threads} threads)"
+
+
+def _names(report: BenchReport) -> str:
+    return ", ".join(_name(row) for row in report.rows)

@@ -1,0 +1,119 @@
+"""A run's raw samples, written after every round: a killed run loses one round, not the night.
+
+One JSON object per line: first the plan, then what was measured, in the order it was. `run` removes the journal once the
+result is written; `load_report` reads one that was left behind as if it were a result.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rarn_edge.bench.measured import Group, Measured, Opened, Plan
+from rarn_edge.bench.result import BenchReport, Failure
+from rarn_edge.bench.rounds import Samples
+from rarn_edge.bench.summary import summarise
+from rarn_edge.errors import InputError
+from rarn_edge.files import check_output
+
+JOURNAL_VERSION = 1
+
+
+class Journal:
+    """The open file; every line is handed to the operating system at once."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+        if path is not None:
+            check_output(path)
+            self._file = path.open("w", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def plan(self, plan: Plan) -> None:
+        self._write({"kind": "bench-journal", "journal_version": JOURNAL_VERSION, "plan": plan.to_dict()})
+
+    def opened(self, label: str, threads: int, opened: Opened) -> None:
+        self._write({"opened": label, "threads": threads, **asdict(opened)})
+
+    def round(
+        self, group: Group, number: int, samples: dict[str, float], device: dict[str, float], yard_s: float
+    ) -> None:
+        line: dict[str, Any] = {
+            "batch": group.batch,
+            "threads": group.threads,
+            "round": number,
+            "s": samples,
+            "yard_s": yard_s,
+        }
+        self._write({**line, "device_s": device} if device else line)
+
+    def failure(self, failure: Failure) -> None:
+        self._write({"failure": asdict(failure)})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+
+
+def is_journal(path: Path) -> bool:
+    """Whether the file begins as a journal does."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return '"bench-journal"' in file.readline(200)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def read_journal(path: Path) -> BenchReport:
+    """The report of what a killed run had measured; memory and accuracy, which come last, are missing.
+
+    Raises:
+        InputError: not a journal of this version, or nothing was measured yet.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        first = json.loads(lines[0])
+        if first.get("journal_version") != JOURNAL_VERSION:
+            raise InputError(
+                f"{path}: a journal of version {first.get('journal_version')!r}, expected {JOURNAL_VERSION}"
+            )
+        measured = Measured(Plan.from_dict(first["plan"]))
+        for text in lines[1:]:
+            if not text.endswith("}"):
+                break  # the line that the kill cut
+            _apply(measured, json.loads(text))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: a damaged journal ({error})") from error
+    if not any(samples.seconds for group in measured.samples.values() for samples in group.values()):
+        raise InputError(f"{path}: the run was ended before its first round; run it again")
+    measured.notes.append("the run was killed; this is what it had measured until then, without memory and accuracy")
+    return summarise(measured)
+
+
+def _apply(measured: Measured, line: dict[str, Any]) -> None:
+    if "failure" in line:
+        measured.failures.append(Failure(**line["failure"]))
+    elif "opened" in line:
+        label, threads = line.pop("opened"), line.pop("threads")
+        measured.opened[label, threads] = Opened(**line)
+    else:
+        group = Group(line["batch"], line["threads"])
+        samples = measured.samples.setdefault(group, {})
+        for label, seconds in line["s"].items():
+            each = samples.setdefault(label, Samples())
+            each.seconds.append(seconds)
+            each.rounds.append(line["round"])
+        for label, seconds in line.get("device_s", {}).items():
+            measured.device.setdefault((label, group), []).append(seconds)
+        measured.yardstick_s.append(line["yard_s"])

@@ -1,0 +1,100 @@
+"""What a run measures, before anything is concluded from it: the plan, and what came in."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rarn_edge.artifact import Contract
+from rarn_edge.bench.cases import BenchCase
+from rarn_edge.bench.environment import Environment
+from rarn_edge.bench.memory import MemoryResult
+from rarn_edge.bench.profile import Profile
+from rarn_edge.bench.result import Accuracy, Failure
+from rarn_edge.bench.rounds import Samples
+from rarn_edge.bench.scenarios import MultiStream, Server
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that are compared with each other: the same batch size and number of threads."""
+
+    batch: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a worker said when it had opened its model."""
+
+    session_s: float
+    nodes: int
+    nodes_elsewhere: int
+    quantized: bool
+    warm_up_stable: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be measured, and where."""
+
+    environment: Environment
+    provider: str
+    reference_label: str
+    seed: int
+    groups: tuple[Group, ...]
+    cases: tuple[BenchCase, ...]
+    title: str = "benchmark"
+
+    def to_dict(self) -> dict[str, Any]:
+        cases = [
+            {
+                **asdict(case),
+                "path": str(case.path),
+                "contract": None if case.contract is None else case.contract.to_json(),
+            }
+            for case in self.cases
+        ]
+        return {**asdict(self), "cases": cases}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Plan":
+        return cls(
+            **{
+                **data,
+                "environment": Environment(**data["environment"]),
+                "groups": tuple(Group(**group) for group in data["groups"]),
+                "cases": tuple(_case(case) for case in data["cases"]),
+            }
+        )
+
+
+def _case(data: Mapping[str, Any]) -> BenchCase:
+    contract = data["contract"]
+    fields = {
+        **data,
+        "path": Path(data["path"]),
+        "input_shape": tuple(data["input_shape"]),
+        "contract": None if contract is None else Contract.from_json(contract, data["path"]),
+    }
+    return BenchCase(**fields)
+
+
+@dataclass
+class Measured:
+    """Everything that came in so far."""
+
+    plan: Plan
+    samples: dict[Group, dict[str, Samples]] = field(default_factory=dict)
+    device: dict[tuple[str, Group], list[float]] = field(default_factory=dict)
+    opened: dict[tuple[str, int], Opened] = field(default_factory=dict)  # by label and threads
+    unstable: set[tuple[str, Group]] = field(default_factory=set)  # still changing after the warm-up
+    failures: list[Failure] = field(default_factory=list)
+    yardstick_s: list[float] = field(default_factory=list)
+    memory: dict[tuple[str, Group], MemoryResult] = field(default_factory=dict)
+    accuracy: dict[str, Accuracy] = field(default_factory=dict)
+    overhead_s: float | None = None
+    notes: list[str] = field(default_factory=list)  # warnings about the whole run
+    profiles: list[Profile] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
+    multi_streams: list[MultiStream] = field(default_factory=list)

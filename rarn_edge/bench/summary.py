@@ -1,0 +1,118 @@
+"""From what was measured to what may be said: rows with medians, percentiles where allowed, ratios with intervals, doubts."""
+
+from collections.abc import Sequence
+
+from rarn_edge.bench.disturbance import judge_yardstick
+from rarn_edge.bench.measured import Group, Measured
+from rarn_edge.bench.memory import MemoryResult
+from rarn_edge.bench.result import NOT_MEASURED, BenchReport, BenchRow
+from rarn_edge.bench.rounds import Samples
+from rarn_edge.bench.stats import MIN_SAMPLES, Ratio, latency_ratio, median_s, percentile_s
+from rarn_edge.providers import CPU
+from rarn_edge.targets import detect_host
+
+
+def summarise(measured: Measured) -> BenchReport:
+    """Judge a run, whole or cut short."""
+    plan = measured.plan
+    rows = []
+    for group in plan.groups:
+        samples = measured.samples.get(group, {})
+        reference = samples.get(plan.reference_label)
+        for case in plan.cases:
+            ours = samples.get(case.label)
+            if ours is not None and ours.seconds:
+                rows.append(_row(measured, group, case.label, ours, reference))
+    warnings = [*measured.notes, *judge_yardstick(measured.yardstick_s)]
+    return BenchReport(
+        environment=plan.environment,
+        provider=plan.provider,
+        reference_label=plan.reference_label,
+        seed=plan.seed,
+        rows=tuple(rows),
+        failures=tuple(measured.failures),
+        warnings=tuple(warnings),
+        yardstick_s=tuple(measured.yardstick_s),
+        overhead_s=measured.overhead_s,
+        title=plan.title,
+        profiles=tuple(measured.profiles),
+        servers=tuple(measured.servers),
+        multi_streams=tuple(measured.multi_streams),
+    )
+
+
+def _row(measured: Measured, group: Group, label: str, samples: Samples, reference: Samples | None) -> BenchRow:
+    plan = measured.plan
+    case = next(case for case in plan.cases if case.label == label)
+    contract = case.contract
+    latency_s = median_s(samples.seconds)
+    found = measured.memory.get((label, group), MemoryResult(None, NOT_MEASURED))
+    opened = measured.opened.get((label, group.threads))
+    device_s = measured.device.get((label, group))
+    return BenchRow(
+        label=label,
+        provider=plan.provider,
+        batch=group.batch,
+        threads=group.threads,
+        samples_s=tuple(samples.seconds),
+        sample_rounds=tuple(samples.rounds),
+        latency_median_s=latency_s,
+        latency_p90_s=percentile_s(samples.seconds, 90),
+        latency_p95_s=percentile_s(samples.seconds, 95),
+        latency_p99_s=percentile_s(samples.seconds, 99),
+        throughput_images_per_s=group.batch / latency_s,
+        latency_ratio=_ratio(samples, reference, plan.seed),
+        peak_rss_bytes=None if found.memory is None else found.memory.peak_bytes,
+        peak_rss_missing=found.reason,
+        memory=found.memory,
+        file_size_bytes=case.file_size_bytes,
+        model=None if contract is None else contract.spec.name,
+        parameters=None if contract is None else contract.parameters,
+        multiply_adds=None if contract is None else contract.multiply_adds,
+        precision=None if contract is None else contract.precision,
+        target=None if contract is None or contract.target is None else contract.target.value,
+        session_s=None if opened is None else opened.session_s,
+        nodes=None if opened is None else opened.nodes or None,
+        nodes_elsewhere=None if opened is None else opened.nodes_elsewhere,
+        device_median_s=None if not device_s else median_s(device_s),
+        accuracy=measured.accuracy.get(label),
+        warnings=row_warnings(measured, group, label, len(samples.seconds)),
+    )
+
+
+def _ratio(samples: Samples, reference: Samples | None, seed: int) -> Ratio | None:
+    if reference is None:
+        return None
+    ours, theirs = samples.paired(reference)
+    return latency_ratio(ours, theirs, seed) if ours else None
+
+
+def row_warnings(measured: Measured, group: Group, label: str, samples: int) -> tuple[str, ...]:
+    """What a reader must know before believing the row."""
+    plan = measured.plan
+    case = next(case for case in plan.cases if case.label == label)
+    contract, cores = case.contract, plan.environment.cores_available
+    opened = measured.opened.get((label, group.threads))
+    found: list[str | None] = []
+    if plan.provider == CPU and contract is not None:
+        found.append(detect_host().mismatch(contract.target))
+    quantized = opened is not None and opened.quantized
+    if plan.provider == "cuda" and (quantized or (contract is not None and contract.precision == "int8")):
+        found.append("an INT8 (QDQ) file, and the CUDA provider has no INT8 convolution; use float16 or tensorrt")
+    if opened is not None and opened.nodes_elsewhere:
+        found.append(f"mixed run: {opened.nodes_elsewhere} of {opened.nodes} nodes were not on '{plan.provider}'")
+    if (label, group) in measured.unstable:
+        found.append("its time per call was still changing after the warm-up; take more rounds or a quieter machine")
+    found += few_samples(samples)
+    if group.threads > cores:
+        found.append(
+            f"{group.threads} threads on {cores} available cores: they wait for each other; use --threads {cores}"
+        )
+    return tuple(text for text in found if text is not None)
+
+
+def few_samples(samples: int) -> Sequence[str]:
+    """Advice when even p90 is withheld."""
+    if samples >= MIN_SAMPLES[90]:
+        return []
+    return [f"{samples} timed rounds, p90 needs {MIN_SAMPLES[90]}: raise --rounds or --budget"]

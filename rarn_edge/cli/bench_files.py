@@ -1,0 +1,85 @@
+"""From model names and suites to ONNX files on disk; what is exported, quantized or stamped is kept and reused."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rarn_edge.cli.app import err
+from rarn_edge.errors import InputError, require_extra
+
+if TYPE_CHECKING:
+    from rarn_edge.bench.suite import Suite, SuiteFile
+
+
+def bench_files(names: list[str], work: Path) -> list[Path]:
+    """The file of each name, exported where it is a model's; nothing of torch is loaded when all are files."""
+    unique = list(dict.fromkeys(names))
+    exported = _export([name for name in unique if not name.endswith(".onnx")], work)
+    return [exported.get(name, Path(name)) for name in unique]
+
+
+def suite_files(suite: "Suite", folder: Path | None, work: Path) -> list[Path]:
+    """Every file of a suite: float32 models, their INT8 forms, then the foreign files.
+
+    Raises:
+        InputError: a foreign file is not where it was looked for, or cannot be stamped.
+    """
+    foreign = [
+        _foreign(suite, each, folder, work) for each in suite.files
+    ]  # before the exports: a missing file costs no time
+    exported = _export(list(suite.models), work)
+    paths = []
+    for name in suite.models:
+        paths.append(exported[name])
+        if name in suite.int8:
+            paths.append(_int8(name, exported[name]))
+    return [*paths, *foreign]
+
+
+def _export(names: list[str], work: Path) -> dict[str, Path]:
+    from rarn_edge.models.catalog import find_model
+
+    found = [find_model(name).name for name in names]
+    if not found:
+        return {}
+    from rarn_edge.pipeline.named import named_models
+
+    with err.status(f"exporting {', '.join(found)}"):
+        return {artifact.spec.name: artifact.path for artifact in named_models(found, work)}
+
+
+def _int8(name: str, float32: Path) -> Path:
+    """The INT8 file for this machine from the shipped ranges, reused while it belongs to the same float32 file."""
+    require_extra("onnx", "export")
+    from rarn_edge.artifact import Artifact
+    from rarn_edge.pipeline.quantize import quantize
+    from rarn_edge.pipeline.run import ranges_of
+    from rarn_edge.targets import detect_host
+
+    source = Artifact.load(float32)
+    target = detect_host().target
+    out = float32.with_name(f"{name}.int8.onnx")
+    if out.is_file():
+        try:
+            old = Artifact.load(out).contract
+        except InputError:
+            old = None  # damaged: made anew over it
+        if old is not None and old.target is target and old.provenance.get("source_sha256") == source.sha256:
+            return out
+    with err.status(f"quantizing {name} for {target.value}"):
+        return quantize(
+            source, target, ranges_of(name, source.contract.provenance.get("weights_sha256")), out
+        ).artifact.path
+
+
+def _foreign(suite: "Suite", file: "SuiteFile", folder: Path | None, work: Path) -> Path:
+    source = (folder or suite.folder) / file.path
+    if not source.is_file():
+        raise InputError(f"{source}: the suite needs this file; name its folder with --files FOLDER")
+    if file.spec is None:
+        return source
+    require_extra("onnx", "export")
+    from rarn_edge.files import make_folder
+    from rarn_edge.pipeline.foreign import stamp_foreign
+
+    out = make_folder(work) / source.name
+    return stamp_foreign(source, suite.folder / file.spec, out).path

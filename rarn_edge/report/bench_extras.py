@@ -1,0 +1,193 @@
+"""Further findings of a benchmark as plain tables: memory in parts, scenarios, where the time goes.
+
+`tables` gives them as data; the terminal, Markdown and the page print the same ones.
+"""
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from rarn_edge.bench.profile import Profile
+from rarn_edge.bench.result import BenchReport
+from rarn_edge.report.bench_table import milliseconds
+
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """A title, column names (the first is text, the others are numbers), cells, and what to know about it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def tables(report: BenchReport) -> list[PlainTable]:
+    """Whatever this report has beyond its main table."""
+    found = [
+        _percentiles(report),
+        _memory(report),
+        _best_batches(report),
+        _servers(report),
+        _multi_streams(report),
+        _device(report),
+    ]
+    for profile in report.profiles:
+        found += [_limits(profile), _operators(profile), _nodes(profile)]
+    return [table for table in found if table.rows]
+
+
+def extra_tables(report: BenchReport) -> list[Table]:
+    """The same for a terminal."""
+    made = []
+    for plain in tables(report):
+        table = Table(title=escape(plain.title), caption=escape(plain.note) or None, box=box.SIMPLE_HEAD, padding=0)
+        table.title_justify = table.caption_justify = "left"
+        for index, column in enumerate(plain.columns):
+            table.add_column(column, justify="right" if index else "left", overflow="fold")
+        for row in plain.rows:
+            table.add_row(*(escape(cell) for cell in row))
+        made.append(table)
+    return made
+
+
+def _percentiles(report: BenchReport) -> PlainTable:
+    rows = []
+    for row in report.rows:
+        if row.latency_p95_s is None:
+            continue
+        figures = (row.latency_median_s, row.latency_p90_s, row.latency_p95_s, row.latency_p99_s, row.session_s)
+        name = _name(report, row.label, row.batch, row.threads)
+        rows.append((name, str(len(row.samples_s)), *(_ms(value) for value in figures)))
+    note = "A percentile needs enough calls: p90 64, p95 130, p99 662. Opening includes the graph's optimisation."
+    columns = ("latency, ms", "calls", "median", "p90", "p95", "p99", "to open")
+    return PlainTable("Latency", columns, tuple(rows), note)
+
+
+def _memory(report: BenchReport) -> PlainTable:
+    rows = []
+    for row in report.rows:
+        if row.memory is None:
+            continue
+        memory = row.memory
+        figures = (memory.session_bytes, memory.peak_bytes, memory.steady_bytes, memory.peak_without_arena_bytes)
+        cells = tuple(_mb(value) for value in (row.file_size_bytes, *figures, memory.import_bytes))
+        rows.append((_name(report, row.label, row.batch, row.threads), *cells))
+    columns = ("memory, MB", "file", "opened", "peak", "steady", "peak, no arena", "imports alone")
+    note = (
+        "Resident memory of a fresh process above one that only imports (last column). Arena: ONNX Runtime's allocator."
+    )
+    return PlainTable("Memory in parts", columns, tuple(rows), note)
+
+
+def _best_batches(report: BenchReport) -> PlainTable:
+    rows = []
+    for key in dict.fromkeys((row.label, row.threads) for row in report.rows):
+        own = [row for row in report.rows if (row.label, row.threads) == key]
+        if len(own) < 2:
+            continue
+        best = max(own, key=lambda row: row.throughput_images_per_s)
+        gain = best.throughput_images_per_s / min(own, key=lambda row: row.batch).throughput_images_per_s
+        figures = (str(best.batch), f"{best.throughput_images_per_s:,.0f}", f"{gain:.2f}")
+        rows.append((_name(report, *key[:1], None, key[1]), *figures))
+    columns = ("offline", "best batch", "images/s", "gain over the smallest")
+    return PlainTable("Offline: throughput over the batch sweep", columns, tuple(rows))
+
+
+def _servers(report: BenchReport) -> PlainTable:
+    rows = []
+    for found in report.servers:
+        rate = _UNKNOWN if found.rate_per_s is None else f"{found.rate_per_s:,.0f}"
+        figures = (rate, _ms(found.p99_s), milliseconds(found.bound_s), str(found.queries))
+        rows.append((_name(report, found.label, None, found.threads), *figures))
+    columns = ("server", "arrivals/s", "p99 ms", "bound ms", "queries")
+    note = "The highest rate of random (Poisson) arrivals, one image each, whose p99 from arrival to answer meets the bound."
+    return PlainTable("Server", columns, tuple(rows), note)
+
+
+def _multi_streams(report: BenchReport) -> PlainTable:
+    rows = [
+        (_name(report, found.label, None, found.threads), str(found.images), _ms(found.median_s), _ms(found.p99_s))
+        for found in report.multi_streams
+    ]
+    return PlainTable("Multi-stream", ("one query of several images", "images", "median ms", "p99 ms"), tuple(rows))
+
+
+def _device(report: BenchReport) -> PlainTable:
+    rows = [
+        (_name(report, row.label, row.batch, row.threads), _ms(row.latency_median_s), _ms(row.device_median_s))
+        for row in report.rows
+        if row.device_median_s is not None
+    ]
+    columns = ("on the GPU", "host to host ms", "device only ms")
+    return PlainTable("Copies", columns, tuple(rows), "Device only: input and output stay in the GPU's memory.")
+
+
+def _limits(profile: Profile) -> PlainTable:
+    peaks = profile.peaks
+    products = (profile.macs_per_s, peaks.float32_macs_per_s, peaks.int8_macs_per_s)
+    traffic = (_traffic(profile), peaks.bytes_per_s, peaks.bytes_per_s)
+    rows = [
+        ("multiply-adds, G/s", *(_giga(value) for value in products), _share(profile.peak_share)),
+        ("memory traffic, GB/s", *(_giga(value) for value in traffic), _share(profile.bandwidth_share)),
+    ]
+    note = (
+        f"Limits: the best of a 128x512x512 matrix product in the same runtime, and of a 32 MB copy, with {profile.threads} "
+        f"thread(s). Traffic counts inputs, weights and outputs of each node once ({profile.bytes_moved / 1e6:.1f} MB). "
+        f"{profile.provider_share:.0%} of the node time was on the provider asked for. Activations peak at "
+        f"{profile.activation_peak_bytes / 1e6:.2f} MB in {profile.activation_peak_node}."
+    )
+    if (profile.peak_share or 0) > 1:
+        note += " Above 100%: the machine was busier while its limit was measured; measure again when it is quiet."
+    title = f"{profile.label} at batch {profile.batch}: distance to this machine's limits"
+    return PlainTable(title, ("", "reached", "limit float32", "limit int8", "share"), tuple(rows), note)
+
+
+def _traffic(profile: Profile) -> float | None:
+    return None if profile.bandwidth_share is None else profile.bandwidth_share * profile.peaks.bytes_per_s
+
+
+def _operators(profile: Profile) -> PlainTable:
+    rows = [(each.name, str(each.calls), milliseconds(each.seconds), f"{each.share:.1%}") for each in profile.operators]
+    note = (
+        f"ONNX Runtime's profile; {milliseconds(profile.nodes_s)} ms in all nodes of one call, slowed by the profiler."
+    )
+    title = f"{profile.label} at batch {profile.batch}: time by operator"
+    return PlainTable(title, ("operator", "nodes", "ms", "share"), tuple(rows), note)
+
+
+def _nodes(profile: Profile) -> PlainTable:
+    rows = [
+        (each.name, each.operator, milliseconds(each.seconds), f"{each.share:.1%}") for each in profile.slowest_nodes
+    ]
+    title = f"{profile.label} at batch {profile.batch}: the slowest nodes"
+    return PlainTable(title, ("node", "operator", "ms", "share"), tuple(rows))
+
+
+def _name(report: BenchReport, label: str, batch: int | None, threads: int) -> str:
+    parts = [label]
+    if batch is not None and len({row.batch for row in report.rows}) > 1:
+        parts.append(f"batch {batch}")
+    if len({row.threads for row in report.rows}) > 1:
+        parts.append(f"{threads} thread{'s' if threads > 1 else ''}")
+    return ", ".join(parts)
+
+
+def _ms(seconds: float | None) -> str:
+    return _UNKNOWN if seconds is None else milliseconds(seconds)
+
+
+def _mb(value: int | None) -> str:
+    return _UNKNOWN if value is None else f"{value / 1e6:.1f}"
+
+
+def _giga(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value / 1e9:.2f}"
+
+
+def _share(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.0%}"
