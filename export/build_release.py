@@ -22,7 +22,7 @@ from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.run import export_and_simplify
 from rarn_edge.targets import detect_host
 from rarn_edge.train.checkpoint import load_weights
-from rarn_edge.train.loop import WEIGHTS_FILE
+from rarn_edge.train.run import WEIGHTS_FILE
 
 ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "rarn_edge" / "assets"

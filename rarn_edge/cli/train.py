@@ -43,9 +43,10 @@ def train(
     from rarn_edge.threads import default_threads
     from rarn_edge.train.checkpoint import load_weights
     from rarn_edge.train.distill import soft_targets
-    from rarn_edge.train.loop import TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
     from rarn_edge.train.loop import train as train_model
     from rarn_edge.train.recipe import find_recipe
+    from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
+    from rarn_edge.train.workers import join_workers
 
     find_model(model)
     found = find_recipe(recipe)
@@ -53,27 +54,33 @@ def train(
     train_faces, test_faces = split_for_training(load_faces(data), seed)
     start = load_weights(init, expected_model=model) if init else None
     teachers = [load_weights(path) for path in teacher or ()]
-    torch_threads = threads or default_threads()
-    targets = None
-    if teachers:
+    with join_workers() as workers:
+        torch_threads = threads or max(1, default_threads() // workers.count)
         torch.set_num_threads(torch_threads)
-        make_folder(folder)
-        with stage_progress(err) as on_stage:
-            targets = soft_targets(
-                teachers,
-                train_faces,
-                train_faces.sha256(),
-                folder / TARGETS_FILE,
-                teacher_views,
-                lambda done, total: on_stage(f"teachers: {done} of {total} passes"),
-            )
-    job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start)
-    note(f"{model}, recipe {recipe}: {len(train_faces):,} faces to train on, {len(test_faces):,} to test on")
-    try:
-        with training_progress(err, chosen.epochs) as progress:
-            history = train_model(job, resume, progress.on_batch, progress.on_epoch)
-    except KeyboardInterrupt:
-        note(f"stopped; {folder} holds every finished epoch. Continue with the same command and --resume")
-        raise typer.Exit(130) from None
+        targets = None
+        for turn in (True, False):  # the writer asks the teachers; then the others read what it wrote
+            if teachers and workers.writes is turn:
+                make_folder(folder)
+                with stage_progress(err) as on_stage:
+                    targets = soft_targets(
+                        teachers,
+                        train_faces,
+                        train_faces.sha256(),
+                        folder / TARGETS_FILE,
+                        teacher_views,
+                        lambda done, total: on_stage(f"teachers: {done} of {total} passes"),
+                    )
+            workers.wait()
+        job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start)
+        if not workers.writes:
+            train_model(job, resume, workers=workers)
+            return
+        note(f"{model}, recipe {recipe}: {len(train_faces):,} faces to train on, {len(test_faces):,} to test on")
+        try:
+            with training_progress(err, chosen.epochs) as progress:
+                history = train_model(job, resume, progress.on_batch, progress.on_epoch, workers)
+        except KeyboardInterrupt:
+            note(f"stopped; {folder} holds every finished epoch. Continue with the same command and --resume")
+            raise typer.Exit(130) from None
     last = history[-1]
     say(f"{folder / WEIGHTS_FILE}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")

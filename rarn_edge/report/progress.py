@@ -17,7 +17,7 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from rarn_edge.bench.run import Progress as BenchProgress
-    from rarn_edge.train.loop import BatchLog, EpochLog
+    from rarn_edge.train.run import BatchLog, EpochLog
 
 
 class TrainingProgress:

@@ -50,7 +50,7 @@ def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], proven
     """Write a safetensors file whose header carries spec and provenance."""
     metadata = {METADATA_KEY: json.dumps({"spec": spec.to_dict(), "provenance": provenance})}
     with atomic(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
 
 
 def load_weights(path: Path, expected_model: str | None = None) -> Weights:

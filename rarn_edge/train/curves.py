@@ -10,7 +10,7 @@ from rarn_edge.errors import require_extra
 from rarn_edge.files import atomic, write_text
 
 if TYPE_CHECKING:
-    from rarn_edge.train.loop import EpochLog
+    from rarn_edge.train.run import EpochLog
 
 
 def write_curves(folder: Path, history: "list[EpochLog]") -> None:

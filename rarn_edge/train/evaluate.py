@@ -17,7 +17,9 @@ BATCH = 256
 def torch_logits(model: nn.Module, preprocess: Preprocess, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Gray faces [N, H, W] uint8 -> logits [N, classes] of `model`, which is in evaluation mode."""
     batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
-    return np.concatenate([model(torch.from_numpy(to_input(batch, preprocess))).numpy() for batch in batches])
+    device = next(model.parameters()).device
+    inputs = (torch.from_numpy(to_input(batch, preprocess)).to(device) for batch in batches)
+    return np.concatenate([model(batch).cpu().numpy() for batch in inputs])
 
 
 def evaluate_torch(model: nn.Module, preprocess: Preprocess, faces: Faces) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Training recipes as data: everything that decides a run except the model, the images and the seed."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -111,3 +112,13 @@ def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise InputError(f"no recipe '{name}'; one of: {', '.join(RECIPES)}")
     return RECIPES[name]
+
+
+def learning_rate(recipe: Recipe, epoch_progress: float) -> float:
+    """The rate after `epoch_progress` epochs (fractional)."""
+    if recipe.schedule == "step":
+        return float(recipe.learning_rate * 0.9 ** (int(epoch_progress) // 3))
+    if epoch_progress < recipe.warmup_epochs:
+        return recipe.learning_rate * (0.05 + 0.95 * epoch_progress / recipe.warmup_epochs)
+    done = (epoch_progress - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

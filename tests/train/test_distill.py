@@ -17,9 +17,10 @@ from rarn_edge.train import distill
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
 from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets, view_of
 from rarn_edge.train.evaluate import torch_logits
-from rarn_edge.train.loop import Run, split_for_training, train
+from rarn_edge.train.loop import train
 from rarn_edge.train.loss import BatchTargets, batch_targets, loss_of, mix
 from rarn_edge.train.recipe import EDGE, EDGE_NANO
+from rarn_edge.train.run import Run, split_for_training
 
 
 @pytest.fixture(scope="module")

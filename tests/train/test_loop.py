@@ -20,7 +20,8 @@ from rarn_edge.preprocess import to_input
 from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import load_state, load_weights
 from rarn_edge.train.evaluate import evaluate_torch
-from rarn_edge.train.loop import BatchLog, EpochLog, Run, split_for_training, train
+from rarn_edge.train.loop import train
+from rarn_edge.train.run import BatchLog, EpochLog, Run, split_for_training
 
 MakeRun = Callable[..., Run]
 

@@ -5,8 +5,7 @@ import math
 import pytest
 
 from rarn_edge.errors import InputError
-from rarn_edge.train.loop import learning_rate
-from rarn_edge.train.recipe import EDGE, PAPER, find_recipe
+from rarn_edge.train.recipe import EDGE, PAPER, find_recipe, learning_rate
 
 
 def test_paper_has_the_papers_figures() -> None:

@@ -1,0 +1,96 @@
+"""One training run as data: what is trained on what, the files it leaves, and the figures it reports."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rarn_edge.data import Faces, Split
+from rarn_edge.errors import InputError
+from rarn_edge.train.checkpoint import Weights
+from rarn_edge.train.distill import SoftTargets
+from rarn_edge.train.recipe import Recipe
+
+STATE_FILE = "last.pt"
+WEIGHTS_FILE = "weights.safetensors"
+TARGETS_FILE = "teachers.npz"
+
+
+@dataclass(frozen=True)
+class EpochLog:
+    """One line of `log.csv`. Training figures are of the augmented images; test figures of the weights that are exported."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    images_per_s: float
+    time_s: float
+
+
+@dataclass(frozen=True)
+class BatchLog:
+    """What a progress bar shows after a batch: running means of the epoch."""
+
+    epoch: int
+    batch: int
+    batches: int
+    loss: float
+    accuracy: float
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: what is trained, on what, how, and where it is kept."""
+
+    model: str
+    recipe: Recipe
+    seed: int
+    train: Faces
+    test: Faces
+    folder: Path
+    threads: int
+    targets: SoftTargets | None = None  # of the training faces, in their order
+    start: Weights | None = None  # parameters to begin with instead of fresh ones
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a resumed run to be the same run."""
+        return {
+            "model": self.model,
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "data": [faces.sha256() for faces in (self.train, self.test)],
+            "teachers": list(self.targets.teachers) if self.targets else [],
+            "start": self.start.sha256 if self.start else None,
+        }
+
+    @cached_property
+    def pixel_statistics(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training pixels."""
+        return self.train.pixel_statistics()
+
+
+HOLDOUT_FRACTION = 0.1
+
+
+def split_for_training(faces: Faces, seed: int) -> tuple[Faces, Faces]:
+    """(train, test): Training and the held-out split, or a seeded stratified tenth cut off where there is none.
+
+    PrivateTest is never touched: it is for the one final measurement.
+
+    Raises:
+        InputError: no Training split, or images without labels.
+    """
+    training = faces.split(Split.TRAINING).labelled()
+    for split in (Split.PUBLIC_TEST, Split.TEST):
+        if split in faces.available_splits:
+            part = faces.where(faces.splits == split.value)  # `faces.split(TEST)` would bring PrivateTest along
+            return training, part.labelled()
+    mask = training.holdout_mask(HOLDOUT_FRACTION, seed)
+    if not mask.any() or mask.all():
+        raise InputError(f"{faces.source}: {len(training)} faces are too few to cut a test part from")
+    return training.where(~mask), training.where(mask)

@@ -1,0 +1,93 @@
+"""Several processes that train one model together (torchrun), or the one process that trains it alone.
+
+    torchrun --nproc-per-node 2 -m rarn_edge train ...
+
+Each batch of the recipe is dealt to the workers without overlap, their gradients are averaged, and the first worker alone
+writes: the recipe stays the same whatever the number of workers.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rarn_edge.errors import InputError
+
+PATIENCE = timedelta(hours=12)  # the others wait while the first measures and writes, or asks the teachers
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among all that train: its number, how many there are, and the device it works on."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files and reports; exactly one does."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model whose backward pass averages the gradients of all workers; the model itself for one."""
+        return model if self.count == 1 else DistributedDataParallel(model)
+
+    def share(self, batch: NDArray[np.intp]) -> NDArray[np.intp]:
+        """This worker's part of a batch; all parts have one size."""
+        even = len(batch) // self.count * self.count
+        return batch[:even][self.rank :: self.count]
+
+    def check(self, batch: int) -> None:
+        """Raises InputError when a batch cannot be dealt evenly."""
+        if batch % self.count:
+            raise InputError(f"a batch of {batch} cannot be dealt to {self.count} workers evenly; choose --batch")
+
+    def sum(self, *values: float) -> list[float]:
+        """Each value summed over all workers."""
+        if self.count == 1:
+            return list(values)
+        total: Tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return [float(value) for value in total.tolist()]
+
+    def wait(self) -> None:
+        """Until every worker is here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+ALONE = Workers(0, 1, torch.device("cpu"))
+
+
+@contextmanager
+def join_workers() -> Iterator[Workers]:
+    """The workers that torchrun started, or this process alone; on GPUs where torch finds them.
+
+    Raises:
+        InputError: more workers than GPUs on a machine that has some.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not dist.is_torchelastic_launched():
+        yield Workers(0, 1, torch.device("cuda", 0) if gpus else torch.device("cpu"))
+        return
+    dist.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
+    try:
+        local = dist.get_node_local_rank()
+        if gpus and local >= gpus:
+            raise InputError(
+                f"worker {local} of this machine finds only {gpus} GPUs; start at most one worker for each"
+            )
+        if gpus:
+            torch.cuda.set_device(local)
+        device = torch.device("cuda", local) if gpus else torch.device("cpu")
+        yield Workers(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()
