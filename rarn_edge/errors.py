@@ -32,6 +32,8 @@ class ProviderError(RarnEdgeError):
 EXTRA_MODULES = {
     "cpu": ("onnxruntime",),
     "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
+    "score": ("pyarrow",),
+    "ray": ("ray",),
     "train": ("torch", "safetensors", "matplotlib"),
 }
 """What each extra of the package brings, by import name."""

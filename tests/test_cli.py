@@ -92,6 +92,7 @@ def test_help_lists_every_command(cli: Cli) -> None:
         "predict",
         "quantize",
         "run",
+        "score",
         "stamp",
         "train",
     ]

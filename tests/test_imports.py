@@ -112,6 +112,8 @@ def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
         (("onnxruntime",), ("evaluate", TINY, "--data", "DATA"), "cpu"),
         (("onnxruntime",), ("bench", TINY), "cpu"),
         (("onnxruntime",), ("predict", TINY), "cpu"),
+        (("onnxruntime",), ("score", "DATA", "-o", "OUT/x.csv"), "cpu"),
+        (("pyarrow",), ("score", "DATA", "-o", "OUT/x.parquet", "--model", TINY), "score"),
         (("onnxruntime",), ("parity", TINY, TINY), "cpu"),
     ],
     ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",

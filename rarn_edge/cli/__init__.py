@@ -18,6 +18,7 @@ from rarn_edge.cli import evaluate
 from rarn_edge.cli import bench
 from rarn_edge.cli import predict
 from rarn_edge.cli import compare
+from rarn_edge.cli import score
 from rarn_edge.cli import models
 
 # isort: on
@@ -37,6 +38,7 @@ __all__ = [
     "bench",
     "predict",
     "compare",
+    "score",
     "models",
 ]
 

@@ -63,7 +63,7 @@ def training_progress(console: Console, epochs: int) -> Iterator[TrainingProgres
 
 
 @contextmanager
-def image_progress(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+def image_progress(console: Console, what: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar counting (done, total)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:

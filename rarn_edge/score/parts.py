@@ -1,0 +1,133 @@
+"""The parts of a result on disk: each written once under a name that tells what it holds, joined in order at the end."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.errors import InputError, require_extra
+from rarn_edge.files import atomic
+from rarn_edge.score.units import Unit
+
+FORMATS = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one unit; where an image failed, probabilities are NaN and `errors` has the reason."""
+
+    names: list[str]
+    probabilities: NDArray[np.float32]  # [rows, classes]
+    errors: list[str | None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A part that is on disk."""
+
+    number: int
+    digest: str
+    rows: int
+    failed: int
+
+    def path(self, folder: Path, suffix: str) -> Path:
+        return folder / f"{self.number:08d}.{self.digest}.{self.rows}.{self.failed}{suffix}"
+
+
+def parts_folder(out: Path) -> Path:
+    """Where the parts of `out` are while it is made."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def finished_parts(folder: Path, suffix: str) -> dict[tuple[int, str], Done]:
+    """The parts of an earlier, killed run, by number and digest."""
+    found = {}
+    for path in folder.glob(f"*{suffix}"):
+        fields = path.name.removesuffix(suffix).split(".")
+        if len(fields) == 4 and fields[0].isdecimal():
+            done = Done(int(fields[0]), fields[1], int(fields[2]), int(fields[3]))
+            found[done.number, done.digest] = done
+    return found
+
+
+def write_part(folder: Path, suffix: str, unit: Unit, part: Part, classes: tuple[str, ...]) -> Done:
+    """Write a part atomically."""
+    failed = sum(error is not None for error in part.errors)
+    done = Done(unit.number, unit.digest, len(part.names), failed)
+    with atomic(done.path(folder, suffix)) as temporary:
+        (_write_parquet if suffix == ".parquet" else _write_csv)(temporary, part, classes)
+    return done
+
+
+def join_parts(parts: list[Path], out: Path, classes: tuple[str, ...]) -> None:
+    """One file of all parts, in their order, in the memory of one part."""
+    with atomic(out) as temporary:
+        if out.suffix.lower() == ".parquet":
+            parquet = require_extra("pyarrow.parquet", "score")
+            with parquet.ParquetWriter(temporary, _schema(classes), compression="zstd") as writer:
+                for part in parts:
+                    writer.write_table(parquet.read_table(part))
+        else:
+            with temporary.open("wb") as whole:
+                whole.write((",".join(_columns(classes)) + "\r\n").encode())
+                for part in parts:
+                    with part.open("rb") as rows:
+                        shutil.copyfileobj(rows, whole)
+
+
+def check_format(out: Path) -> str:
+    """The suffix of a result file.
+
+    Raises:
+        InputError: neither Parquet nor CSV, or pyarrow is needed and absent.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"{out}: results are written as {' or '.join(FORMATS)}")
+    if suffix == ".parquet":
+        require_extra("pyarrow", "score")
+    return suffix
+
+
+def _columns(classes: tuple[str, ...]) -> list[str]:
+    return ["image", "label", "confidence", *(f"p_{name}" for name in classes), "error"]
+
+
+def _schema(classes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # pyarrow ships no types and may be absent
+    pyarrow = require_extra("pyarrow", "score")
+    text, number = pyarrow.string(), pyarrow.float32()
+    kinds: dict[str, object] = {"image": text, "label": text, "error": text}
+    return pyarrow.schema([(name, kinds.get(name, number)) for name in _columns(classes)])
+
+
+def _answers(part: Part, classes: tuple[str, ...]) -> tuple[list[str | None], NDArray[np.float32]]:
+    """The label and the confidence of each row."""
+    best = np.nan_to_num(part.probabilities, nan=-1.0).argmax(axis=1)
+    labels = [None if error is not None else classes[top] for top, error in zip(best, part.errors, strict=True)]
+    return labels, part.probabilities[np.arange(len(best)), best]
+
+
+def _write_parquet(path: Path, part: Part, classes: tuple[str, ...]) -> None:
+    pyarrow = require_extra("pyarrow", "score")
+    parquet = require_extra("pyarrow.parquet", "score")
+    labels, confidences = _answers(part, classes)
+
+    def numbers(values: NDArray[np.float32]) -> object:
+        return pyarrow.array(values, type=pyarrow.float32(), from_pandas=True)  # NaN -> null
+
+    columns = [part.names, labels, numbers(confidences), *map(numbers, part.probabilities.T), part.errors]
+    parquet.write_table(pyarrow.table(columns, schema=_schema(classes)), path, compression="zstd")
+
+
+def _write_csv(path: Path, part: Part, classes: tuple[str, ...]) -> None:
+    labels, confidences = _answers(part, classes)
+    text: Callable[[float], str] = lambda value: "" if np.isnan(value) else f"{value:.6f}"  # noqa: E731  # one use each
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        rows = zip(part.names, labels, confidences.tolist(), part.probabilities.tolist(), part.errors, strict=True)
+        for name, label, confidence, chances, error in rows:
+            table.writerow([name, label, text(confidence), *map(text, chances), error])

@@ -1,0 +1,261 @@
+"""Scoring: units to parts on every core or over a cluster, then the parts to one file.
+
+The same function scores a unit in this process, in a pool and on Ray, with one thread and the same batches: the engines give
+the same rows, bit by bit.
+"""
+
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+
+from rarn_edge.device.classifier import Classifier
+from rarn_edge.device.image_file import MAX_PIXELS, gray_image
+from rarn_edge.errors import InputError, RarnEdgeError
+from rarn_edge.files import check_output, file_sha256, make_folder, write_text
+from rarn_edge.metrics import softmax
+from rarn_edge.preprocess import resize
+from rarn_edge.runtime import BATCH, run_logits
+from rarn_edge.score.parts import Done, Part, check_format, finished_parts, join_parts, parts_folder, write_part
+from rarn_edge.score.read import Content, read_unit
+from rarn_edge.score.units import Unit, plan
+
+Engine = Literal["local", "ray"]
+ROWS_PER_PART = 4096
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker must know."""
+
+    model: str
+    parts: str
+    suffix: str
+    column: str
+    provider: str
+    max_pixels: int
+    base: str  # the folder that relative inputs are in
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a finished run did."""
+
+    out: Path
+    rows: int
+    failed: int
+    resumed_rows: int  # of them, those that an earlier run had done
+
+
+def score(
+    inputs: list[str],
+    out: Path,
+    model: Path,
+    *,
+    workers: int,
+    engine: Engine = "local",
+    column: str = "image",
+    provider: str = "cpu",
+    rows_per_part: int = ROWS_PER_PART,
+    max_pixels: int = MAX_PIXELS,
+    on_rows: Callable[[int], None] | None = None,
+) -> Scored:
+    """Score every image of `inputs` into the table `out`; called again after a kill, it goes on.
+
+    Args:
+        inputs: Folders, zips, plain tars, Parquet files, or folders of these.
+        out: A `.parquet` or `.csv` file. While it is made, its parts are in the folder `<out>.parts`.
+        model: An ONNX file with a contract.
+        workers: Processes, each with one thread.
+        engine: `local` or `ray`.
+        column: The Parquet column with the image files' bytes.
+        provider: Execution provider.
+        rows_per_part: Images in one part: what a kill can cost each worker.
+        max_pixels: Larger images become rows with an error.
+        on_rows: Called with the number of rows done so far.
+
+    Raises:
+        InputError: inputs, output or model cannot be used, or the parts are of another run.
+    """
+    suffix = check_format(out)
+    check_output(out)
+    classes = Classifier(model, provider=provider, threads=1).classes  # a bad model is said here, not by every worker
+    folder = parts_folder(out)
+    if not folder.exists():
+        next(plan(inputs, rows_per_part, column))  # bad inputs leave no folder behind
+    make_folder(folder)
+    _check_same_run(folder, model, column, rows_per_part, max_pixels)
+    job = Job(str(model.resolve()), str(folder.resolve()), suffix, column, provider, max_pixels, str(Path.cwd()))
+    finished = finished_parts(folder, suffix)
+    done: dict[int, Done] = {}
+    resumed_rows = 0
+
+    def remaining() -> Iterator[Unit]:
+        nonlocal resumed_rows
+        for unit in plan(inputs, rows_per_part, column):
+            earlier = finished.get((unit.number, unit.digest))
+            if earlier is None:
+                yield unit
+            else:
+                done[unit.number] = earlier
+                resumed_rows += earlier.rows
+
+    for part in _engine(engine, workers)(remaining(), job, workers):
+        done[part.number] = part
+        if on_rows is not None:
+            on_rows(sum(one.rows for one in done.values()))
+    ordered = [done[number] for number in range(len(done))]
+    join_parts([part.path(folder, suffix) for part in ordered], out, classes)
+    shutil.rmtree(folder)
+    return Scored(out, sum(part.rows for part in ordered), sum(part.failed for part in ordered), resumed_rows)
+
+
+def score_unit(unit: Unit, job: Job) -> Done:
+    """Score one unit and write its part: what runs in every worker of every engine."""
+    classifier = _classifier(job.model, job.provider)
+    spec = classifier.artifact.spec
+    names: list[str] = []
+    errors: list[str | None] = []
+    answers = []
+    size = spec.preprocess
+    pixels = np.zeros((BATCH, size.height_px, size.width_px), dtype=np.uint8)
+    waiting = 0
+
+    def flush() -> None:
+        nonlocal waiting
+        if waiting:
+            answers.append(softmax(run_logits(classifier._session, spec, pixels[:waiting]), spec.temperature))
+        waiting = 0
+
+    for name, content in read_unit(unit, job.column, Path(job.base)):
+        names.append(name)
+        try:
+            pixels[waiting] = resize(_decoded(content, name, job.max_pixels), size.height_px, size.width_px)
+            errors.append(None)
+        except InputError as error:
+            errors.append(str(error).removeprefix(f"{name}: ").splitlines()[0])
+            continue
+        waiting += 1
+        if waiting == BATCH:
+            flush()
+    flush()
+    probabilities = np.full((len(names), len(spec.classes)), np.nan, dtype=np.float32)
+    good = np.array([error is None for error in errors], dtype=np.bool_)
+    if answers:
+        probabilities[good] = np.concatenate(answers)
+    return write_part(Path(job.parts), job.suffix, unit, Part(names, probabilities, errors), spec.classes)
+
+
+def _decoded(content: Content, name: str, max_pixels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    if isinstance(content, InputError):
+        raise content
+    return gray_image(content, name, max_pixels)
+
+
+@lru_cache(maxsize=1)
+def _classifier(model: str, provider: str) -> Classifier:
+    return Classifier(model, provider=provider, threads=1)
+
+
+def _check_same_run(folder: Path, model: Path, column: str, rows_per_part: int, max_pixels: int) -> None:
+    """Parts of another model or cut must not be mixed with this run's.
+
+    Raises:
+        InputError: they are of another run; which setting differs.
+    """
+    now = {
+        "model_sha256": file_sha256(model),
+        "column": column,
+        "rows_per_part": rows_per_part,
+        "max_pixels": max_pixels,
+    }
+    note = folder / "run.json"
+    if note.exists():
+        try:
+            before = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{folder}: its run.json is damaged; remove the folder to start again") from error
+        if differing := [key for key, value in now.items() if before.get(key) != value]:
+            raise InputError(
+                f"{folder} holds the parts of another run ({', '.join(differing)} differs).\n"
+                f"Go on with that run's settings, or remove it to start again: rm -r {folder}"
+            )
+    elif any(folder.iterdir()):
+        raise InputError(f"{folder}: is in the way: a folder with files that are no parts of a run")
+    else:
+        write_text(note, json.dumps(now))
+
+
+def _engine(engine: Engine, workers: int) -> Callable[[Iterator[Unit], Job, int], Iterator[Done]]:
+    if engine == "ray":
+        from rarn_edge.score.ray_engine import run_on_ray
+
+        return run_on_ray
+    return _run_here if workers == 1 else _run_pool
+
+
+def _run_here(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:  # noqa: ARG001  # one signature for all engines
+    for unit in units:
+        yield score_unit(unit, job)
+
+
+def _run_pool(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
+    """A few units in flight for each process, so that a million names are never in memory at once."""
+    waiting: set[Future[Done]] = set()
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    try:
+        for unit in units:
+            waiting.add(pool.submit(score_unit, unit, job))
+            if len(waiting) >= 2 * workers:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in finished)
+        while waiting:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in finished)
+    except BrokenProcessPool as error:
+        raise WorkerLost(
+            "a worker process died (out of memory?); what is done is kept: run the same command again"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class WorkerLost(RarnEdgeError):
+    """A worker was killed; the parts that are done stay."""
+
+    exit_code = 1
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: workers of a killed parent would wait for work for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, name="follow-parent", daemon=True).start()
+
+
+def unit_to_json(unit: Unit) -> str:
+    """For engines that move text between machines."""
+    return json.dumps(asdict(unit))
+
+
+def unit_from_json(text: str) -> Unit:
+    data = json.loads(text)
+    offsets = tuple(cast("tuple[int, int]", tuple(place)) for place in data.pop("offsets"))
+    return Unit(names=tuple(data.pop("names")), offsets=offsets, **data)

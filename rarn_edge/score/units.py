@@ -1,0 +1,157 @@
+"""The work in pieces: which images of which folder, archive or table make one part of the result, in a fixed order."""
+
+import hashlib
+import json
+import os
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from rarn_edge.data.images import SUFFIXES
+from rarn_edge.errors import InputError, first_line, require_extra
+
+Kind = Literal["files", "zip", "tar", "parquet"]
+SHARD_SUFFIXES: dict[str, Kind] = {".zip": "zip", ".tar": "tar", ".parquet": "parquet"}
+COMPRESSED_TARS = (".tgz", ".gz", ".bz2", ".xz", ".zst")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece: image files by name, entries `start` to `stop` of a zip, of a tar's images, or rows of a Parquet row group."""
+
+    number: int
+    kind: Kind
+    path: str  # the folder, or the shard
+    names: tuple[str, ...] = ()  # files and tar members
+    offsets: tuple[tuple[int, int], ...] = ()  # of tar members: (first byte, bytes)
+    start: int = 0
+    stop: int = 0
+    row_group: int = 0
+    shard_size_bytes: int = 0  # a shard that changed makes another unit
+    shard_mtime_ns: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Ten hex digits that change when the piece holds something else."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:10]
+
+
+def plan(inputs: list[str], rows: int, column: str) -> Iterator[Unit]:
+    """The units of all inputs, at most `rows` images each, numbered from 0; only the current folder's names are in memory.
+
+    Raises:
+        InputError: an input that is absent, empty, of an unknown kind, or damaged; or a Parquet file without `column`.
+    """
+    number = 0
+    for text in inputs:
+        before = number
+        for unit in _units(Path(text), rows, column):
+            yield replace(unit, number=number)
+            number += 1
+        if number == before:
+            raise InputError(f"{text}: no images in it ({' '.join(SUFFIXES)}), nor shards ({' '.join(SHARD_SUFFIXES)})")
+
+
+def _units(path: Path, rows: int, column: str) -> Iterator[Unit]:
+    if path.is_dir():
+        yield from _folder(path, rows, column)
+    elif not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    elif path.suffix.lower() in SHARD_SUFFIXES:
+        yield from _shard(path, rows, column)
+    elif path.suffix.lower() in SUFFIXES:
+        yield Unit(0, "files", str(path.parent), (path.name,))
+    elif path.suffix.lower() in COMPRESSED_TARS:
+        raise InputError(f"{path}: a compressed tar can only be read from its start; give a plain .tar or a .zip")
+    else:
+        raise InputError(f"{path}: unknown kind '{path.suffix}'; a folder, {', '.join(SHARD_SUFFIXES)} or an image")
+
+
+def _folder(root: Path, rows: int, column: str) -> Iterator[Unit]:
+    """Images below a folder in sorted order, in pieces; shards in it are units of their own, after the images."""
+    images, shards = _walk(root)
+    while names := tuple(islice(images, rows)):
+        yield Unit(0, "files", str(root), names)
+    for shard in sorted(shards):
+        yield from _shard(shard, rows, column)
+
+
+def _walk(root: Path) -> tuple[Iterator[str], list[Path]]:
+    shards: list[Path] = []
+
+    def fail(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    def images() -> Iterator[str]:
+        for folder, below, names in os.walk(root, onerror=fail, followlinks=True):
+            below[:] = sorted(name for name in below if name != "__MACOSX" and not name.startswith("."))
+            for name in sorted(names):
+                suffix = PurePosixPath(name).suffix.lower()
+                if name.startswith("."):
+                    continue
+                if suffix in SUFFIXES:
+                    yield os.path.relpath(os.path.join(folder, name), root)  # noqa: PTH118  # a million Paths take seconds
+                elif suffix in SHARD_SUFFIXES:
+                    shards.append(Path(folder) / name)
+
+    return images(), shards
+
+
+def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
+    try:
+        status = path.stat()
+        kind = SHARD_SUFFIXES[path.suffix.lower()]
+        shard = Unit(0, kind, str(path), shard_size_bytes=status.st_size, shard_mtime_ns=status.st_mtime_ns)
+        if kind == "zip":
+            with zipfile.ZipFile(path) as archive:
+                count = len(image_entries(archive))
+            for start in range(0, count, rows):
+                yield replace(shard, start=start, stop=min(start + rows, count))
+        elif kind == "tar":
+            members = _tar_members(path)
+            while part := tuple(islice(members, rows)):
+                yield replace(shard, names=tuple(name for name, _ in part), offsets=tuple(place for _, place in part))
+        else:
+            for group, count in enumerate(_parquet_groups(path, column)):
+                for start in range(0, count, rows):
+                    yield replace(shard, row_group=group, start=start, stop=min(start + rows, count))
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({first_line(error)})") from error
+
+
+def image_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The images of a zip in its own order. Nothing is ever unpacked to disk, so a name such as `../x.jpg` is only a name."""
+    return [info for info in archive.infolist() if not info.is_dir() and _is_image(info.filename)]
+
+
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+
+
+def _tar_members(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    with tarfile.open(path, "r:") as archive:
+        for member in archive:
+            if member.isfile() and _is_image(member.name):
+                yield member.name, (member.offset_data, member.size)
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep a million of them
+
+
+def _parquet_groups(path: Path, column: str) -> list[int]:
+    """Rows of each row group, once the column is known to hold bytes."""
+    pyarrow = require_extra("pyarrow", "score")
+    parquet = require_extra("pyarrow.parquet", "score")
+    with parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        if column not in schema.names:
+            raise InputError(f"{path}: no column '{column}'; it has {', '.join(schema.names)} (choose with --column)")
+        kind = schema.field(column).type
+        if pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            kind = kind.field("bytes").type
+        if not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
+            raise InputError(f"{path}: column '{column}' holds {kind}; expected image files as bytes")
+        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
