@@ -1,6 +1,8 @@
-"""Image to network input: the ONLY implementation, used by training, calibration, parity, benchmark and prediction."""
+"""Image to network input: the ONLY implementation, used by training, calibration, parity, benchmark and prediction.
 
-import cv2
+OpenCV is loaded by the first image that must be decoded or resized: checking a bundle needs numpy alone.
+"""
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ def decode_gray(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         InputError: the bytes are no image or a broken one.
     """
+    import cv2
+
     image = None
     if content:
         try:
@@ -29,6 +33,8 @@ def resize(image: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[n
     """[H, W] -> [height_px, width_px]: area average when both sides shrink, bilinear otherwise."""
     if image.shape == (height_px, width_px):
         return image
+    import cv2
+
     shrinks = image.shape[0] >= height_px and image.shape[1] >= width_px
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width_px, height_px), interpolation=method), dtype=np.uint8)

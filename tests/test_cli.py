@@ -95,6 +95,7 @@ def test_help_lists_every_command(cli: Cli) -> None:
         "score",
         "stamp",
         "train",
+        "verify",
     ]
     done = cli("--help")
     assert (done.returncode, done.stderr) == (0, "")

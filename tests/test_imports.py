@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rarn_edge.assets import shipped_onnx, shipped_onnx_models
+
 Python = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).with_name("device") / "tiny.onnx"
 ABSENT = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "matplotlib")
@@ -88,6 +90,15 @@ def test_parity_on_a_device(python: Python, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["hops"][0]["passed"]
 
 
+def test_verify_on_a_device(python: Python) -> None:
+    """The shipped models, without arguments: numpy and onnxruntime, not even OpenCV."""
+    done = without(python, (*ABSENT, "cv2"), "verify", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [Path(report["file"]).name for report in json.loads(done.stdout)] == [
+        shipped_onnx(model).name for model in shipped_onnx_models()
+    ]
+
+
 def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
     shutil.copyfile(TINY, tmp_path / "copy.onnx")
     done = without(python, ABSENT, "bench", TINY, tmp_path / "copy.onnx", "--rounds", 3, "--no-memory", "--json")
@@ -115,6 +126,7 @@ def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
         (("onnxruntime",), ("score", "DATA", "-o", "OUT/x.csv"), "cpu"),
         (("pyarrow",), ("score", "DATA", "-o", "OUT/x.parquet", "--model", TINY), "score"),
         (("onnxruntime",), ("parity", TINY, TINY), "cpu"),
+        (("onnxruntime",), ("verify",), "cpu"),
     ],
     ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",
 )

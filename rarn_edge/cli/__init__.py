@@ -14,6 +14,7 @@ from rarn_edge.cli import export
 from rarn_edge.cli import quantize
 from rarn_edge.cli import stamp
 from rarn_edge.cli import parity
+from rarn_edge.cli import verify
 from rarn_edge.cli import evaluate
 from rarn_edge.cli import bench
 from rarn_edge.cli import predict
@@ -34,6 +35,7 @@ __all__ = [
     "quantize",
     "stamp",
     "parity",
+    "verify",
     "evaluate",
     "bench",
     "predict",

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from rarn_edge.cli.app import note
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.errors import GateError, InputError, require_extra, require_extras
-from rarn_edge.parity.hops import Hop
-from rarn_edge.report.tables import allowed, figure
+from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.targets import Target, detect_host
 
 if TYPE_CHECKING:
@@ -148,18 +146,6 @@ def describe(faces: Faces) -> str:
     """`3,589 faces of fer2013.zip (PublicTest)`."""
     splits = ", ".join(split.value for split in faces.available_splits)
     return f"{len(faces):,} faces of {Path(faces.source).name} ({splits})"
-
-
-def gate(hops: list[Hop]) -> None:
-    """Raise when a hop failed, naming the hop, what was measured and what was allowed."""
-    failures = [
-        f"{hop.before} -> {hop.after}: {check.figure} {figure(check.measured, check)}, allowed {allowed(check)}"
-        for hop in hops
-        for check in hop.checks
-        if not check.passed
-    ]
-    if failures:
-        raise GateError(f"parity failed in {len(failures)} of its checks\n" + "\n".join(failures))
 
 
 def warn_host(target: Target | None) -> None:

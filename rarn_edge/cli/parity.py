@@ -22,10 +22,11 @@ def parity(
 ) -> None:
     """Compare the forms of a model hop by hop: torch, ONNX, simplified, INT8. Exit code 1 when a hop fails."""
     from rarn_edge.artifact import Artifact
-    from rarn_edge.cli.inputs import comparison_faces, gate, read_weights
+    from rarn_edge.cli.gate import gate
+    from rarn_edge.cli.inputs import comparison_faces, read_weights
     from rarn_edge.parity.chain import check_same_model, file_form, torch_form
     from rarn_edge.parity.hops import compare_chain
-    from rarn_edge.report.tables import parity_table
+    from rarn_edge.report.ledger import ledger_table
 
     artifacts = [Artifact.load(file) for file in files]
     start = read_weights(model or artifacts[0].spec.name, weights) if model or weights else None
@@ -39,5 +40,5 @@ def parity(
     if as_json:
         print_json({"faces": description, "hops": [hop.to_dict() for hop in hops]})
     else:
-        out.print(parity_table(hops, description))
+        out.print(ledger_table(hops, description))
     gate(hops)

@@ -41,12 +41,13 @@ def run(
 ) -> None:
     """The whole pipeline: export, simplify, quantize, parity, benchmark, report. Exit code 1 when a parity hop fails."""
     require_extras("export")
-    from rarn_edge.cli.inputs import calibration_faces, comparison_faces, gate, read_target, read_weights
+    from rarn_edge.cli.gate import gate
+    from rarn_edge.cli.inputs import calibration_faces, comparison_faces, read_target, read_weights
     from rarn_edge.files import make_folder
     from rarn_edge.pipeline.run import ranges_of, run_pipeline
     from rarn_edge.report.bench_table import bench_table, bench_warnings
+    from rarn_edge.report.ledger import ledger_table
     from rarn_edge.report.progress import stage_progress
-    from rarn_edge.report.tables import parity_table
     from rarn_edge.threads import default_threads
 
     loaded = read_weights(model, weights)
@@ -67,7 +68,7 @@ def run(
             threads=threads or default_threads(),
             on_stage=on_stage,
         )
-    out.print(parity_table(list(result.hops), description))
+    out.print(ledger_table(list(result.hops), description))
     out.print(bench_table(result.bench))
     for warning in bench_warnings(result.bench):
         note(warning, "warning")

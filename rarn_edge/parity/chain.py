@@ -7,6 +7,7 @@ from rarn_edge.artifact import Artifact
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.hops import Form
+from rarn_edge.parity.inputs import Shown
 from rarn_edge.providers import open_session
 from rarn_edge.runtime import run_logits
 
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
     from rarn_edge.train.checkpoint import Weights
 
 
-def torch_form(weights: "Weights", faces: Faces) -> Form:
+def torch_form(weights: "Weights", faces: Faces | Shown) -> Form:
     """The answers of the torch model, the head of the chain."""
     from rarn_edge.train.evaluate import torch_logits
 
     return Form("torch", "float32", torch_logits(weights.model(), weights.spec.preprocess, faces.images))
 
 
-def file_form(artifact: Artifact, faces: Faces, provider: str = "cpu", threads: int | None = None) -> Form:
+def file_form(artifact: Artifact, faces: Faces | Shown, provider: str = "cpu", threads: int | None = None) -> Form:
     """The answers of an ONNX file as its provider really runs it (fused and optimised)."""
     session = open_session(artifact.path, provider, threads)
     return Form(artifact.path.name, artifact.contract.precision, run_logits(session, artifact.spec, faces.images))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # for its types alone: `models` must not load the runtime
     from rarn_edge.metrics import Evaluation
     from rarn_edge.models.catalog import CatalogEntry
     from rarn_edge.paired import Paired
-    from rarn_edge.parity.hops import Check, Hop
+    from rarn_edge.parity.hops import Check
 
 
 def models_table(entries: list[CatalogEntry], shipped: dict[str, str]) -> Table:
@@ -29,23 +29,6 @@ def models_table(entries: list[CatalogEntry], shipped: dict[str, str]) -> Table:
     return table
 
 
-def parity_table(hops: list[Hop], faces: str) -> Table:
-    """One line per check: which hop, what was measured, what is allowed."""
-    table = Table(title=f"Parity on {faces}")
-    for column in ("hop", "figure"):
-        table.add_column(column)
-    for column in ("measured", "allowed"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
-    for hop in hops:
-        for index, check in enumerate(hop.checks):
-            verdict = "[green]pass[/green]" if check.passed else "[bold red]FAIL[/bold red]"
-            name = f"{hop.before} -> {hop.after}" if index == 0 else ""
-            table.add_row(name, check.figure, figure(check.measured, check), allowed(check), verdict)
-        table.add_section()
-    return table
-
-
 def allowed(check: Check) -> str:
     """The tolerance with its direction."""
     return ("<= " if check.at_most else ">= ") + figure(check.allowed, check)
@@ -57,6 +40,8 @@ def figure(value: float, check: Check) -> str:
         return "yes" if value == 1.0 else "NO"
     if check.figure == "same decision":
         return f"{value:.2%}"
+    if check.figure == "signal to noise":
+        return f"{value:.1f} dB"
     if check.figure == "accuracy lost":
         return f"{value * 100:+.2f} points"
     return f"{value:.2g}"

@@ -37,7 +37,12 @@ def test_float_hops_pass(weights: Weights, exported: Artifact, simplified: Artif
 def test_int8_hop_is_judged_statistically(simplified: Artifact, int8: Mapping[Target, Quantized]) -> None:
     after = file_form(int8[Target.X86_AVX2].artifact, FACES, threads=1)
     hop = compare(file_form(simplified, FACES, threads=1), after, FACES.labels)
-    assert [check.figure for check in hop.checks] == ["finite answers", "same decision", "accuracy lost"]
+    assert [check.figure for check in hop.checks] == [
+        "finite answers",
+        "signal to noise",
+        "same decision",
+        "accuracy lost",
+    ]
     assert hop.max_abs_logit > 1e-3  # a float hop would fail
 
 

@@ -1,0 +1,132 @@
+"""What a hop does to decisions, face by face: which flipped, from what to what, and whether that can be chance."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORST_FACES = 5
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One face whose decision changed; `margin` is the lead of the first class over the second before, in logits."""
+
+    position: int
+    name: str
+    before: int  # class
+    after: int
+    margin: float
+    label: int | None
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class: its faces are those labelled so, or those decided so before where there are no labels."""
+
+    name: str
+    faces: int
+    flips: int
+    right_before: int | None
+    right_after: int | None
+
+
+@dataclass(frozen=True)
+class WorstFace:
+    """A face whose logits moved most."""
+
+    position: int
+    name: str
+    max_abs_logit: float
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Flips, their matrix [before][after], one row a class, and the paired comparison of the two accuracies."""
+
+    flips: tuple[Flip, ...]
+    matrix: tuple[tuple[int, ...], ...]
+    classes: tuple[ClassRow, ...]
+    worst: tuple[WorstFace, ...]
+    mcnemar_p: float | None  # None: no labels
+    difference: float | None  # accuracy after minus before
+    difference_low: float | None  # its 95 % interval
+    difference_high: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Decisions":
+        """Read what `to_dict` wrote; KeyError, TypeError and ValueError are the caller's to name the file."""
+        fields = dict(data)
+        fields["flips"] = tuple(Flip(**row) for row in fields["flips"])
+        fields["matrix"] = tuple(tuple(int(n) for n in row) for row in fields["matrix"])
+        fields["classes"] = tuple(ClassRow(**row) for row in fields["classes"])
+        fields["worst"] = tuple(WorstFace(**row) for row in fields["worst"])
+        return cls(**fields)
+
+
+def compare_decisions(
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    names: tuple[str, ...],
+    classes: tuple[str, ...],
+) -> Decisions:
+    """Two forms' logits [N, K] on the same N faces, with their names and K class names."""
+    first, second = before.argmax(1), after.argmax(1)
+    top = np.sort(before, axis=1)
+    margins = top[:, -1] - top[:, -2]  # [N]
+    matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    moved = np.flatnonzero(first != second).tolist()
+    np.add.at(matrix, (first[moved], second[moved]), 1)
+    flips = tuple(
+        Flip(
+            position=i,
+            name=names[i],
+            before=int(first[i]),
+            after=int(second[i]),
+            margin=float(margins[i]),
+            label=None if labels is None else int(labels[i]),
+        )
+        for i in moved
+    )
+    rows = []
+    for index, name in enumerate(classes):
+        mine = (first if labels is None else labels) == index
+        right = [None if labels is None else int((decided[mine] == index).sum()) for decided in (first, second)]
+        rows.append(ClassRow(name, int(mine.sum()), int((first[mine] != second[mine]).sum()), *right))
+    distance = np.abs(before - after).max(axis=1)  # [N]
+    order = np.argsort(-distance, kind="stable")[:WORST_FACES].tolist()
+    worst = tuple(WorstFace(i, names[i], float(distance[i])) for i in order if distance[i] > 0)
+    p = difference = low = high = None
+    if labels is not None:
+        lost = int(((first == labels) & (second != labels)).sum())
+        gained = int(((first != labels) & (second == labels)).sum())
+        p = mcnemar_p(lost, gained)
+        difference = (gained - lost) / len(labels)
+        low, high = paired_interval(lost, gained, len(labels))
+    matrix_rows = tuple(tuple(row) for row in matrix.tolist())
+    return Decisions(flips, matrix_rows, tuple(rows), worst, p, difference, low, high)
+
+
+def mcnemar_p(lost: int, gained: int) -> float:
+    """Two-sided exact p-value that as many faces are lost as gained (McNemar 1947, binomial form)."""
+    changed = lost + gained
+    tail = sum(math.comb(changed, k) for k in range(min(lost, gained) + 1))
+    return min(1.0, tail / 2 ** (changed - 1)) if changed else 1.0
+
+
+def paired_interval(lost: int, gained: int, images: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of the accuracy difference of two forms on the same faces.
+
+    The Wald interval of the paired difference with half a face added to each of the four cells (Agresti and Min 2005),
+    which holds for few changed faces, where the plain one is too narrow.
+    """
+    lost_, gained_, total = lost + 0.5, gained + 0.5, images + 2.0
+    centre = (gained_ - lost_) / total
+    half = z * math.sqrt(max(0.0, lost_ + gained_ - (gained_ - lost_) ** 2 / total)) / total
+    return max(-1.0, centre - half), min(1.0, centre + half)

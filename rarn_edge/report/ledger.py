@@ -1,0 +1,85 @@
+"""The parity ledger as terminal tables: pure functions from hops to what is printed."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from rarn_edge.parity.hops import Hop
+from rarn_edge.report.tables import allowed, figure
+
+_COLUMNS = ("max diff", "mean diff", "SNR dB", "cosine", "top-1", "flips")
+FIGURES_NOTE = (
+    "max and mean diff: of logits; SNR: power of the answers before over that of the difference; cosine: the lowest;"
+    " top-1: share of equal decisions"
+)
+
+
+def ledger_table(hops: Sequence[Hop], faces: str) -> Table:
+    """One line per hop: what changed from one form to the next, and whether it may."""
+    table = Table(title=f"Parity on {faces}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("hop", overflow="fold")
+    for column in _COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for inputs in dict.fromkeys(hop.measured.inputs for hop in hops):
+        if inputs != "faces":
+            table.add_section()
+            table.add_row("[bold]adversarial inputs[/bold]")
+        for hop in hops:
+            if hop.measured.inputs == inputs:
+                table.add_row(escape(hop_name(hop)), *hop_figures(hop), _verdict(hop.passed))
+    return table
+
+
+def limits_table(hops: Sequence[Hop]) -> Table:
+    """One line per limit: the worst that any hop of its kind measured, which is the limit that would pass."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("limit", "figure"):
+        table.add_column(column, no_wrap=True)
+    for column in ("would pass", "allowed"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for limit, name, would, may, passed in limit_rows(hops):
+        table.add_row(limit, escape(name), would, may, _verdict(passed))
+    return table
+
+
+def limit_rows(hops: Sequence[Hop]) -> list[tuple[str, str, str, str, bool]]:
+    """(faces.int8, same decision, 98.52%, >= 98.50%, passed): the worst of each limit."""
+    worst: dict[tuple[str, str], tuple[float, tuple[str, str, str, str, bool]]] = {}
+    for hop in hops:
+        place = f"{hop.measured.inputs}.{hop.measured.kind}"
+        for check in hop.checks:
+            badness = check.measured if check.at_most else -check.measured
+            badness = float("inf") if badness != badness else badness  # NaN is the worst there is
+            key = (place, check.figure)
+            if key not in worst or badness > worst[key][0]:
+                row = (place, check.figure, figure(check.measured, check), allowed(check), check.passed)
+                worst[key] = (badness, row)
+    return [row for _, row in worst.values() if row[1] != "finite answers" or not row[4]]
+
+
+def hop_name(hop: Hop) -> str:
+    """`torch -> as written`."""
+    return f"{hop.before} -> {hop.after}"
+
+
+def hop_figures(hop: Hop) -> tuple[str, ...]:
+    """The measured figures in the order of the table's columns."""
+    found = hop.measured
+    flips = str(len(found.decisions.flips))
+    snr = "equal" if found.max_abs_logit == 0 else f"{found.snr_db:.1f}"
+    return (
+        f"{found.max_abs_logit:.1e}" if found.max_abs_logit else "0",
+        f"{found.mean_abs_logit:.1e}" if found.mean_abs_logit else "0",
+        snr,
+        f"{found.cosine:.4f}",
+        f"{found.agreement:.2%}",
+        flips,
+    )
+
+
+def _verdict(passed: bool) -> str:
+    return "[green]pass[/green]" if passed else "[bold red]FAIL[/bold red]"
