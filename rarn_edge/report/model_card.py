@@ -1,0 +1,89 @@
+"""A model card (Mitchell 2018, arXiv:1810.03993): what a model is, how good, for what, and for what not, as Markdown."""
+
+from typing import Any
+
+from rarn_edge.evaluation.judge import Judgement
+from rarn_edge.metrics import Evaluation
+from rarn_edge.models.catalog import CatalogEntry
+
+_INTENDED = """\
+- Gray 48x48 crops of one roughly upright, frontal face, from a camera or a picture.
+- Research, prototypes and interfaces where a wrong answer costs little and a person can correct it.
+"""
+
+_MISUSE = """\
+- It reads expressions, not feelings: seven labels that strangers gave to web pictures. A smile is not happiness.
+- Not for decisions about people: hiring, schooling, policing, credit, health, or watching people at work. Inferring emotions
+  at work and in schools is prohibited in the European Union (Regulation 2024/1689, article 5).
+- Not for finding out who somebody is, nor for children, whom the data hardly contains.
+"""
+
+_LIMITS = """\
+- FER-2013's labels are noisy: about 75 to 77 % is the practical ceiling, and people reach about 65 %.
+- The pictures came from web searches: age, skin tone, culture and occlusion are unbalanced and unlabelled, so accuracy by
+  group is unknown. Measure it on your own users before relying on it.
+- Some classes are rare (see the number of faces above); their figures are uncertain.
+"""
+
+
+def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluation, judged: Judgement) -> str:
+    """The card of one released model; `float32` is its accuracy before quantization, `judged` the INT8 file's judgement."""
+    int8, confidence, copies = judged.evaluation, judged.confidence, judged.without_copies
+    recipe = provenance.get("recipe", {})
+    lines = [
+        f"# Model card: {entry.name}",
+        "",
+        f"{entry.parameters / 1e6:.2f} M parameters, {entry.multiply_adds / 1e6:.1f} M multiply-adds,"
+        f" {entry.side_px}x{entry.side_px} gray, seven classes. Source: {entry.source}. Licence of the weights: Apache-2.0.",
+        "",
+        "Written by `python export/build_release.py`, like every figure below.",
+        "",
+        "## Training",
+        "",
+        f"- Data: the Training split of FER-2013, {provenance.get('train_images', 0):,} faces, pixel mean"
+        f" {provenance.get('train_pixel_mean')}, deviation {provenance.get('train_pixel_std')}.",
+        f"- Recipe `{recipe.get('name')}`: {provenance.get('epochs_done')} epochs, seed {provenance.get('seed')}, torch"
+        f" {provenance.get('torch')}; teachers: {len(provenance.get('teachers') or ())}. Every setting is in the header of"
+        f" the weights file, the log in `export/logs/{entry.name}.csv`.",
+        "- The averaged weights after the last epoch are released; no epoch was selected.",
+        "",
+        f"## Measured on {judged.faces}, single view",
+        "",
+        "| form | accuracy | 95 % interval | macro-F1 |",
+        "|---|--:|--:|--:|",
+        _accuracy_row("float32", float32),
+        _accuracy_row("INT8", int8),
+        "",
+        "| class (INT8) | precision | recall | F1 | faces |",
+        "|---|--:|--:|--:|--:|",
+        *(f"| {s.name} | {s.precision:.3f} | {s.recall:.3f} | {s.f1:.3f} | {s.support} |" for s in int8.classes),
+        "",
+        f"- Calibration error {confidence.error:.1%} (15 bins) at temperature {confidence.temperature:.2f}.",
+    ]
+    if copies is not None:
+        lines.append(
+            f"- Without the {copies.copies} faces that have an identical copy in Training: {copies.accuracy:.2%}"
+            f" [{copies.accuracy_low:.2%}, {copies.accuracy_high:.2%}]."
+        )
+    lines += [
+        "",
+        "| roll, degrees | " + " | ".join(str(point.roll_deg) for point in judged.roll) + " |",
+        "|---|" + "--:|" * len(judged.roll),
+        "| accuracy (INT8) | " + " | ".join(f"{point.accuracy:.1%}" for point in judged.roll) + " |",
+        "",
+        "## Intended use",
+        "",
+        _INTENDED,
+        "## Misuse",
+        "",
+        _MISUSE,
+        "## Limits",
+        "",
+        _LIMITS,
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _accuracy_row(form: str, evaluation: Evaluation) -> str:
+    interval = f"{evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%}"
+    return f"| {form} | {evaluation.accuracy:.2%} | {interval} | {evaluation.macro_f1:.3f} |"
