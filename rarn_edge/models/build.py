@@ -1,6 +1,7 @@
 """From a catalog name to a torch module."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -19,6 +20,9 @@ Builder = Callable[[int, int], nn.Module]  # (num_classes, in_channels)
 BUILDERS: dict[str, Builder] = {
     "rarn-s": rarn_s,
     "rarn-n": rarn_n,
+    "rarn-n-none": partial(rarn_n, angle="none"),
+    "rarn-n-cbam": partial(rarn_n, angle="cbam"),
+    "rarn-n-conv": partial(rarn_n, angle="conv"),
     "rarn-18": rarn_18,
     "rarn-50": rarn_50,
     "rarn-152": rarn_152,

@@ -13,7 +13,7 @@ class CatalogEntry:
     """One model with seven classes and gray input."""
 
     name: str
-    role: Literal["edge", "paper", "baseline"]
+    role: Literal["edge", "ablation", "paper", "baseline"]
     side_px: int
     parameters: int
     multiply_adds: int  # of convolutions and linear layers, one image
@@ -29,6 +29,9 @@ CATALOG: dict[str, CatalogEntry] = {
     for entry in (
         CatalogEntry("rarn-s", "edge", 48, 1_948_174, 62_039_584, "this project, after Zhu 2024"),
         CatalogEntry("rarn-n", "edge", 48, 281_420, 12_894_480, "this project, after Zhu 2024"),
+        CatalogEntry("rarn-n-none", "ablation", 48, 280_455, 12_382_704, "rarn-n without attention"),
+        CatalogEntry("rarn-n-cbam", "ablation", 48, 280_554, 12_396_816, "rarn-n, mask from the map itself"),
+        CatalogEntry("rarn-n-conv", "ablation", 48, 284_018, 12_894_480, "rarn-n, plain angle convolution"),
         CatalogEntry("rarn-18", "paper", 48, 11_586_666, 193_429_888, "Zhu 2024 on ResNet-18"),
         CatalogEntry("rarn-50", "paper", 48, 24_666_218, 322_349_952, "Zhu 2024 on ResNet-50"),
         CatalogEntry("rarn-152", "paper", 48, 59_301_994, 663_268_224, "Zhu 2024"),

@@ -218,6 +218,7 @@ def _edge(
     in_channels: int,
     *,
     width: int,
+    angle: Angle,
     angle_channels: int,
     dropout: float,
 ) -> RARN:
@@ -228,7 +229,7 @@ def _edge(
         num_classes,
         width=width,
         fuse_to=3,
-        angle="lifted",
+        angle=angle,
         angle_channels=angle_channels,
         dropout=dropout,
     )
@@ -237,13 +238,16 @@ def _edge(
 def rarn_s(num_classes: int, in_channels: int) -> RARN:
     """The edge model: 1.95 M parameters, 61 M multiply-adds, for INT8 about 2x faster than float32."""
     return _edge(32, (32, 64, 128, 192), (1, 2, 2, 2), (1, 2, 2, 2), num_classes, in_channels,
-                 width=64, angle_channels=16, dropout=0.1)  # fmt: skip
+                 width=64, angle="lifted", angle_channels=16, dropout=0.1)  # fmt: skip
 
 
-def rarn_n(num_classes: int, in_channels: int) -> RARN:
-    """The smallest: under 0.4 M parameters; few wide layers, because below 0.3 ms each node has a fixed cost."""
+def rarn_n(num_classes: int, in_channels: int, angle: Angle = "lifted") -> RARN:
+    """The smallest: under 0.4 M parameters; few wide layers, because below 0.3 ms each node has a fixed cost.
+
+    Another `angle` is for the question what the lifted map is worth: everything else is then the same.
+    """
     return _edge(32, (32, 48, 64, 96), (1, 1, 1, 1), (2, 1, 2, 2), num_classes, in_channels,
-                 width=48, angle_channels=8, dropout=0.0)  # fmt: skip
+                 width=48, angle=angle, angle_channels=8, dropout=0.0)  # fmt: skip
 
 
 def _on_resnet(backbone: ResNet, num_classes: int) -> RARN:

@@ -85,7 +85,19 @@ def test_multiply_adds_by_hand() -> None:
 
 def test_every_model_of_the_issue_is_there() -> None:
     issue = "rarn-152 rarn-50 rarn-18 rarn-s rarn-n resnet-18 resnet-50 resnet-152 inception-v4 mobilenet-v1"
-    assert set(CATALOG) == set(BUILDERS) == set(issue.split())
+    ablations = {"rarn-n-none", "rarn-n-cbam", "rarn-n-conv"}
+    assert set(CATALOG) == set(BUILDERS) == set(issue.split()) | ablations
+
+
+def test_ablations_differ_from_rarn_n_in_the_angle_map_alone() -> None:
+    """At equal size: within 1.5 % of its parameters and 5 % of its multiply-adds; every other parameter has its shape."""
+    whole = CATALOG["rarn-n"]
+    shapes = {n: v.shape for n, v in on_meta("rarn-n").state_dict().items() if not n.startswith("attention")}
+    for name in ("rarn-n-none", "rarn-n-cbam", "rarn-n-conv"):
+        assert CATALOG[name].parameters == pytest.approx(whole.parameters, rel=0.015)
+        assert CATALOG[name].multiply_adds == pytest.approx(whole.multiply_adds, rel=0.05)
+        state = on_meta(name).state_dict()
+        assert {n: v.shape for n, v in state.items() if not n.startswith("attention")} == shapes
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
