@@ -84,6 +84,7 @@ def mutant(simplified: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def test_help_lists_every_command(cli: Cli) -> None:
     assert COMMANDS == [
         "bench",
+        "bundle",
         "compare",
         "evaluate",
         "export",

@@ -20,6 +20,7 @@ from rarn_edge.cli import bench
 from rarn_edge.cli import predict
 from rarn_edge.cli import compare
 from rarn_edge.cli import score
+from rarn_edge.cli import bundle
 from rarn_edge.cli import models
 
 # isort: on
@@ -41,6 +42,7 @@ __all__ = [
     "predict",
     "compare",
     "score",
+    "bundle",
     "models",
 ]
 

@@ -1,0 +1,49 @@
+"""The model card of a bundle: what it is, what was measured, how it was made, what it is not for; from the contract alone."""
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.targets import RECIPES
+
+_LIMITS = """\
+- It reads expressions as labels that strangers gave to web pictures. It does not read feelings, and must not decide about people.
+- It was trained on FER-2013: 48 x 48 gray crops, noisy labels (75 to 77 % is about the ceiling), few faces of *disgust*.
+- It expects a tight face crop. How well it works across ages, skin tones and head poses is not known.
+"""
+
+
+def model_card(artifact: Artifact, extra_quality: str | None = None) -> str:
+    """Markdown."""
+    contract, spec = artifact.contract, artifact.spec
+    size = spec.preprocess
+    colour = "gray" if size.channels == 1 else "RGB"
+    facts = [
+        ("precision", contract.precision),
+        ("made for", f"{contract.target} ({RECIPES[contract.target].reason})" if contract.target else "any CPU"),
+        ("file", f"{artifact.size_bytes:,} bytes, sha256 `{artifact.sha256}`"),
+        ("parameters", f"{contract.parameters:,}" if contract.parameters is not None else "not recorded"),
+        ("multiply-adds", f"{contract.multiply_adds:,}" if contract.multiply_adds is not None else "not recorded"),
+        ("input", f"`{spec.input_name}` [N, {size.channels}, {size.height_px}, {size.width_px}] float32, {colour}"),
+        ("preprocessing", f"(pixel - {list(size.mean)}) / {list(size.std)}, pixels 0..255"),
+        ("output", f"`{spec.output_name}` [N, {len(spec.classes)}]: {spec.output}"),
+        ("classes, in order", ", ".join(spec.classes)),
+        ("temperature", f"{spec.temperature:g} (logits are divided by it before the softmax)"),
+    ]
+    quality = [
+        *([extra_quality] if extra_quality else []),
+        *(f"{key}: {value}" for key, value in contract.quality.items()),
+    ]
+    made = [f"- {key}: {value}" for key, value in contract.provenance.items()]
+    lines = [f"# {spec.name}", "", "A facial-expression classifier for face crops.", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {_one_line(value)} |" for name, value in facts]
+    lines += [
+        "",
+        "## Measured",
+        "",
+        *(f"- {_one_line(text)}" for text in quality or ["nothing is recorded in the file"]),
+    ]
+    lines += ["", "## How it was made", "", *map(_one_line, made or ["- not recorded"]), "", "## Limits", "", _LIMITS]
+    return "\n".join(lines)
+
+
+def _one_line(text: object) -> str:
+    """Metadata may hold anything; in a table it is one line of at most 500 characters."""
+    return " ".join(str(text).split()).replace("|", "\\|")[:500]

@@ -1,0 +1,165 @@
+"""The bundle for a board: the model in two formats, a script of 40 lines, and what proves that both work where they arrive."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import logging
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.board.card import model_card
+from rarn_edge.board.triton import write_repository
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import InputError, first_line
+from rarn_edge.files import atomic, check_output
+from rarn_edge.preprocess import resize
+from rarn_edge.providers import open_session
+from rarn_edge.runtime import run_logits
+
+Format = Literal["board", "triton"]
+REQUIREMENTS = ("numpy", "onnxruntime", "opencv-python-headless")
+FILES = Path(__file__).with_name("files")
+CHECK_FACES = 42
+CHECK_SEED = 13
+FLOAT_TOLERANCE = 1e-3  # logits; another CPU adds in another order
+INT8_TOLERANCE = 1.0  # logits; another kind of CPU rounds otherwise, a broken one is far beyond
+INT8_SAME_DECISION = 0.9
+
+
+def make_bundle(model: Path, out: Path, form: Format = "board", parity: Path | None = None) -> tuple[str, ...]:
+    """Write a bundle to the folder or `.zip` `out`; what comes back are the paths in it, sorted.
+
+    Args:
+        model: An ONNX file with a contract.
+        out: A folder that does not exist yet (or is empty), or a file that ends in `.zip`.
+        form: `board`, or `triton` for a model repository.
+        parity: A parity bundle to put beside it.
+
+    Raises:
+        InputError: the model cannot be used, or `out` is taken or cannot be written; nothing is left at `out`.
+    """
+    artifact = Artifact.load(model)
+    as_zip = out.suffix.lower() == ".zip"
+    check_output(out if as_zip else out.parent / f"{out.name}.probe")
+    if not as_zip and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: is there already and not empty; name a new folder")
+    temporary = out.with_name(f".{out.stem}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir()
+        if form == "triton":
+            write_repository(artifact, temporary)
+        else:
+            _write_board(artifact, temporary, parity)
+        names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+        if as_zip:
+            _zip(temporary, names, out)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                out.rmdir()
+            temporary.rename(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return tuple(names)
+
+
+def _write_board(artifact: Artifact, folder: Path, parity: Path | None) -> None:
+    (folder / "model.onnx").write_bytes(artifact.path.read_bytes())
+    _write_ort(artifact.path, folder)
+    for script in ("predict.py", "verify.py", "verify.sh"):
+        (folder / script).write_bytes((FILES / script).read_bytes())
+    (folder / "verify.sh").chmod(0o755)
+    _write_check(artifact, folder / "check.npz")
+    if parity is not None:
+        if not parity.is_file():
+            raise InputError(f"{parity}: no such file; --parity takes a bundle made by: rarn-edge parity --bundle")
+        (folder / f"model{parity.suffix}").write_bytes(parity.read_bytes())
+    pins = [f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS if _installed(name)]
+    missing = [name for name in REQUIREMENTS if not _installed(name)]  # another build of the runtime, say
+    (folder / "requirements.txt").write_text("\n".join((*pins, *missing)) + "\n", encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(model_card(artifact), encoding="utf-8")
+    (folder / "LICENSE").write_text(_license(), encoding="utf-8")
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    (folder / "SHA256SUMS").write_text("".join(f"{sha}  {name}\n" for name, sha in sums.items()), encoding="utf-8")
+
+
+def _write_ort(model: Path, folder: Path) -> None:
+    """`model.ort` for runtimes without ONNX support, and the operators that a minimal build must keep."""
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(folder / "model.ort")
+    options.graph_optimization_level = (
+        ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    )  # the next level is this CPU's own
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.log_severity_level = 4
+    from onnxruntime.tools.ort_format_model import create_config_from_models
+
+    chatter = logging.getLogger("ort_format_model.utils")  # it tells the name of a temporary file
+    level = chatter.level
+    chatter.setLevel(logging.WARNING)
+    try:
+        ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        config = folder / "required_operators.config"
+        create_config_from_models([folder / "model.ort"], config, enable_type_reduction=True)
+    except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
+        raise InputError(f"{model}: ONNX Runtime cannot write it in its own format ({first_line(error)})") from error
+    finally:
+        chatter.setLevel(level)
+    lines = config.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith("#")]  # the comment names a temporary path
+    config.write_text("\n".join(["# For ONNX Runtime: build.sh --minimal_build --include_ops_by_config", *kept]) + "\n")
+
+
+def _write_check(artifact: Artifact, path: Path) -> None:
+    """Faces and this machine's answers to them."""
+    size = artifact.spec.preprocess
+    drawn = synthetic_faces(CHECK_FACES, CHECK_SEED).images
+    faces = np.stack([resize(face, size.height_px, size.width_px) for face in drawn])
+    answers = run_logits(open_session(artifact.path, threads=1), artifact.spec, faces)
+    exact = artifact.contract.precision == "float32"
+    np.savez_compressed(
+        path,
+        images=faces,
+        logits=answers,
+        max_abs_logit=FLOAT_TOLERANCE if exact else INT8_TOLERANCE,
+        same_decision=1.0 if exact else INT8_SAME_DECISION,
+    )
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _license() -> str:
+    """The licence text of the installed package, or of the checkout it runs from."""
+    sources: tuple[Callable[[], str | None], ...] = (
+        lambda: importlib.metadata.distribution("rarn-edge").read_text("licenses/LICENSE"),
+        lambda: (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8"),
+    )
+    for read in sources:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError, OSError):
+            if text := read():
+                return text
+    raise InputError("the licence text of rarn-edge is not installed; install the package again")
+
+
+def _zip(folder: Path, names: list[str], out: Path) -> None:
+    """The same bytes for the same content: fixed times and an order by name."""
+    with atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            info = zipfile.ZipInfo(f"{out.stem}/{name}", (1980, 1, 1, 0, 0, 0))
+            info.external_attr = (0o755 if name.endswith(".sh") else 0o644) << 16
+            archive.writestr(info, (folder / name).read_bytes(), zipfile.ZIP_DEFLATED)

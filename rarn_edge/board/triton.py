@@ -1,0 +1,77 @@
+"""A model repository for NVIDIA's Triton Inference Server: a server that others keep, instead of one of ours."""
+
+import json
+from pathlib import Path
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.targets import Target
+
+MAX_BATCH = 64
+
+
+def write_repository(artifact: Artifact, folder: Path) -> None:
+    """`<name>/config.pbtxt`, `<name>/labels.txt` and `<name>/1/model.onnx` in an existing, empty folder."""
+    model = folder / artifact.spec.name
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "model.onnx").write_bytes(artifact.path.read_bytes())
+    (model / "labels.txt").write_text("\n".join(artifact.spec.classes) + "\n", encoding="utf-8")
+    (model / "config.pbtxt").write_text(config(artifact), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(artifact), encoding="utf-8")
+
+
+def config(artifact: Artifact) -> str:
+    """The model's `config.pbtxt`."""
+    spec = artifact.spec
+    size = spec.preprocess
+    place = "KIND_GPU" if artifact.contract.target is Target.TENSORRT else "KIND_CPU"
+    return f"""\
+name: {_text(spec.name)}
+platform: "onnxruntime_onnx"
+max_batch_size: {MAX_BATCH}
+input [
+  {{
+    name: {_text(spec.input_name)}
+    data_type: TYPE_FP32
+    dims: [ {size.channels}, {size.height_px}, {size.width_px} ]
+  }}
+]
+output [
+  {{
+    name: {_text(spec.output_name)}
+    data_type: TYPE_FP32
+    dims: [ {len(spec.classes)} ]
+    label_filename: "labels.txt"
+  }}
+]
+dynamic_batching {{
+  preferred_batch_size: [ 8, 32, {MAX_BATCH} ]
+  max_queue_delay_microseconds: 2000
+}}
+instance_group [
+  {{
+    count: 1
+    kind: {place}
+  }}
+]
+"""
+
+
+def _text(value: str) -> str:
+    """A quoted string of protobuf's text format, which takes JSON's escapes for what a name may hold."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _readme(artifact: Artifact) -> str:
+    spec = artifact.spec
+    size = spec.preprocess
+    return f"""\
+# {spec.name} for Triton
+
+    docker run --rm -p 8000:8000 -p 8001:8001 -v "$PWD":/models nvcr.io/nvidia/tritonserver:VERSION-py3 \\
+        tritonserver --model-repository=/models
+
+The client sends `{spec.input_name}`: float32 [N, {size.channels}, {size.height_px}, {size.width_px}], `(pixel - mean) / std` with
+mean {list(size.mean)} and std {list(size.std)}, from face crops that are resized by area average (bilinear when they grow).
+It gets `{spec.output_name}`: {spec.output}; divide logits by {spec.temperature:g} before the softmax.
+Class names are in `labels.txt`.
+"""

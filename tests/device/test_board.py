@@ -1,0 +1,174 @@
+"""Bundles: unpacked elsewhere, with nothing of this package to be had, they run and find damage."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from rarn_edge import Classifier
+from rarn_edge.artifact import Artifact
+from rarn_edge.board.card import model_card
+from rarn_edge.board.make import FILES, make_bundle
+from rarn_edge.board.triton import config
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import InputError
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+TINY = Path(__file__).with_name("tiny.onnx")
+
+BARE = """
+import sys
+allowed = {"cv2", "numpy", "onnxruntime", "predict"}
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("rarn_edge", "onnx", "torch", "typer", "rich"):
+            raise ModuleNotFoundError(f"{name} is not on a board", name=name)
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, sys.argv[1])
+import runpy
+script = sys.argv[2]
+sys.argv = sys.argv[2:]
+runpy.run_path(f"{sys.path[0]}/{script}", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    make_bundle(TINY, folder / "tiny.zip")
+    with zipfile.ZipFile(folder / "tiny.zip") as archive:
+        archive.extractall(folder / "here")
+    return folder / "here" / "tiny"
+
+
+def bare(board: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BARE, board, *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_it_answers_as_the_classifier(board: Path, tmp_path: Path) -> None:
+    faces = synthetic_faces(2, seed=5).images
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    cv2.imwrite(str(paths[0]), faces[0])
+    cv2.imwrite(str(paths[1]), cv2.resize(faces[1], (96, 120)))  # a size to be reduced
+    done = bare(board, "predict.py", *paths)
+    assert done.returncode == 0, done.stderr
+    expected = Classifier(TINY, threads=1).predict(paths)
+    lines = [f"{path}: {answer.label} {answer.confidence:.1%}" for path, answer in zip(paths, expected, strict=True)]
+    assert done.stdout.splitlines() == lines
+
+
+def test_the_script_is_short() -> None:
+    assert len((FILES / "predict.py").read_text(encoding="utf-8").splitlines()) <= 40
+
+
+def test_verify_passes_here_and_fails_on_a_changed_model(board: Path, tmp_path: Path) -> None:
+    done = bare(board, "verify.py")
+    assert (done.returncode, "pass" in done.stdout) == (0, True), done.stderr
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for path in board.iterdir():
+        (changed / path.name).write_bytes(path.read_bytes())
+    content = (board / "model.onnx").read_bytes()
+    bias = np.float32(0.3).tobytes()
+    assert content.count(bias) == 1
+    (changed / "model.onnx").write_bytes(content.replace(bias, np.float32(0.35).tobytes()))
+    done = bare(changed, "verify.py")
+    assert (done.returncode, "FAIL" in done.stdout) == (1, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sha256sum")
+def test_the_checksums_find_damage(board: Path, tmp_path: Path) -> None:
+    for path in board.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    check = ["sha256sum", "-c", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=tmp_path, check=False).returncode == 0
+    listed = {line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()}
+    assert listed == {path.name for path in tmp_path.iterdir()} - {"SHA256SUMS"}
+    (tmp_path / "LICENSE").write_text("public domain")
+    assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode == 1
+
+
+def test_the_ort_file_answers_alike_and_its_operators_are_listed(board: Path) -> None:
+    faces = np.zeros((3, 1, 48, 48), dtype=np.float32)
+    answers = [
+        ort.InferenceSession(str(board / name), providers=["CPUExecutionProvider"]).run(None, {"input": faces})[0]
+        for name in ("model.onnx", "model.ort")
+    ]
+    np.testing.assert_allclose(*answers, atol=1e-5)
+    operators = (board / "required_operators.config").read_text()
+    assert "AveragePool" in operators
+    assert "Gemm" in operators
+    assert ".part" not in operators
+
+
+def test_requirements_are_pinned_and_the_licence_is_there(board: Path) -> None:
+    lines = (board / "requirements.txt").read_text().splitlines()
+    assert [re.match(r"[a-z-]+==\d", line) is not None for line in lines] == [True] * 3
+    assert "Apache License" in (board / "LICENSE").read_text()
+
+
+def test_two_zips_are_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        make_bundle(TINY, tmp_path / name / "tiny.zip")
+    assert (tmp_path / "a" / "tiny.zip").read_bytes() == (tmp_path / "b" / "tiny.zip").read_bytes()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["tiny.zip"]
+
+
+def test_a_card_cannot_be_broken_by_metadata() -> None:
+    artifact = Artifact.load(TINY)
+    artifact.contract.provenance["notes"] = "a\n# heading | cell" + "x" * 10_000
+    card = model_card(artifact)
+    assert "\n# heading" not in card
+    assert max(map(len, card.splitlines())) < 600
+
+
+def test_triton_repository(tmp_path: Path) -> None:
+    names = make_bundle(TINY, tmp_path / "repository", "triton")
+    assert names == ("README.md", "tiny/1/model.onnx", "tiny/config.pbtxt", "tiny/labels.txt")
+    assert (tmp_path / "repository" / "tiny" / "labels.txt").read_text().split()[0] == "angry"
+
+
+def test_triton_reads_the_configuration() -> None:
+    """By Triton's own schema, where its client is installed."""
+    schema = pytest.importorskip("tritonclient.grpc.model_config_pb2")
+    text_format = pytest.importorskip("google.protobuf.text_format")
+    parsed = text_format.Parse(config(Artifact.load(TINY)), schema.ModelConfig())
+    assert (parsed.name, parsed.platform, parsed.max_batch_size) == ("tiny", "onnxruntime_onnx", 64)
+    assert list(parsed.input[0].dims) == [1, 48, 48]
+    assert parsed.output[0].label_filename == "labels.txt"
+    assert parsed.HasField("dynamic_batching")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nonesuch.onnx", "-o", "TMP/x"), "no such file"),
+        (("TINY", "-o", "TMP/no/x.zip"), "does not exist"),
+        (("TINY", "-o", "TMP"), "is there already and not empty"),
+        (("TINY", "-o", "TMP/x", "--format", "docker"), "no format 'docker'; one of: board, triton"),
+        (("TINY", "-o", "TMP/x", "--parity", "none.rarn-parity"), "none.rarn-parity: no such file"),
+    ],
+    ids=str,
+)
+def test_what_users_get_wrong(cli: Cli, arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    words = [word.replace("TMP", str(tmp_path)).replace("TINY", str(TINY)) for word in arguments]
+    done = cli("bundle", *words)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_model_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_text("hello")
+    with pytest.raises(InputError, match="not a readable ONNX file"):
+        make_bundle(tmp_path / "x.onnx", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
