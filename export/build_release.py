@@ -1,7 +1,8 @@
-"""Put a finished training run into the package: weights, activation ranges, measured quality, INT8 file, parity bundle, evidence.
+"""Put a finished training run into the package: weights, activation ranges, measured quality, card, evidence, INT8 file, bundle.
 
     python export/build_release.py runs/rarn-s --data fer2013.zip
-    python export/build_release.py rarn-s    # INT8 file and bundle only, after a change of the export or the quantizer
+    python export/build_release.py rarn-s --data fer2013.zip    # after a change of the export or the quantizer
+    python export/build_release.py rarn-s                       # INT8 file and bundle only: the ranges still fit
 
 Thin on purpose: every figure comes from the package's own stages, judged on the held-out split and never selected on it.
 """
@@ -12,7 +13,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.assets import (
     SAFE_TARGET,
     onnx_name,
@@ -22,22 +22,26 @@ from rarn_edge.assets import (
     shipped_weights,
 )
 from rarn_edge.cli.gate import gate
-from rarn_edge.cli.inputs import SYNTHETIC_SEED, describe
-from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
-from rarn_edge.files import file_sha256, write_text
-from rarn_edge.metrics import Evaluation, evaluate_logits
+from rarn_edge.cli.inputs import SYNTHETIC_SEED, describe, read_subject
+from rarn_edge.data import Split, load_faces, synthetic_faces
+from rarn_edge.evaluation.judge import judge
+from rarn_edge.files import file_sha256, make_folder, write_text
+from rarn_edge.metrics import evaluate_logits
+from rarn_edge.models.catalog import find_model
 from rarn_edge.parity.bundle import SUFFIX, make_bundle, save_bundle
-from rarn_edge.parity.chain import file_form, torch_form
+from rarn_edge.parity.chain import torch_form
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.verify import verify
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.run import export_and_simplify
-from rarn_edge.targets import detect_host
+from rarn_edge.providers import CPU
+from rarn_edge.report.model_card import model_card
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.run import WEIGHTS_FILE
 
-ROOT = Path(__file__).parent.parent
+EXPORT = Path(__file__).parent
+ROOT = EXPORT.parent
 ASSETS = ROOT / "rarn_edge" / "assets"
 CALIBRATION_IMAGES = 512
 BUNDLE_FACES = 98  # 14 of each class: a bundle under 300 kB
@@ -48,44 +52,53 @@ def main() -> None:
     parser.add_argument("source", help="folder of a finished `rarn-edge train`, or the name of a shipped model")
     parser.add_argument("--data", type=Path, help="the data set it was trained on; needed for a folder")
     arguments = parser.parse_args()
-    if arguments.source in shipped_models():
-        name = arguments.source
-    elif arguments.data is None:
-        parser.error("a new model needs --data, to measure its ranges and its accuracy on")
-    else:
-        name = release(Path(arguments.source), arguments.data)
+    name = arguments.source
+    if name not in shipped_models():
+        if arguments.data is None:
+            parser.error("a new model needs --data, to measure its ranges and its accuracy on")
+        name = adopt(Path(arguments.source))
+    if arguments.data is not None:
+        measure(name, arguments.data)
     build_onnx(name)
 
 
-def release(run: Path, data: Path) -> str:
-    """Weights, ranges, measured accuracy and evidence of a finished run; returns the model's name."""
-    weights = load_weights(run / WEIGHTS_FILE)
-    name = weights.spec.name
+def adopt(run: Path) -> str:
+    """Take weights and log of a finished run into the package; returns the model's name."""
+    name = load_weights(run / WEIGHTS_FILE).spec.name
+    shutil.copyfile(run / WEIGHTS_FILE, ASSETS / f"{name}.safetensors")
+    shutil.copyfile(run / "log.csv", EXPORT / "logs" / f"{name}.csv")
+    return name
+
+
+def measure(name: str, data: Path) -> None:
+    """Activation ranges, measured quality, evidence and card of the weights in the package."""
+    weights = load_weights(shipped_weights(name), expected_model=name)
     faces = load_faces(data)
-    sample = faces.split(Split.TRAINING).balanced_sample(CALIBRATION_IMAGES, seed=0)
-    held_out = faces.held_out()
-    target = detect_host().target
+    training, held_out = faces.split(Split.TRAINING), faces.held_out()
     with tempfile.TemporaryDirectory() as folder:
         float32, _ = export_and_simplify(weights, Path(folder) / f"{name}.onnx")
-        ranges = calibrate(float32, sample)
-        int8 = quantize(float32, target, ranges, Path(folder) / f"{name}.int8.onnx").artifact
-        scores = {"float32": score(float32, held_out), f"int8 {target.value}": score(int8, held_out)}
-    shutil.copyfile(run / WEIGHTS_FILE, ASSETS / f"{name}.safetensors")
+        ranges = calibrate(float32, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
+        int8 = quantize(float32, SAFE_TARGET, ranges, Path(folder) / f"{name}.int8.onnx").artifact
+        plain, subject = (read_subject(artifact.path, CPU, None) for artifact in (float32, int8))
+        labels = held_out.labels_in(plain.classes)
+        exact = evaluate_logits(plain.predict(held_out.images), labels, plain.classes)
+        judged = judge(subject, subject.predict(held_out.images), held_out, describe(held_out), training)
     ranges.save(ASSETS / f"{name}.ranges.json")
-    shutil.copyfile(run / "log.csv", ROOT / "export" / "logs" / f"{name}.csv")
+    scores = {"float32": exact, f"int8 {SAFE_TARGET.value}": judged.evaluation}
     summary = ", ".join(f"{form} {evaluation.accuracy:.2%}" for form, evaluation in scores.items())
     summary += f" ({', '.join(split.value for split in held_out.available_splits)})"
     update(ASSETS / "quality.json", name, {"summary": summary})
-    evidence = {
-        "weights_sha256": file_sha256(ASSETS / f"{name}.safetensors"),
+    evidence: dict[str, object] = {
+        "weights_sha256": weights.sha256,
         "ranges_sha256": file_sha256(ASSETS / f"{name}.ranges.json"),
         "provenance": weights.provenance,
         "measured_on": describe(held_out),
         "measured": {form: evaluation.to_dict() for form, evaluation in scores.items()},
     }
-    update(ROOT / "export" / "manifest.json", name, evidence)
+    update(EXPORT / "manifest.json", name, evidence)
+    make_folder(EXPORT / "cards")
+    write_text(EXPORT / "cards" / f"{name}.md", model_card(find_model(name), weights.provenance, exact, judged))
     print(f"{name}: {summary}")
-    return name
 
 
 def build_onnx(name: str) -> None:
@@ -105,12 +118,6 @@ def build_onnx(name: str) -> None:
     save_bundle(bundle, ASSETS / f"{name}{SUFFIX}")
     for path in (ASSETS / onnx_name(name, SAFE_TARGET), shipped_bundle(name)):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e3:,.0f} kB, sha256 {file_sha256(path)[:12]}")
-
-
-def score(artifact: Artifact, faces: Faces) -> Evaluation:
-    """Accuracy of one file, single view."""
-    logits = file_form(artifact, faces).logits
-    return evaluate_logits(logits, faces.labels_in(artifact.spec.classes), artifact.spec.classes)
 
 
 def update(path: Path, name: str, entry: dict[str, object]) -> None:

@@ -15,7 +15,7 @@ _MISUSE = """\
 - It reads expressions, not feelings: seven labels that strangers gave to web pictures. A smile is not happiness.
 - Not for decisions about people: hiring, schooling, policing, credit, health, or watching people at work. Inferring emotions
   at work and in schools is prohibited in the European Union (Regulation 2024/1689, article 5).
-- Not for finding out who somebody is, nor for children, whom the data hardly contains.
+- Not for finding out who somebody is.
 """
 
 _LIMITS = """\
