@@ -17,10 +17,11 @@ demo: $(INSTALLED) ## export, simplify, quantize, check and benchmark rarn-s; fi
 test: lint ## lint, types, workflow files, then all tests
 	$(BIN)/python -m pytest
 
-lint: $(INSTALLED) ## ruff, mypy and the workflow files; no network
+lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks and the workflow files; no network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python benchmarks/render.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --no-progress .github

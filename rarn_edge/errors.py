@@ -34,6 +34,7 @@ EXTRA_MODULES = {
     "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
     "score": ("pyarrow",),
     "ray": ("ray",),
+    "report": ("matplotlib", "jinja2"),
     "train": ("torch", "safetensors", "matplotlib"),
 }
 """What each extra of the package brings, by import name."""

@@ -86,6 +86,7 @@ def test_help_lists_every_command(cli: Cli) -> None:
         "bench",
         "bundle",
         "compare",
+        "doctor",
         "evaluate",
         "export",
         "models",

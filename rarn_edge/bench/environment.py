@@ -55,7 +55,7 @@ def detect_environment() -> Environment:
         cpu_model=_cpu_model(),
         gpu=gpu_name(),
         governor=_first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
-        rarn_edge=importlib.metadata.version("rarn-edge"),
+        rarn_edge=package_version("rarn-edge"),
     )
 
 
@@ -63,6 +63,14 @@ def different_facts(ours: Environment, theirs: Environment, facts: tuple[str, ..
     """`cpu: A / B` for each fact that differs; a fact that either side does not know tells nothing."""
     pairs = [(fact, getattr(ours, fact), getattr(theirs, fact)) for fact in facts]
     return [f"{fact}: {a} / {b}" for fact, a, b in pairs if a is not None and b is not None and not _same(fact, a, b)]
+
+
+def package_version(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _same(fact: str, ours: object, theirs: object) -> bool:

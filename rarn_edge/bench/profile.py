@@ -56,7 +56,7 @@ class Profile:
     activation_peak_node: str
     macs_per_s: float | None  # None: the file does not state its multiply-adds
     peak_share: float | None  # of the measured peak of its data type
-    bandwidth_share: float | None
+    bandwidth_share: float | None  # None: the provider does not report sizes
     peaks: Peaks
 
 
@@ -129,7 +129,7 @@ def build_profile(
         activation_peak_node=answer["activation_peak_node"],
         macs_per_s=rate,
         peak_share=None if rate is None else rate / peak,
-        bandwidth_share=answer["bytes_moved"] / latency_s / peaks.bytes_per_s,
+        bandwidth_share=(answer["bytes_moved"] / latency_s / peaks.bytes_per_s) if answer["bytes_moved"] else None,
         peaks=peaks,
     )
 

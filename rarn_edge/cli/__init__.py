@@ -17,10 +17,11 @@ from rarn_edge.cli import parity
 from rarn_edge.cli import verify
 from rarn_edge.cli import evaluate
 from rarn_edge.cli import bench
-from rarn_edge.cli import predict
 from rarn_edge.cli import compare
+from rarn_edge.cli import predict
 from rarn_edge.cli import score
 from rarn_edge.cli import bundle
+from rarn_edge.cli import doctor
 from rarn_edge.cli import models
 
 # isort: on
@@ -43,6 +44,7 @@ __all__ = [
     "compare",
     "score",
     "bundle",
+    "doctor",
     "models",
 ]
 

@@ -49,6 +49,7 @@ def bench(
         Path | None,
         typer.Option("--out", "-o", help="Write the result as JSON; raw samples are saved after every round"),
     ] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write one self-contained HTML page")] = None,
     work: Annotated[Path, typer.Option(help="Where models given by name are exported")] = Path("build/models"),
     seed: Seed = 0,
     as_json: Json = False,
@@ -79,9 +80,13 @@ def bench(
         chosen, provider, batch, threads, reference, rounds, budget, scenario, p99_bound, allow_fallback, cuda_graph, profile,
         memory, seed,
     )  # fmt: skip
-    for path in (result,):
+    for path in (result, html):
         if path is not None:
             check_output(path)
+    if html is not None:
+        from rarn_edge.report.html import require_html
+
+        require_html()
     if data is not None and not data.exists():
         raise InputError(f"{data}: no such data set")
     if suite is None:
@@ -99,13 +104,17 @@ def bench(
     if result is not None and journal is not None:
         write_text(result, bench_json(report))
         journal.unlink()
+    if html is not None:
+        from rarn_edge.report.html import bench_page
+
+        write_text(html, bench_page(report))
     if as_json:
         print_json(report.to_dict())
     else:
         print_bench(report, out)
     for warning in bench_warnings(report):
         note(warning, "warning")
-    for path in (result,):
+    for path in (result, html):
         if path is not None and not as_json:
             say(str(path))
     if report.failures:

@@ -41,6 +41,7 @@ def run(
 ) -> None:
     """The whole pipeline: export, simplify, quantize, parity, benchmark, report. Exit code 1 when a parity hop fails."""
     require_extras("export")
+    require_extras("report")
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.inputs import calibration_faces, comparison_faces, read_target, read_weights
     from rarn_edge.files import make_folder

@@ -24,6 +24,7 @@ from rarn_edge.pipeline.named import named_models
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.simplify import simplify
 from rarn_edge.pipeline.to_onnx import export
+from rarn_edge.report.html import bench_page
 from rarn_edge.report.markdown import report_markdown
 from rarn_edge.targets import Target
 from rarn_edge.train.checkpoint import Weights
@@ -118,11 +119,14 @@ def run_pipeline(
         "hops": [hop.to_dict() for hop in hops],
         "bench": bench.to_dict(),
     }
+    page = folder / "report.html"
+    write_text(page, bench_page(bench, hops, faces_description))
     write_text(folder / "report.json", json.dumps(data, indent=1) + "\n")
     files = (
         (simplified.artifact.path, "float32 model"),
         (int8.path, f"INT8 model for {target.value}"),
         (report, "parity and benchmark, to read"),
+        (page, "the same as one page with plots"),
         (folder / "report.json", "the same with raw samples, for programs"),
     )
     return PipelineResult(tuple(hops), bench, simplified.kept_because, files)

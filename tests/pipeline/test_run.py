@@ -29,7 +29,9 @@ def folder(python: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_files(folder: Path) -> None:
     stages = [f"{MODEL}{form}.onnx" for form in (".exported", "", ".int8")]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*stages, "report.md", "report.json"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*stages, "report.md", "report.html", "report.json"]
+    )
     artifacts = [Artifact.load(folder / name) for name in stages]
     assert [artifact.contract.precision for artifact in artifacts] == ["float32", "float32", "int8"]
     assert [artifact.contract.provenance.get("source_sha256") for artifact in artifacts[1:]] == [

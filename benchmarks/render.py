@@ -1,0 +1,63 @@
+"""Write the recorded results into the README, or check that it shows them: python benchmarks/render.py [--check]
+
+Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`. The README has a
+block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from rarn_edge.bench.result import BenchReport, load_report
+from rarn_edge.report.markdown import bench_markdown
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+_BLOCK = re.compile(r"(<!-- benchmark (\w+) -->\n).*?(<!-- end benchmark -->)", re.DOTALL)
+
+
+def render(text: str, results: Path) -> str:
+    """`text` with every block filled anew from the results of all devices.
+
+    Raises:
+        SystemExit: a block names a suite without a recorded result.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        suite = match.group(2)
+        found = sorted(results.glob(f"*/{suite}.json"))
+        if not found:
+            raise SystemExit(f"no result of the suite '{suite}' in {results}")
+        parts = [section(load_report(path), path, suite) for path in found]
+        return match.group(1) + "\n".join(parts) + match.group(3)
+
+    return _BLOCK.sub(fill, text)
+
+
+def section(report: BenchReport, path: Path, suite: str) -> str:
+    """One device's table, with the command that makes it."""
+    command = f"rarn-edge bench --suite benchmarks/suites/{suite}.toml"
+    source = f"benchmarks/results/{path.parent.name}/{path.name}"
+    return f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples]({source})):\n\n{bench_markdown(report)}\n\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit code 1 when the README is out of date"
+    )
+    arguments = parser.parse_args()
+    old = README.read_text(encoding="utf-8")
+    new = render(old, RESULTS)
+    if arguments.check:
+        if new != old:
+            sys.exit("README.md does not show the recorded results; run: python benchmarks/render.py")
+    elif new != old:
+        README.write_text(new, encoding="utf-8")
+        print(f"{README}: updated")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What this machine is and can: the facts a benchmark depends on, and the providers that really start.
+
+`get_available_providers()` names what a build contains. Whether one starts is only known by starting it, so each is asked, in
+a process of its own, to open and run a graph of 200 bytes.
+"""
+
+import importlib.metadata
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import onnxruntime as ort
+
+from rarn_edge.assets import asset
+from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.bench.disturbance import busy_at_start
+from rarn_edge.bench.environment import Environment, detect_environment, package_version
+from rarn_edge.providers import PROVIDERS, cache_folder, installed_runtimes, tensorrt_version
+from rarn_edge.targets import detect_host
+from rarn_edge.threads import cgroup_quota_cores
+
+State = Literal["starts", "does not start", "not in this build"]
+_TIMEOUT_S = 120.0
+_PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnx",
+    "onnxsim",
+    "onnxscript",
+    "torch",
+    "safetensors",
+    "matplotlib",
+    "jinja2",
+)
+_EXTRA_OF = {
+    "numpy": "",
+    "opencv-python-headless": "",
+    "onnx": "export",
+    "onnxsim": "export",
+    "onnxscript": "export",
+    "torch": "export",
+    "safetensors": "export",
+    "matplotlib": "report",
+    "jinja2": "report",
+}
+
+
+@dataclass(frozen=True)
+class ProviderState:
+    """One provider on this machine."""
+
+    name: str
+    ort_name: str
+    state: State
+    reason: str  # why it does not start
+    get: str  # how to get it; empty when it starts
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One page on this machine."""
+
+    environment: Environment
+    int8: str  # what the CPU can and what follows
+    cpu_features: tuple[str, ...]
+    quota_cores: float | None
+    memory_free_bytes: int | None
+    swap_used_bytes: int | None
+    runtimes: tuple[str, ...]  # distributions that install the module onnxruntime
+    tensorrt: str
+    packages: dict[str, str | None]
+    cache: str
+    disk_free_bytes: int
+    providers: tuple[ProviderState, ...]
+    problems: tuple[str, ...]  # each with what to do
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema_version": 1, "kind": "doctor", **asdict(self)}
+
+
+def diagnose() -> Diagnosis:
+    """Look at everything; takes a second or two for each provider in the build."""
+    host = detect_host()
+    environment = detect_environment()
+    runtimes = installed_runtimes()
+    providers = tuple(_state(name) for name in PROVIDERS)
+    meminfo = _meminfo()
+    swap = None if "SwapTotal" not in meminfo else meminfo["SwapTotal"] - meminfo["SwapFree"]
+    return Diagnosis(
+        environment=environment,
+        int8=host.explain(),
+        cpu_features=tuple(sorted(host.features & (_X86 | _ARM))),
+        quota_cores=cgroup_quota_cores(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
+        memory_free_bytes=meminfo.get("MemAvailable"),
+        swap_used_bytes=swap,
+        runtimes=tuple(f"{name} {importlib.metadata.version(name)}" for name in runtimes),
+        tensorrt=tensorrt_version(),
+        packages={name: package_version(name) for name in _PACKAGES},
+        cache=str(cache_folder()),
+        disk_free_bytes=shutil.disk_usage(Path.cwd()).free,
+        providers=providers,
+        problems=tuple(_problems(environment, runtimes, providers, swap)),
+    )
+
+
+_X86 = {"avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"}
+_ARM = {"asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve"}
+
+
+def _state(name: str) -> ProviderState:
+    provider = PROVIDERS[name]
+    if provider.ort_name not in ort.get_available_providers():
+        return ProviderState(name, provider.ort_name, "not in this build", "", provider.install)
+    try:
+        with Worker(_TIMEOUT_S) as worker:
+            worker.ask("open", path=str(asset("peak_float32.onnx")), provider=name, threads=1)
+            worker.ask("prepare", input_name="input", dtype="float32", shape=[1, 512], seed=0, limit_s=0.0, warm=False)
+            worker.ask("run", count=1)
+    except WorkerError as failed:
+        return ProviderState(name, provider.ort_name, "does not start", str(failed).splitlines()[0], provider.install)
+    return ProviderState(name, provider.ort_name, "starts", "", "")
+
+
+def _problems(
+    environment: Environment, runtimes: tuple[str, ...], providers: tuple[ProviderState, ...], swap: int | None
+) -> list[str]:
+    found = []
+    if len(runtimes) > 1:
+        found.append(
+            f"{' and '.join(runtimes)} are installed together and overwrite each other; keep one: pip uninstall -y "
+            f"{' '.join(runtimes)}, then install the one you need"
+        )
+    if not runtimes:
+        found.append(
+            "the module onnxruntime comes from no known package: a build of your own? Its providers are as listed"
+        )
+    broken = [each for each in providers if each.state == "does not start"]
+    found += [f"provider '{each.name}' is installed but does not start: {each.reason}" for each in broken]
+    if environment.governor not in (None, "performance"):
+        found.append(
+            f"the clock governor is '{environment.governor}': for steady figures, sudo cpupower frequency-set -g performance"
+        )
+    if swap:
+        found.append(f"{swap / 1e6:.0f} MB of swap are in use: free memory before measuring")
+    return [*found, *busy_at_start()]
+
+
+def _meminfo() -> dict[str, int]:
+    path = Path("/proc/meminfo")
+    if not path.is_file():
+        return {}
+    lines = [line.split(":", 1) for line in path.read_text().splitlines() if ":" in line]
+    return {key: int(value.split()[0]) * 1024 for key, value in lines}
+
+
+def extra_of(package: str) -> str:
+    """The extra that brings a package."""
+    return _EXTRA_OF[package]

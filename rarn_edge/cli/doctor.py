@@ -1,0 +1,23 @@
+"""`rarn-edge doctor`: one page on this machine."""
+
+from rarn_edge.cli.app import SHOW, Json, app, err, note, out, print_json
+
+
+@app.command(rich_help_panel=SHOW)
+def doctor(as_json: Json = False) -> None:
+    """One page on this machine: INT8 abilities, threads, memory, runtimes, and which providers really start."""
+    from rarn_edge.errors import require_extra
+
+    require_extra("onnxruntime", "cpu")
+    from rarn_edge.bench.doctor import diagnose
+    from rarn_edge.report.doctor_page import facts_table, providers_table
+
+    with err.status("starting each provider"):
+        found = diagnose()
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        out.print(facts_table(found))
+        out.print(providers_table(found))
+    for problem in found.problems:
+        note(problem, "problem")

@@ -1,0 +1,163 @@
+"""One self-contained HTML page of a benchmark, or of a whole pipeline run: no network, no script, every plot also a table.
+
+Plots are drawn by matplotlib as SVG with text as text, and coloured by the page's own style sheet, so that one picture serves
+light and dark; the page is put together by Jinja2, which escapes whatever a file name contains.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rarn_edge.bench.environment import Environment
+from rarn_edge.bench.result import BenchReport
+from rarn_edge.errors import require_extras
+from rarn_edge.parity.hops import Hop
+from rarn_edge.report.bench_extras import PlainTable, tables
+from rarn_edge.report.bench_table import bench_warnings, failure_lines, milliseconds
+from rarn_edge.report.plots import Plot, plots
+from rarn_edge.report.tables import allowed, figure
+
+MAX_BYTES = 2_000_000
+
+
+def require_html() -> None:
+    """Raise now, rather than after the work, when matplotlib or Jinja2 is missing.
+
+    Raises:
+        InputError: which, and the extra that brings it.
+    """
+    require_extras("report")
+
+
+def bench_page(report: BenchReport, hops: Sequence[Hop] = (), faces: str = "", extra: Sequence[PlainTable] = ()) -> str:
+    """The page; `hops` are a pipeline's parity, `extra` further tables such as an audit."""
+    require_html()
+    from jinja2 import Environment as Templates
+    from jinja2 import PackageLoader, select_autoescape
+
+    templates = Templates(
+        loader=PackageLoader("rarn_edge.report", "."),
+        autoescape=select_autoescape(default=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("page.html.j2").render(
+        title=report.title,
+        parity_verdict=_parity_verdict(hops),
+        verdict=_verdict(report),
+        parity_passed=all(hop.passed for hop in hops),
+        main=main_table(report),
+        note=_note(report),
+        warnings=bench_warnings(report),
+        failures=failure_lines(report),
+        plots=plots(report),
+        parity=_parity(hops),
+        faces=faces,
+        extra=[*extra, *tables(report)],
+        facts=_facts(report),
+    )
+
+
+def main_table(report: BenchReport) -> PlainTable:
+    """All models, all figures that are read first."""
+    has_accuracy = any(row.accuracy for row in report.rows)
+    columns = ["model", "batch", "threads", "median ms", "p90 ms", "images/s", "vs reference", "peak MB", "file MB"]
+    columns += ["parameters", "mult-adds", *(("accuracy",) if has_accuracy else ())]
+    rows = []
+    for row in report.rows:
+        ratio = row.latency_ratio
+        if ratio is None:
+            versus = "-"
+        else:
+            own = row.label == report.reference_label
+            versus = "reference" if own else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+        cells = [
+            row.label
+            + (f" (MIXED: {row.nodes_elsewhere} of {row.nodes} nodes elsewhere)" if row.nodes_elsewhere else ""),
+            str(row.batch),
+            str(row.threads),
+            milliseconds(row.latency_median_s),
+            "-" if row.latency_p90_s is None else milliseconds(row.latency_p90_s),
+            f"{row.throughput_images_per_s:,.0f}",
+            versus,
+            "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}",
+            f"{row.file_size_bytes / 1e6:.2f}",
+            "-" if row.parameters is None else f"{row.parameters / 1e6:.2f} M",
+            "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f} M",
+        ]
+        if has_accuracy:
+            score = row.accuracy
+            cells.append("-" if score is None else f"{score.value:.2%}")
+        rows.append(tuple(cells))
+    return PlainTable("All figures", tuple(columns), tuple(rows))
+
+
+def _parity_verdict(hops: Sequence[Hop]) -> str:
+    if not hops:
+        return ""
+    failed = sum(not hop.passed for hop in hops)
+    return f"{failed} of {len(hops)} parity hops FAILED." if failed else f"All {len(hops)} parity hops pass."
+
+
+def _verdict(report: BenchReport) -> str:
+    """What a reader should take away, in a sentence or two."""
+    parts = []
+    group = [row for row in report.rows if (row.batch, row.threads) == (report.rows[0].batch, report.rows[0].threads)]
+    fastest = min(group, key=lambda row: row.latency_median_s)
+    parts.append(
+        f"At batch {fastest.batch} with {fastest.threads} thread{'s' if fastest.threads > 1 else ''}, {fastest.label} is the "
+        f"fastest: {milliseconds(fastest.latency_median_s)} ms per call, {fastest.throughput_images_per_s:,.0f} images/s."
+    )
+    if fastest.latency_ratio is not None and fastest.label != report.reference_label:
+        ratio = fastest.latency_ratio
+        parts.append(
+            f"That is {ratio.value:.2f} times the latency of {report.reference_label} "
+            f"(95 %: {ratio.low:.2f} to {ratio.high:.2f})."
+        )
+    return " ".join(parts)
+
+
+def _note(report: BenchReport) -> str:
+    counts = sorted(len(row.samples_s) for row in report.rows)
+    calls = str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    overhead = (
+        "" if report.overhead_s is None else f" Each sample contains {report.overhead_s * 1e6:.2f} µs of the harness."
+    )
+    return (
+        f"Each model ran in a process of its own, in turns shuffled anew in every round, {calls} timed calls each, one untimed "
+        f"call before each timed one. vs reference: median latency over that of {report.reference_label}, with a 95 % bootstrap "
+        f"interval over whole rounds; below 1 is faster. Memory is above a process that only imports.{overhead}"
+    )
+
+
+def _parity(hops: Sequence[Hop]) -> PlainTable:
+    rows = []
+    for hop in hops:
+        for check in hop.checks:
+            verdict = "pass" if check.passed else "FAIL"
+            measured = figure(check.measured, check)
+            rows.append((f"{hop.before} → {hop.after}", check.figure, measured, allowed(check), verdict))
+    return PlainTable("Parity", ("hop", "figure", "measured", "allowed", "verdict"), tuple(rows))
+
+
+def _facts(report: BenchReport) -> list[tuple[str, str]]:
+    where: Environment = report.environment
+    memory = None if where.memory_bytes is None else f"{where.memory_bytes / 1e9:.1f} GB"
+    cpu = where.cpu if where.cpu_model is None else f"{where.cpu} ({where.cpu_model})"
+    facts: dict[str, Any] = {
+        "Processor": cpu,
+        "INT8 kind": where.int8_target,
+        "Cores this process may use": where.cores_available,
+        "Memory": memory,
+        "GPU": where.gpu,
+        "System": where.os,
+        "Clock governor": where.governor,
+        "Provider": report.provider,
+        "ONNX Runtime": where.onnxruntime,
+        "Python": where.python,
+        "rarn-edge": where.rarn_edge,
+        "Measured": where.time_utc,
+    }
+    return [(key, str(value)) for key, value in facts.items() if value is not None]
+
+
+__all__ = ["MAX_BYTES", "Plot", "bench_page", "main_table", "require_html"]

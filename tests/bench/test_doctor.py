@@ -1,0 +1,37 @@
+"""One page on this machine: what starts is really started."""
+
+import json
+
+import pytest
+
+from rarn_edge.bench import doctor
+from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.bench.doctor import diagnose
+from rarn_edge.providers import PROVIDERS
+
+
+def test_doctor(cli) -> None:
+    done = cli("doctor", "--json")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    states = {each["name"]: each["state"] for each in found["providers"]}
+    assert set(states) == set(PROVIDERS)
+    assert states["cpu"] == "starts"
+    assert all(each["get"] for each in found["providers"] if each["state"] != "starts")
+    assert found["environment"]["cores_available"] >= 1
+
+
+def test_a_provider_that_does_not_start_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: Worker, command: str, **_arguments: object) -> dict[str, object]:
+        raise WorkerError(f"its process was killed by SIGSEGV in {command}")
+
+    monkeypatch.setattr(Worker, "ask", refuse)
+    monkeypatch.setattr(doctor, "installed_runtimes", lambda: ("onnxruntime", "onnxruntime-gpu"))
+    monkeypatch.setattr(doctor, "package_version", lambda _: "1.0")
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _: "1.0")
+    found = diagnose()
+    assert next(each for each in found.providers if each.name == "cpu").state == "does not start"
+    assert any("overwrite each other; keep one" in text for text in found.problems)
+    assert any(
+        "'cpu' is installed but does not start: its process was killed by SIGSEGV" in text for text in found.problems
+    )

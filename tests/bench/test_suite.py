@@ -1,0 +1,123 @@
+"""Suites as data and on the command line, and what is rendered from recorded results."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from rarn_edge.bench.result import load_report
+from rarn_edge.bench.suite import load_suite
+from rarn_edge.errors import InputError
+from rarn_edge.models.catalog import CATALOG
+from rarn_edge.report.html import MAX_BYTES
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests" / "device" / "tiny.onnx"
+
+
+@pytest.fixture(scope="module")
+def render() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("render", ROOT / "benchmarks" / "render.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["render"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "suites").glob("*.toml")), ids=lambda path: path.stem)
+def test_our_suites_are_valid(path: Path) -> None:
+    suite = load_suite(path)
+    assert set(suite.models) <= set(CATALOG)
+    assert all(each.spec is None or (suite.folder / each.spec).is_file() for each in suite.files)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = ", "not a readable suite"),
+        ('models = ["rarn-s"]\nrounds = 3', "needs a title"),
+        ('title = "x"\nrounds = 3', "neither models nor files"),
+        ('title = "x"\nmodels = ["rarn-s"]', "needs rounds"),
+        ('title = "x"\nmodels = ["rarn-s"]\nround = 3', "unknown key 'round'"),
+        ('title = "x"\nmodels = "rarn-s"\nrounds = 3', "models = 'rarn-s' has the wrong type"),
+        ('title = "x"\nmodels = ["rarn-s"]\nint8 = ["rarn-n"]\nrounds = 3', "not in models"),
+        ('title = "x"\nrounds = 3\n[[files]]\nfile = "x.onnx"', "each of files has path, spec"),
+    ],
+)
+def test_bad_suites(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_suite(path)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a suite of one foreign file, measured into result.json and page.html."""
+    folder = tmp_path_factory.mktemp("suite")
+    (folder / "files").mkdir()
+    (folder / "files" / "tiny.onnx").write_bytes(TINY.read_bytes())
+    (folder / "mine.toml").write_text(
+        'title = "Mine <&>"\nrounds = 5\nthreads = [1]\nbatches = [1, 2]\n[[files]]\npath = "tiny.onnx"\n'
+    )
+    return folder
+
+
+def test_a_suite_is_measured_saved_and_shown(cli, measured: Path, render: ModuleType) -> None:
+    out, page = measured / "results" / "board" / "mine.json", measured / "page.html"
+    out.parent.mkdir(parents=True)
+    suite = measured / "mine.toml"
+    refused = cli("bench", "--suite", suite)
+    assert refused.returncode == 2
+    assert "--files FOLDER" in refused.stderr
+    done = cli("bench", "--suite", suite, "--files", measured / "files", "-o", out, "--html", page, "--no-memory")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.parent.iterdir()) == ["mine.json"]  # the journal is gone
+    report = load_report(out)
+    assert [(row.label, row.batch, len(row.samples_s)) for row in report.rows] == [("tiny", 1, 5), ("tiny", 2, 5)]
+    assert json.loads(out.read_text())["schema_version"] == 2
+    html = page.read_text(encoding="utf-8")
+    assert len(html.encode()) < MAX_BYTES
+    assert "Mine &lt;&amp;&gt;" in html
+    assert html.count("<figure>") == html.count("The same as a table") == html.count('role="img"') >= 2
+    links = [part.split('"')[0] for key in ('src="', 'href="', "url(") for part in html.split(key)[1:]]
+    assert all(link.startswith("#") for link in links)  # nothing from elsewhere
+    assert "<script" not in html
+    text = "before\n<!-- benchmark mine -->\nold\n<!-- end benchmark -->\nafter\n"
+    shown = render.render(text, measured / "results")
+    assert "old" not in shown
+    assert "on `board`" in shown
+    assert "| tiny | 2 |" in shown
+    assert render.render(shown, measured / "results") == shown
+
+
+def test_the_readme_shows_the_recorded_results(render: ModuleType) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert render.render(text, render.RESULTS) == text, "run: python benchmarks/render.py"
+
+
+def test_models_or_a_suite_not_both(cli, measured: Path) -> None:
+    done = cli("bench", TINY, "--suite", measured / "mine.toml")
+    assert done.returncode == 2
+    assert "not both" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--scenario", "offine"), "no scenario 'offine'"),
+        (("--budget", "soon"), "a duration such as 60s"),
+        (("--budget", "0s"), "a duration above 0"),
+        (("--data", "nowhere.zip"), "nowhere.zip: no such data set"),
+        (("-o", "no/such/folder/x.json"), "does not exist"),
+    ],
+)
+def test_bad_options(cli, options: tuple[str, ...], message: str) -> None:
+    done = cli("bench", TINY, *options)
+    assert done.returncode == 2
+    assert message in done.stderr
