@@ -34,8 +34,8 @@ EXTRA_MODULES = {
     "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
     "score": ("pyarrow",),
     "ray": ("ray",),
-    "report": ("matplotlib", "jinja2"),
     "train": ("torch", "safetensors", "matplotlib"),
+    "report": ("matplotlib", "jinja2"),
 }
 """What each extra of the package brings, by import name."""
 

@@ -121,3 +121,27 @@ def test_no_cgroup_no_quota(tmp_path: Path) -> None:
 
 def _never(*_: object, **__: object) -> None:
     raise AssertionError("a session was created")
+
+
+def test_fallback_must_be_asked_for_and_is_countable(relu_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "AzureExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime has no provider that takes no nodes")
+    monkeypatch.setitem(providers.PROVIDERS, "azure", Provider("AzureExecutionProvider", "nothing"))
+    session = open_session(relu_onnx, "azure", threads=1, allow_fallback=True)
+    assert providers.assigned_operators(session) == {"CPUExecutionProvider": {"Relu": 1}}
+
+
+def test_engines_are_cached_by_model_gpu_and_versions(
+    relu_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RARN_EDGE_CACHE", str(tmp_path / "cache"))
+    assert providers.engine_cache_options("cuda", relu_onnx) == {}
+    folders = set()
+    for gpu, tensorrt in (("Orin", "10.3"), ("Orin", "10.4"), ("H100", "10.4"), ("H100", "10.4")):
+        monkeypatch.setattr(providers, "gpu_name", lambda gpu=gpu: gpu)
+        monkeypatch.setattr(providers, "tensorrt_version", lambda tensorrt=tensorrt: tensorrt)
+        options = providers.engine_cache_options("tensorrt", relu_onnx)
+        assert (options["trt_engine_cache_enable"], options["trt_int8_enable"]) == ("1", "0")
+        assert Path(options["trt_engine_cache_path"]).is_dir()
+        folders.add(options["trt_engine_cache_path"])
+    assert len(folders) == 3

@@ -1,36 +1,58 @@
-"""A call whose input and output stay on the GPU: what the network costs without the copies from and to the host."""
+"""Calls on a GPU by bound inputs and outputs: with the copies from and to the host, and without them.
+
+The addresses never change between calls, as a CUDA graph needs it; each batch size is a graph of its own.
+"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-DeviceCall = Callable[[], None]
+from rarn_edge.errors import InputError
 
 
-def device_call(
-    session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]], device: str = "cuda"
-) -> DeviceCall:
-    """Bind the inputs, copied to the device once, and outputs at fixed addresses (a CUDA graph needs them fixed).
+@dataclass(frozen=True)
+class BoundCalls:
+    """Two ways to time one model."""
 
-    The call waits for the device: without that, only the launch would be timed.
+    host_to_host: Callable[[], list[NDArray[np.generic]]]  # input copied to the device, answer copied back
+    on_device: Callable[[], None]  # input and output stay there
+
+
+def bind(session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]], device: str = "cuda") -> BoundCalls:
+    """Bind every input and output of a session at fixed addresses on the device.
+
+    Both calls wait for the device: without that, only the launch would be timed.
+
+    Raises:
+        InputError: an output with a free axis besides the batch, whose size cannot be known before a run.
     """
     binding = session.io_binding()
-    for name, array in feed.items():
-        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0))
-    session.run_with_iobinding(_bind_outputs(session, binding, device))
-    shapes = [(value.shape(), value.data_type()) for value in binding.get_outputs()]
-    for output, (shape, kind) in zip(session.get_outputs(), shapes, strict=True):
-        place = ort.OrtValue.ortvalue_from_shape_and_type(shape, _NUMPY_TYPES[kind], device, 0)
-        binding.bind_ortvalue_output(output.name, place)
+    arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+    batch = len(next(iter(arrays.values())))
+    inputs = {name: ort.OrtValue.ortvalue_from_numpy(array, device, 0) for name, array in arrays.items()}
+    outputs = [_room(value, batch, device) for value in session.get_outputs()]
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, value)
+    for output, value in zip(session.get_outputs(), outputs, strict=True):
+        binding.bind_ortvalue_output(output.name, value)
+    options = ort.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", str(batch))
 
-    def call() -> None:
-        binding.synchronize_inputs()
-        session.run_with_iobinding(binding)
+    def on_device() -> None:
+        session.run_with_iobinding(binding, options)
         binding.synchronize_outputs()
 
-    return call
+    def host_to_host() -> list[NDArray[np.generic]]:
+        for name, value in inputs.items():
+            value.update_inplace(arrays[name])
+        binding.synchronize_inputs()
+        on_device()
+        return [value.numpy() for value in outputs]
+
+    return BoundCalls(host_to_host, on_device)
 
 
 _NUMPY_TYPES = {
@@ -44,8 +66,13 @@ _NUMPY_TYPES = {
 }
 
 
-def _bind_outputs(session: ort.InferenceSession, binding: ort.IOBinding, device: str) -> ort.IOBinding:
-    """Outputs wherever the runtime allocates them on the device: the first run tells their shapes."""
-    for output in session.get_outputs():
-        binding.bind_output(output.name, device)
-    return binding
+def _room(output: ort.NodeArg, batch: int, device: str) -> ort.OrtValue:
+    """Memory for an output; its first axis is the batch where it is free."""
+    first, *rest = output.shape or [None]
+    sizes = [size for size in rest if isinstance(size, int)]
+    if len(sizes) != len(rest) or output.type not in _NUMPY_TYPES:
+        raise InputError(
+            f"output '{output.name}' is {output.type} of shape {output.shape}; only its first axis may be free"
+        )
+    shape = [first if isinstance(first, int) else batch, *sizes]
+    return ort.OrtValue.ortvalue_from_shape_and_type(shape, _NUMPY_TYPES[output.type], device, 0)

@@ -22,7 +22,7 @@ class Memory:
     peak_bytes: int  # the highest, opening and optimising the graph included
     steady_bytes: int | None  # after some calls
     peak_without_arena_bytes: int | None  # the same with ONNX Runtime's memory arena off
-    device_bytes: int | None = None  # on the GPU, as its driver counts it for the process
+    device_bytes: int | None = None  # on the GPU: what is in use there above what was before
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,11 @@ def _run(
             warm=False,
         )
         after = worker.ask("run", count=_RUNS)
+        on_gpu = provider in ("cuda", "tensorrt") and before["gpu_used_bytes"] is not None
         return (
             before["peak_rss_bytes"],
             opened["rss_bytes"],
             after["peak_rss_bytes"],
             after["rss_bytes"],
-            after.get("device_bytes"),
+            after["gpu_used_bytes"] - before["gpu_used_bytes"] if on_gpu else None,
         )

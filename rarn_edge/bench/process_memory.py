@@ -26,6 +26,22 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, the others KiB
 
 
+def gpu_used_bytes() -> int | None:
+    """Memory in use on the first NVIDIA GPU by everyone, as NVML counts it; None without a GPU or without `nvidia-ml-py`.
+
+    Not by process: in a container, NVML's process numbers are the host's.
+    """
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used)
+    except pynvml.NVMLError:
+        return None
+
+
 def _status_bytes(key: str) -> int | None:
     if not _STATUS.exists():
         return None

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from rarn_edge.artifact import METADATA_KEY, open_unoptimised
 from rarn_edge.bench import profile, server
-from rarn_edge.bench.device import DeviceCall, device_call
-from rarn_edge.bench.process_memory import peak_rss_bytes, rss_bytes
+from rarn_edge.bench.device import bind
+from rarn_edge.bench.process_memory import gpu_used_bytes, peak_rss_bytes, rss_bytes
 from rarn_edge.bench.timing import Call, overhead_s, timed_s, warm_up
 from rarn_edge.errors import InputError, RarnEdgeError, first_line
 from rarn_edge.providers import assigned_operators, find_provider, open_session
@@ -40,7 +40,7 @@ class Held:
         self.provider = ""
         self.call: Call | None = None
         self.feed: dict[str, NDArray[np.generic]] = {}
-        self.on_device: DeviceCall | None = None
+        self.on_device: Call | None = None
 
     def opened(self) -> ort.InferenceSession:
         assert self.session is not None, "the parent asks for `open` first"
@@ -103,14 +103,15 @@ def prepare(
     held.feed = {input_name: random_input(dtype, tuple(shape), seed)}
     held.call = lambda: session.run(None, held.feed)
     held.on_device = None
+    if held.provider in ("cuda", "tensorrt"):
+        bound = bind(session, held.feed)
+        held.call, held.on_device = bound.host_to_host, bound.on_device
     if not warm:
         return {}
     done = warm_up(held.call, limit_s)
-    answer = {"calls": done.calls, "duration_s": done.duration_s, "stable": done.stable}
-    if held.provider in ("cuda", "tensorrt"):
-        held.on_device = device_call(session, held.feed)
+    if held.on_device is not None:
         warm_up(held.on_device, limit_s)
-    return answer
+    return {"calls": done.calls, "duration_s": done.duration_s, "stable": done.stable}
 
 
 def take_turn(held: Held) -> dict[str, Any]:
@@ -156,8 +157,8 @@ def peaks(_held: Held, threads: int) -> dict[str, Any]:
 
 
 def memory(_held: Held) -> dict[str, Any]:
-    """Resident memory of this process, now and at its highest."""
-    return {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes()}
+    """Resident memory of this process, now and at its highest, and what is in use on the GPU."""
+    return {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes(), "gpu_used_bytes": gpu_used_bytes()}
 
 
 def overhead(_held: Held) -> dict[str, Any]:

@@ -119,11 +119,16 @@ def _multi_streams(report: BenchReport) -> PlainTable:
 
 def _device(report: BenchReport) -> PlainTable:
     rows = [
-        (_name(report, row.label, row.batch, row.threads), _ms(row.latency_median_s), _ms(row.device_median_s))
+        (
+            _name(report, row.label, row.batch, row.threads),
+            _ms(row.latency_median_s),
+            _ms(row.device_median_s),
+            _mb(None if row.memory is None else row.memory.device_bytes),
+        )
         for row in report.rows
         if row.device_median_s is not None
     ]
-    columns = ("on the GPU", "host to host ms", "device only ms")
+    columns = ("on the GPU", "host to host ms", "device only ms", "memory MB")
     return PlainTable("Copies", columns, tuple(rows), "Device only: input and output stay in the GPU's memory.")
 
 
