@@ -1,17 +1,12 @@
 """The model card of a bundle: what it is, what was measured, how it was made, what it is not for; from the contract alone."""
 
 from rarn_edge.artifact import Artifact
+from rarn_edge.report.model_card import LIMITS, MISUSE
 from rarn_edge.targets import RECIPES
 
-_LIMITS = """\
-- It reads expressions as labels that strangers gave to web pictures. It does not read feelings, and must not decide about people.
-- It was trained on FER-2013: 48 x 48 gray crops, noisy labels (75 to 77 % is about the ceiling), few faces of *disgust*.
-- It expects a tight face crop. How well it works across ages, skin tones and head poses is not known.
-"""
 
-
-def model_card(artifact: Artifact, extra_quality: str | None = None) -> str:
-    """Markdown."""
+def board_card(artifact: Artifact, measured: str | None = None) -> str:
+    """Markdown; `measured` is what is known of the model beyond its file."""
     contract, spec = artifact.contract, artifact.spec
     size = spec.preprocess
     colour = "gray" if size.channels == 1 else "RGB"
@@ -28,7 +23,7 @@ def model_card(artifact: Artifact, extra_quality: str | None = None) -> str:
         ("temperature", f"{spec.temperature:g} (logits are divided by it before the softmax)"),
     ]
     quality = [
-        *([extra_quality] if extra_quality else []),
+        *([measured] if measured else []),
         *(f"{key}: {value}" for key, value in contract.quality.items()),
     ]
     made = [f"- {key}: {value}" for key, value in contract.provenance.items()]
@@ -40,7 +35,19 @@ def model_card(artifact: Artifact, extra_quality: str | None = None) -> str:
         "",
         *(f"- {_one_line(text)}" for text in quality or ["nothing is recorded in the file"]),
     ]
-    lines += ["", "## How it was made", "", *map(_one_line, made or ["- not recorded"]), "", "## Limits", "", _LIMITS]
+    lines += [
+        "",
+        "## How it was made",
+        "",
+        *map(_one_line, made or ["- not recorded"]),
+        "",
+        "## Misuse",
+        "",
+        MISUSE,
+        "## Limits",
+        "",
+        LIMITS,
+    ]
     return "\n".join(lines)
 
 

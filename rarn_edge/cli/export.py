@@ -14,6 +14,10 @@ def export(
     model: Model = "rarn-s",
     weights: Weights = None,
     simplify: Annotated[bool, typer.Option(help="Simplify the graph, kept only if it answers the same")] = True,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="For debugging: the attention mask as a second output (predict --explain)"),
+    ] = False,
 ) -> None:
     """Export a model to one ONNX file that carries its whole contract."""
     from rarn_edge.files import check_output
@@ -27,4 +31,8 @@ def export(
     artifact, kept_because = export_and_simplify(loaded, output, simplify)
     if kept_because:
         note(kept_because, "not simplified")
+    if attention:
+        from rarn_edge.pipeline.attention import expose_attention
+
+        artifact = expose_attention(artifact, output)
     say(f"{artifact.path}: {artifact.spec.name}, {artifact.size_bytes / 1e6:.2f} MB, sha256 {artifact.sha256[:12]}")

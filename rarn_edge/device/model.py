@@ -2,16 +2,24 @@
 
 from pathlib import Path
 
+from rarn_edge.assets import shipped_onnx, shipped_onnx_models
 from rarn_edge.errors import InputError
 
 
 def find_model_file(model: str | Path) -> Path:
-    """A path as it is; a name without folder or suffix is a shipped model's.
+    """The shipped INT8 file for this machine when `model` is a shipped model's name, else the path as it is.
 
     Raises:
-        InputError: neither.
+        InputError: neither a shipped name nor, by its look, a path.
     """
+    if is_shipped(model):
+        return shipped_onnx(str(model))
     path = Path(model)
     if path.suffix or path.exists() or len(path.parts) > 1:
         return path
-    raise InputError(f"no model '{model}'; give the path of an ONNX file")
+    raise InputError(f"no model '{model}' is shipped ({', '.join(shipped_onnx_models())}); give an ONNX file's path")
+
+
+def is_shipped(model: str | Path) -> bool:
+    """A file of that name in the working folder is meant only as `./rarn-s`."""
+    return isinstance(model, str) and model in shipped_onnx_models()

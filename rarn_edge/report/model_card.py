@@ -11,14 +11,14 @@ _INTENDED = """\
 - Research, prototypes and interfaces where a wrong answer costs little and a person can correct it.
 """
 
-_MISUSE = """\
+MISUSE = """\
 - It reads expressions, not feelings: seven labels that strangers gave to web pictures. A smile is not happiness.
 - Not for decisions about people: hiring, schooling, policing, credit, health, or watching people at work. Inferring emotions
   at work and in schools is prohibited in the European Union (Regulation 2024/1689, article 5).
 - Not for finding out who somebody is.
 """
 
-_LIMITS = """\
+LIMITS = """\
 - FER-2013's labels are noisy: about 75 to 77 % is the practical ceiling, and people reach about 65 %.
 - The pictures came from web searches: age, skin tone, culture and occlusion are unbalanced and unlabelled, so accuracy by
   group is unknown. Measure it on your own users before relying on it.
@@ -76,10 +76,10 @@ def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluat
         _INTENDED,
         "## Misuse",
         "",
-        _MISUSE,
+        MISUSE,
         "## Limits",
         "",
-        _LIMITS,
+        LIMITS,
     ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -14,7 +14,7 @@ import pytest
 
 from rarn_edge import Classifier
 from rarn_edge.artifact import Artifact
-from rarn_edge.board.card import model_card
+from rarn_edge.board.card import board_card
 from rarn_edge.board.make import FILES, make_bundle
 from rarn_edge.board.triton import config
 from rarn_edge.data.synthetic import synthetic_faces
@@ -126,7 +126,7 @@ def test_two_zips_are_the_same_bytes(tmp_path: Path) -> None:
 def test_a_card_cannot_be_broken_by_metadata() -> None:
     artifact = Artifact.load(TINY)
     artifact.contract.provenance["notes"] = "a\n# heading | cell" + "x" * 10_000
-    card = model_card(artifact)
+    card = board_card(artifact)
     assert "\n# heading" not in card
     assert max(map(len, card.splitlines())) < 600
 
@@ -172,3 +172,11 @@ def test_a_model_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a readable ONNX file"):
         make_bundle(tmp_path / "x.onnx", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
+
+
+def test_a_shipped_model_by_name(cli: Cli, tmp_path: Path) -> None:
+    """Its own parity bundle and its measured accuracy go with it."""
+    done = cli("bundle", "rarn-s", "-o", tmp_path / "board")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "board" / "model.rarn-parity").stat().st_size > 10_000
+    assert "PublicTest" in (tmp_path / "board" / "MODEL_CARD.md").read_text(encoding="utf-8")

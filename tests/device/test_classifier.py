@@ -1,5 +1,6 @@
 """The classifier as a library: one or many, any kind of image, threads, abstention, and what it refuses."""
 
+import doctest
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
@@ -146,7 +147,7 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def test_a_name_that_is_no_model() -> None:
-    with pytest.raises(InputError, match="no model 'nonesuch'"):
+    with pytest.raises(InputError, match="no model 'nonesuch' is shipped"):
         Classifier("nonesuch")
     with pytest.raises(InputError, match=r"nonesuch\.onnx: no such file"):
         Classifier("nonesuch.onnx")
@@ -178,6 +179,15 @@ def test_hostile_contract(change: dict[str, Any]) -> None:
 def test_hostile_contract_that_nests_without_end() -> None:
     with pytest.raises(InputError, match="damaged"):
         Contract.from_json("[" * 100_000, METADATA_KEY)
+
+
+def test_examples_of_the_documentation() -> None:
+    """With the shipped model."""
+    from rarn_edge.device import classifier as module
+
+    result = doctest.testmod(module)
+    assert result.attempted >= 5
+    assert result.failed == 0
 
 
 def test_an_array_of_objects_is_a_list() -> None:
