@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rarn_edge.assets import shipped_onnx, shipped_onnx_models
+from rarn_edge.models.catalog import CATALOG
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).with_name("device") / "tiny.onnx"
@@ -63,7 +64,7 @@ def test_models_imports_no_framework(python: Python) -> None:
 def test_models_on_a_device(python: Python) -> None:
     done = without(python, ABSENT, "models", "--json")
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == 10
+    assert len(json.loads(done.stdout)) == len(CATALOG)
 
 
 def test_evaluate_on_a_device(python: Python, faces_folder: Path) -> None:
