@@ -178,10 +178,13 @@ def test_evaluate_weights_and_their_file_agree(
 def test_parity_from_torch(cli: Cli, weights_file: Path, exported: Artifact, simplified: Artifact) -> None:
     done = cli("parity", exported.path, simplified.path, "--weights", weights_file, "--json")
     assert done.returncode == 0
-    hops = strict_json(done.stdout)["hops"]
-    assert [(hop["before"], hop["after"], hop["passed"]) for hop in hops] == [
-        ("torch", "exported.onnx", True),
-        ("exported.onnx", "simplified.onnx", True),
+    hops = [hop for hop in strict_json(done.stdout)["hops"] if hop["inputs"] == "faces"]
+    assert [(hop["before"], hop["after"], hop["kind"], hop["passed"]) for hop in hops][:5] == [
+        ("torch", "exported.onnx", "float", True),
+        ("exported.onnx", "simplified.onnx", "float", True),
+        ("simplified.onnx", "simplified.onnx on cpu", "float", True),
+        ("simplified.onnx on cpu", "one by one", "batch", True),
+        ("simplified.onnx on cpu", "batches of 2", "batch", True),
     ]
 
 
@@ -404,7 +407,10 @@ def test_usage_errors(cli: Cli, simplified: Artifact, arguments: tuple[str, ...]
         (("quantize", "FLOAT", "-o", "OUT"), "no activation ranges are shipped for 'rarn-n'"),
         (("quantize", "INT8", "-o", "OUT", "--calib", "DATA"), "int8"),
         (("quantize", "FLOAT", "-o", "OUT", "--calib", "DATA", "--save-ranges", "none/r.json"), "mkdir -p"),
-        (("parity", "FLOAT"), "a comparison needs two forms"),
+        (("parity",), "compare what? Name ONNX files, or --model"),
+        (("parity", "FLOAT", "--from", "x.json"), "it takes no model, data or bundle"),
+        (("parity", "--from", "x.json"), "x.json: not what `rarn-edge parity --json` prints"),
+        (("parity", "FLOAT", "--tolerances", "x.toml"), "x.toml: not a readable TOML file"),
         (("parity", "FLOAT", "FLOAT", "--split", "test"), "--split needs --data"),
         (("evaluate", "FLOAT", "--data", "DATA", "--split", "dev"), "no split 'dev'"),
         (("evaluate", "FLOAT", "--data", "DATA", "--provider", "gpu"), "no provider 'gpu'; one of: cpu, cuda"),

@@ -1,44 +1,121 @@
 """`rarn-edge parity`: compare the forms of a model."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Json, OptionalData, Provider, Split, Threads, app, out, print_json
+from rarn_edge.cli.app import (
+    CHECK,
+    Json,
+    OptionalData,
+    Provider,
+    Split,
+    Target,
+    Threads,
+    app,
+    err,
+    note,
+    out,
+    print_json,
+    say,
+)
 from rarn_edge.errors import InputError
 
 
 @app.command(rich_help_panel=CHECK)
 def parity(
-    files: Annotated[list[Path], typer.Argument(help="ONNX files in pipeline order", metavar="MODEL.onnx...")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="ONNX files in pipeline order (default: made anew)", metavar="MODEL.onnx..."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Start the chain in torch, with this model's weights")] = None,
     weights: Annotated[Path | None, typer.Option(help="Start the chain in torch, with these weights")] = None,
     data: OptionalData = None,
     split: Split = None,
     provider: Provider = "cpu",
     threads: Threads = None,
+    target: Target = "auto",
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write the evidence for `verify` on a device, if it passes")
+    ] = None,
+    saved: Annotated[
+        Path | None, typer.Option("--from", help="Judge what --json printed again; nothing is run")
+    ] = None,
+    tolerances: Annotated[Path | None, typer.Option(help="TOML with other limits, such as [faces.int8]")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write the ledger as Markdown")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the forms of a model hop by hop: torch, ONNX, simplified, INT8. Exit code 1 when a hop fails."""
-    from rarn_edge.artifact import Artifact
+    """Compare the forms of a model hop by hop: torch, ONNX, simplified, optimised, INT8. Exit code 1 when a hop fails."""
     from rarn_edge.cli.gate import gate
-    from rarn_edge.cli.inputs import comparison_faces, read_weights
-    from rarn_edge.parity.chain import check_same_model, file_form, torch_form
-    from rarn_edge.parity.hops import compare_chain
-    from rarn_edge.report.ledger import ledger_table
+    from rarn_edge.cli.inputs import comparison_faces, read_target, read_weights
+    from rarn_edge.files import check_output, write_text
+    from rarn_edge.parity.saved import judge_again, ledger_to_dict
+    from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
+    from rarn_edge.report.decisions import decision_tables, paired_line, telling_hops, worst_line
+    from rarn_edge.report.ledger import ledger_table, limits_table
+    from rarn_edge.report.markdown import ledger_markdown
 
-    artifacts = [Artifact.load(file) for file in files]
-    start = read_weights(model or artifacts[0].spec.name, weights) if model or weights else None
-    if len(artifacts) + (start is not None) < 2:
-        raise InputError("a comparison needs two forms: give a second file, or --model to start from torch")
-    check_same_model(artifacts, start)
-    faces, labels, description = comparison_faces(data, split, artifacts[0].spec.classes)
-    forms = [torch_form(start, faces)] if start else []
-    forms += [file_form(artifact, faces, provider, threads) for artifact in artifacts]
-    hops = compare_chain(forms, labels)
+    for path in (bundle, markdown):
+        if path is not None:
+            check_output(path)
+    limits = TOLERANCES if tolerances is None else read_tolerances(tolerances)
+    evidence = None
+    if saved is not None:
+        if files or model or weights or data or bundle:
+            raise InputError("--from judges a saved run again; it takes no model, data or bundle")
+        hops, description, classes = judge_again(saved, limits)
+    else:
+        from rarn_edge.artifact import Artifact
+        from rarn_edge.parity.bundle import make_bundle
+        from rarn_edge.parity.chain import check_same_model
+        from rarn_edge.parity.inputs import show
+        from rarn_edge.parity.ledger import run_ledger
+        from rarn_edge.report.progress import quiet_or_progress
+
+        artifacts = [Artifact.load(file) for file in files or []]
+        if not artifacts and not model and not weights:
+            raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")
+        name = model or (artifacts[0].spec.name if artifacts else "rarn-s")
+        start = read_weights(name, weights) if model or weights else None
+        if bundle is not None and start is None and artifacts[0].contract.precision != "float32":
+            raise InputError(
+                "--bundle needs float32 answers: name the float32 file first, or --model to start in torch"
+            )
+        with tempfile.TemporaryDirectory(prefix="rarn-edge-") as folder, quiet_or_progress(err) as on_stage:
+            if not artifacts and start is not None:
+                from rarn_edge.pipeline.run import every_form
+
+                artifacts = every_form(start, read_target(target), Path(folder), on_stage)
+            check_same_model(artifacts, start)
+            spec = artifacts[0].spec
+            faces, labels, description = comparison_faces(data, split, spec.classes)
+            shown = show(faces, labels, description, spec.preprocess)
+            hops, reference = run_ledger(
+                artifacts, start, shown, provider=provider, threads=threads, tolerances=limits, on_stage=on_stage
+            )
+        classes = spec.classes
+        made_from = start.sha256 if start else artifacts[0].contract.provenance.get("weights_sha256")
+        evidence = make_bundle(spec, shown, reference, made_from, limits)
+    if markdown is not None:
+        write_text(markdown, ledger_markdown(hops, description, classes))
     if as_json:
-        print_json({"faces": description, "hops": [hop.to_dict() for hop in hops]})
+        print_json(ledger_to_dict(hops, description, classes))
     else:
         out.print(ledger_table(hops, description))
+        out.print(limits_table(hops))
+        for hop in telling_hops(hops):
+            for table in decision_tables(hop, classes):
+                out.print(table)
+            for line in (paired_line(hop), worst_line(hop)):
+                if line:
+                    say(line)
     gate(hops)
+    if bundle is not None and evidence is not None:
+        from rarn_edge.parity.bundle import save_bundle
+
+        save_bundle(evidence, bundle)
+        note(
+            f"{bundle}: {bundle.stat().st_size / 1e6:.2f} MB with the pictures of {shown.faces:,} faces in it; mind their licence"
+        )

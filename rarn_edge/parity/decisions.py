@@ -1,11 +1,12 @@
 """What a hop does to decisions, face by face: which flipped, from what to what, and whether that can be chance."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rarn_edge.paired import compare_decisions as compare_right
 
 WORST_FACES = 5
 
@@ -104,29 +105,8 @@ def compare_decisions(
     worst = tuple(WorstFace(i, names[i], float(distance[i])) for i in order if distance[i] > 0)
     p = difference = low = high = None
     if labels is not None:
-        lost = int(((first == labels) & (second != labels)).sum())
-        gained = int(((first != labels) & (second == labels)).sum())
-        p = mcnemar_p(lost, gained)
-        difference = (gained - lost) / len(labels)
-        low, high = paired_interval(lost, gained, len(labels))
+        paired = compare_right(first == labels, second == labels)
+        p, difference = paired.p_value, paired.accuracy_difference
+        low, high = paired.difference_low, paired.difference_high
     matrix_rows = tuple(tuple(row) for row in matrix.tolist())
     return Decisions(flips, matrix_rows, tuple(rows), worst, p, difference, low, high)
-
-
-def mcnemar_p(lost: int, gained: int) -> float:
-    """Two-sided exact p-value that as many faces are lost as gained (McNemar 1947, binomial form)."""
-    changed = lost + gained
-    tail = sum(math.comb(changed, k) for k in range(min(lost, gained) + 1))
-    return min(1.0, tail / 2 ** (changed - 1)) if changed else 1.0
-
-
-def paired_interval(lost: int, gained: int, images: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of the accuracy difference of two forms on the same faces.
-
-    The Wald interval of the paired difference with half a face added to each of the four cells (Agresti and Min 2005),
-    which holds for few changed faces, where the plain one is too narrow.
-    """
-    lost_, gained_, total = lost + 0.5, gained + 0.5, images + 2.0
-    centre = (gained_ - lost_) / total
-    half = z * math.sqrt(max(0.0, lost_ + gained_ - (gained_ - lost_) ** 2 / total)) / total
-    return max(-1.0, centre - half), min(1.0, centre + half)

@@ -70,6 +70,21 @@ def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
     return ranges
 
 
+def every_form(weights: Weights, target: Target, folder: Path, on_stage: Callable[[str], None]) -> list[Artifact]:
+    """Exported, simplified and INT8 file of shipped weights, made in `folder`.
+
+    Raises:
+        InputError: no ranges are shipped for these weights.
+        GateError: the export itself is not what was asked for.
+    """
+    name = weights.spec.name
+    ranges = ranges_of(name, weights.sha256)
+    on_stage(f"export {name}, simplify, quantize for {target.value}")
+    exported = export(weights, folder / f"{name}.exported.onnx")
+    simplified = simplify(exported, folder / f"{name}.onnx").artifact
+    return [exported, simplified, quantize(simplified, target, ranges, folder / f"{name}.int8.onnx").artifact]
+
+
 def run_pipeline(
     weights: Weights,
     folder: Path,

@@ -9,18 +9,14 @@ from rich.table import Table
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.tables import allowed, figure
 
-_COLUMNS = ("max diff", "mean diff", "SNR dB", "cosine", "top-1", "flips")
-FIGURES_NOTE = (
-    "max and mean diff: of logits; SNR: power of the answers before over that of the difference; cosine: the lowest;"
-    " top-1: share of equal decisions"
-)
+COLUMNS = ("max diff", "mean diff", "SNR dB", "cosine", "top-1", "flips")
 
 
 def ledger_table(hops: Sequence[Hop], faces: str) -> Table:
     """One line per hop: what changed from one form to the next, and whether it may."""
     table = Table(title=f"Parity on {faces}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("hop", overflow="fold")
-    for column in _COLUMNS:
+    for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for inputs in dict.fromkeys(hop.measured.inputs for hop in hops):
@@ -62,8 +58,8 @@ def limit_rows(hops: Sequence[Hop]) -> list[tuple[str, str, str, str, bool]]:
 
 
 def hop_name(hop: Hop) -> str:
-    """`torch -> as written`."""
-    return f"{hop.before} -> {hop.after}"
+    """`torch -> rarn-s`, in few letters."""
+    return f"{hop.before} -> {hop.after}".replace(".onnx", "")
 
 
 def hop_figures(hop: Hop) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.bench_table import bench_note, bench_warnings
-from rarn_edge.report.tables import allowed, figure
+from rarn_edge.report.decisions import decisions_markdown, telling_hops
+from rarn_edge.report.ledger import COLUMNS, hop_figures, limit_rows
 
 
 def report_markdown(model: str, hops: list[Hop], faces: str, bench: BenchReport) -> str:
@@ -20,16 +21,27 @@ def report_markdown(model: str, hops: list[Hop], faces: str, bench: BenchReport)
 
 
 def parity_markdown(hops: list[Hop]) -> str:
-    """One row per check."""
-    rows = ["| hop | figure | measured | allowed | verdict |", "|---|---|--:|--:|---|"]
+    """The ledger, one row a hop, then each limit with the worst that any hop measured."""
+    rows = [f"| hop | {' | '.join(COLUMNS)} | verdict |", "|---|" + "--:|" * len(COLUMNS) + "---|"]
     for hop in hops:
-        for check in hop.checks:
-            verdict = "pass" if check.passed else "**FAIL**"
-            name = check.figure.replace("|", "\\|")
-            rows.append(
-                f"| {hop.before} → {hop.after} | {name} | {figure(check.measured, check)} | {allowed(check)} | {verdict} |"
-            )
+        name = f"{hop.before} → {hop.after}" + (" (adversarial)" if hop.measured.inputs == "adversarial" else "")
+        rows.append(f"| {name} | {' | '.join(hop_figures(hop))} | {_verdict(hop.passed)} |")
+    rows += ["", "| limit | figure | would pass | allowed | verdict |", "|---|---|--:|--:|---|"]
+    for limit, figure, would, may, passed in limit_rows(hops):
+        rows.append(f"| {limit} | {figure.replace('|', '&#124;')} | {would} | {may} | {_verdict(passed)} |")
     return "\n".join(rows)
+
+
+def ledger_markdown(hops: list[Hop], faces: str, classes: tuple[str, ...]) -> str:
+    """A whole parity run, for a job summary."""
+    verdict = "every hop passes" if all(hop.passed for hop in hops) else "A HOP FAILED"
+    parts = [f"## Parity on {faces}: {verdict}", parity_markdown(hops)]
+    parts += [decisions_markdown(hop, classes) for hop in telling_hops(hops)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _verdict(passed: bool) -> str:
+    return "pass" if passed else "**FAIL**"
 
 
 def bench_markdown(report: BenchReport) -> str:

@@ -107,3 +107,13 @@ def stage_progress(console: Console) -> Iterator[Callable[[str], None]]:
 
         yield start
         finish()
+
+
+@contextmanager
+def quiet_or_progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """`stage_progress` on a terminal, nothing elsewhere: a log of a script keeps to results and warnings."""
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with stage_progress(console) as on_stage:
+        yield on_stage
