@@ -142,3 +142,48 @@ def test_a_detector_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(InputError, match="not a YuNet face detector"):
         open_detector(tmp_path / "text.onnx")
+
+
+def test_yunet_through_opencv(tmp_path: Path) -> None:
+    """A network of YuNet's form that sees one face at a known place, whatever the picture: boxes, eyes and score come through."""
+    onnx = pytest.importorskip("onnx")
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["mean"]),  # [1, 3, 1, 1]
+        helper.make_node("ReduceMean", ["mean"], ["one"], axes=[1], keepdims=1),  # [1, 1, 1, 1]
+        helper.make_node("Reshape", ["one", "flat"], ["scalar"]),  # [1, 1, 1]
+        helper.make_node("Mul", ["scalar", "zero"], ["nothing"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([1, 1, 1], np.int64), "flat"),
+        numpy_helper.from_array(np.zeros((1, 1, 1), np.float32), "zero"),
+    ]
+    outputs = []
+    for part, width in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+        for stride in (8, 16, 32):
+            values = np.zeros((1, (320 // stride) ** 2, width), np.float32)
+            if stride == 16:  # the cell in row 5, column 10: at (160, 80)
+                rows = {
+                    "cls": [0.81],
+                    "obj": [1.0],
+                    "bbox": [0, 0, np.log(3), np.log(4)],
+                    "kps": [1, 0, -1, 0.5] + [0] * 6,
+                }
+                values[0, 5 * 20 + 10] = rows[part]
+            constants.append(numpy_helper.from_array(values, f"{part}_{stride}_value"))
+            nodes.append(helper.make_node("Add", ["nothing", f"{part}_{stride}_value"], [f"{part}_{stride}"]))
+            outputs.append(helper.make_tensor_value_info(f"{part}_{stride}", 1, list(values.shape)))
+    picture = helper.make_tensor_value_info("input", 1, [1, 3, 320, 320])
+    graph = helper.make_graph(nodes, "yunet", [picture], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "yunet.onnx")
+    detect = open_detector(tmp_path / "yunet.onnx")
+    assert detect is not None
+    (face,) = detect(np.full((320, 320, 3), 90, dtype=np.uint8))
+    assert face.score == pytest.approx(0.9, abs=1e-3)  # the root of 0.81
+    assert (face.box.width_px, face.box.height_px) == pytest.approx((48, 64), abs=0.1)
+    assert (face.box.x_px, face.box.y_px) == pytest.approx((160 - 24, 80 - 32), abs=0.1)
+    assert face.eyes is not None
+    assert face.eyes[0] == pytest.approx((144, 88), abs=0.1)  # the one further left, though it came second
+    assert face.eyes[1] == pytest.approx((176, 80), abs=0.1)
+    assert face.roll_deg == pytest.approx(math.degrees(math.atan2(-8, 32)), abs=0.1)

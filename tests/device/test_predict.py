@@ -227,3 +227,10 @@ def test_leaving_early_ends_the_thread(crops: Path) -> None:
     stream = ahead(lambda: read_pictures([str(crops / "0.png")] * 1000, Reading()), places=2)
     assert next(stream).error is None
     stream.close()  # type: ignore[attr-defined]  # a generator, whatever its declared type
+
+
+def test_two_runtimes_are_said(cli: Cli, crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rarn_edge.providers.installed_runtimes", lambda: ("onnxruntime", "onnxruntime-gpu"))
+    done = cli("predict", crops / "0.png", *MODEL)
+    assert done.returncode == 0
+    assert "onnxruntime and onnxruntime-gpu are installed together and overwrite each other" in done.stderr
