@@ -17,7 +17,9 @@ from rarn_edge.targets import Target
 
 METADATA_KEY = "rarn_edge"
 
-Precision = Literal["float32", "int8"]
+Precision = Literal["float32", "int8", "int8-dynamic", "float16"]
+
+_INPUT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ class Artifact:
                 f"{path}: the graph has {inputs} -> {outputs}, its metadata says otherwise; export it again"
             )
         check_shapes(str(path), session, contract.spec)
+        found, expected = session.get_inputs()[0].type, _INPUT_TYPES[contract.spec.input_dtype]
+        if found != expected:
+            raise InputError(f"{path}: the graph takes {found}, its metadata says {expected}; make it again")
         return cls(path, contract, file_sha256(path), path.stat().st_size)
 
 

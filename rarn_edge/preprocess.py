@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.errors import InputError
-from rarn_edge.spec import Preprocess
+from rarn_edge.spec import ModelSpec, Preprocess
 
 
 def decode_gray(content: bytes, name: str) -> NDArray[np.uint8]:
@@ -42,14 +42,27 @@ def resize(image: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[n
 
 def to_input(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
     """Gray faces [N, H, W] uint8 -> network input [N, C, height_px, width_px] float32 (gray repeated for C = 3)."""
+    pixels = _resized(images, preprocess)
+    mean = np.asarray(preprocess.mean, dtype=np.float32).reshape(1, -1, 1, 1)
+    std = np.asarray(preprocess.std, dtype=np.float32).reshape(1, -1, 1, 1)
+    return np.ascontiguousarray((pixels[:, None].astype(np.float32) - mean) / std)  # [N, C, H, W]
+
+
+def model_input(images: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """Gray faces [N, H, W] uint8 -> what the graph takes: `to_input`, or the pixels [N, C, H, W] uint8 themselves."""
+    if spec.input_dtype == "float32":
+        return to_input(images, spec.preprocess)
+    return np.repeat(_resized(images, spec.preprocess)[:, None], spec.preprocess.channels, axis=1)  # [N, C, H, W]
+
+
+def _resized(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+    """[N, H, W] -> [N, height_px, width_px]."""
     if images.ndim != 3 or images.dtype != np.uint8:
         raise InputError(f"expected gray images [N, H, W] uint8, got {list(images.shape)} {images.dtype}")
     height_px, width_px = preprocess.height_px, preprocess.width_px
-    if images.shape[1:] != (height_px, width_px):
-        resized = np.empty((len(images), height_px, width_px), dtype=np.uint8)
-        for index, image in enumerate(images):
-            resized[index] = resize(image, height_px, width_px)
-        images = resized
-    mean = np.asarray(preprocess.mean, dtype=np.float32).reshape(1, -1, 1, 1)
-    std = np.asarray(preprocess.std, dtype=np.float32).reshape(1, -1, 1, 1)
-    return np.ascontiguousarray((images[:, None].astype(np.float32) - mean) / std)  # [N, C, H, W]
+    if images.shape[1:] == (height_px, width_px):
+        return images
+    resized = np.empty((len(images), height_px, width_px), dtype=np.uint8)
+    for index, image in enumerate(images):
+        resized[index] = resize(image, height_px, width_px)
+    return resized

@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rarn_edge.preprocess import to_input
+from rarn_edge.preprocess import model_input
 from rarn_edge.spec import ModelSpec
 
 BATCH = 64
@@ -16,7 +16,7 @@ def run_logits(
     """Gray faces [N, H, W] uint8 -> logits [N, classes] float32 (log-probabilities where the graph ends in a softmax)."""
     answers = []
     for start in range(0, len(images), batch):
-        inputs = to_input(images[start : start + batch], spec.preprocess)  # [batch, C, H, W]
+        inputs = model_input(images[start : start + batch], spec)  # [batch, C, H, W]
         (answer,) = session.run([spec.output_name], {spec.input_name: inputs})
         answers.append(np.asarray(answer, dtype=np.float32))
     logits = np.concatenate(answers) if answers else np.empty((0, len(spec.classes)), dtype=np.float32)

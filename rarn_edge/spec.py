@@ -17,6 +17,7 @@ CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The project's one class order. Data sets are mapped to it by name, never by index."""
 
 Output = Literal["logits", "probabilities"]
+InputDtype = Literal["float32", "uint8"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class ModelSpec:
     input_name: str = "input"
     output_name: str = "logits"
     temperature: float = 1.0  # logits are divided by it before the softmax
+    input_dtype: InputDtype = "float32"  # uint8: the graph takes the pixels and normalises them itself
 
     def __post_init__(self) -> None:
         for key in ("name", "input_name", "output_name"):
@@ -67,6 +69,7 @@ class ModelSpec:
         _require(all(isinstance(c, str) and 0 < len(c) <= 200 for c in self.classes), "class names are short strings")
         _require(len(set(self.classes)) == len(self.classes), "class names are unique")
         _require(self.output in get_args(Output), f"output is one of {get_args(Output)}")
+        _require(self.input_dtype in get_args(InputDtype), f"input_dtype is one of {get_args(InputDtype)}")
         _require(_is_finite(self.temperature) and self.temperature > 0, "temperature is a positive number")
 
     def to_dict(self) -> dict[str, Any]:

@@ -29,6 +29,13 @@ class Recipe:
     reduced_weights: bool  # 7-bit weights: -64..64
     reason: str
 
+    def describe(self) -> str:
+        """`QDQ, u8 activations, s8 weights per channel in 7 bits`."""
+        activations = ("u8" if self.unsigned_activations else "s8") + (
+            " symmetric" if self.symmetric_activations else ""
+        )
+        return f"QDQ, {activations} activations, s8 weights per channel in {7 if self.reduced_weights else 8} bits"
+
 
 RECIPES: dict[Target, Recipe] = {
     Target.X86_AVX2: Recipe(
@@ -58,7 +65,8 @@ class Host:
         """One line: what was found and what follows."""
         found = sorted(self.features & {"avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
         extensions = " ".join(found) or "no INT8 extensions"
-        return f"{self.target.value} ({self.architecture}, {extensions}): {RECIPES[self.target].reason}"
+        recipe = RECIPES[self.target]
+        return f"{self.target.value} ({self.architecture}, {extensions}): {recipe.describe()}; {recipe.reason}"
 
     def mismatch(self, target: Target | None) -> str | None:
         """A one-line warning when an INT8 file for `target` runs on this CPU, else None."""

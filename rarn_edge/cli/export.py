@@ -13,6 +13,9 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write")],
     model: Model = "rarn-s",
     weights: Weights = None,
+    input_dtype: Annotated[
+        str, typer.Option("--input", help="float32, or uint8: the graph takes raw pixels")
+    ] = "float32",
     simplify: Annotated[bool, typer.Option(help="Simplify the graph, kept only if it answers the same")] = True,
     attention: Annotated[
         bool,
@@ -23,12 +26,17 @@ def export(
     from rarn_edge.files import check_output
 
     check_output(output)
-    from rarn_edge.cli.inputs import read_weights
+    from rarn_edge.cli.inputs import read_input_dtype, read_weights
 
+    takes = read_input_dtype(input_dtype)
     loaded = read_weights(model, weights)
     from rarn_edge.pipeline.run import export_and_simplify
 
     artifact, kept_because = export_and_simplify(loaded, output, simplify)
+    if takes == "uint8":
+        from rarn_edge.pipeline.bytes_in import float_graph_from_bytes
+
+        artifact = float_graph_from_bytes(artifact, output)
     if kept_because:
         note(kept_because, "not simplified")
     if attention:

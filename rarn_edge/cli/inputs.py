@@ -16,7 +16,8 @@ from rarn_edge.targets import Target, detect_host
 
 if TYPE_CHECKING:
     from rarn_edge.evaluation.judge import Subject
-    from rarn_edge.pipeline.calibrate import Method
+    from rarn_edge.pipeline.histograms import Method
+    from rarn_edge.spec import InputDtype
     from rarn_edge.train.checkpoint import Weights
 
 SYNTHETIC_FACES = 512
@@ -47,12 +48,22 @@ def read_target(text: str) -> Target:
 
 def read_method(text: str) -> "Method":
     """A calibration method by name."""
-    from rarn_edge.pipeline.calibrate import Method
+    from rarn_edge.pipeline.histograms import Method
 
     for method in get_args(Method):
         if text == method:
             return method  # type: ignore[no-any-return]  # get_args loses the literal type
     raise InputError(f"no calibration method '{text}'; one of: {', '.join(get_args(Method))}")
+
+
+def read_input_dtype(text: str) -> "InputDtype":
+    """`float32` or `uint8`."""
+    from rarn_edge.spec import InputDtype
+
+    for dtype in get_args(InputDtype):
+        if text == dtype:
+            return dtype  # type: ignore[no-any-return]  # get_args loses the literal type
+    raise InputError(f"no input type '{text}'; one of: {', '.join(get_args(InputDtype))}")
 
 
 def read_numbers(text: str, option: str) -> tuple[int, ...]:
@@ -84,7 +95,12 @@ def read_seconds(text: str, option: str) -> float:
 
 def calibration_faces(data: Path, images: int, seed: int) -> Faces:
     """A balanced sample of the Training split: ranges tuned on a test split would flatter the result."""
-    return load_faces(data).split(Split.TRAINING).balanced_sample(images, seed)
+    from rarn_edge.pipeline.calibrate import check_sample
+
+    faces = load_faces(data).split(Split.TRAINING).balanced_sample(images, seed)
+    for warning in check_sample(faces):
+        note(warning, "warning")
+    return faces
 
 
 def labelled_faces(data: Path, split: str | None) -> Faces:

@@ -16,7 +16,10 @@ def quantize(
     target: Target = "auto",
     calib: Calib = None,
     images: CalibImages = 512,
-    method: Annotated[str, typer.Option(help="percentile or minmax")] = "percentile",
+    method: Annotated[str, typer.Option(help="Ranges by mse, percentile, entropy or minmax")] = "mse",
+    input_dtype: Annotated[
+        str, typer.Option("--input", help="float32, or uint8: the graph takes raw pixels")
+    ] = "float32",
     ranges: Annotated[Path | None, typer.Option(help="Ranges saved earlier, instead of --calib")] = None,
     save_ranges: Annotated[Path | None, typer.Option(help="Also write the measured ranges, for --ranges")] = None,
     seed: Seed = 0,
@@ -24,7 +27,7 @@ def quantize(
     """Quantize to static INT8 for one target. Without --calib or --ranges, the ranges shipped for the model are used."""
     require_extra("onnx", "export")
     from rarn_edge.artifact import Artifact
-    from rarn_edge.cli.inputs import calibration_faces, read_method, read_target
+    from rarn_edge.cli.inputs import calibration_faces, read_input_dtype, read_method, read_target
     from rarn_edge.files import check_output
     from rarn_edge.pipeline.calibrate import Ranges, calibrate
     from rarn_edge.pipeline.quantize import quantize as quantize_artifact
@@ -40,7 +43,7 @@ def quantize(
     if len(set(given)) < len(given):
         raise InputError(f"{output}: the model, --output and --save-ranges need three different paths")
     artifact = Artifact.load(source)
-    chosen, how = read_target(target), read_method(method)
+    chosen, how, takes = read_target(target), read_method(method), read_input_dtype(input_dtype)
     if calib is not None:
         faces = calibration_faces(calib, images, seed)
         with image_progress(err, "calibrating") as on_progress:
@@ -48,7 +51,7 @@ def quantize(
     else:
         made_from = artifact.contract.provenance.get("weights_sha256")
         measured = Ranges.load(ranges) if ranges is not None else ranges_of(artifact.spec.name, made_from)
-    done = quantize_artifact(artifact, chosen, measured, output)
+    done = quantize_artifact(artifact, chosen, measured, output, takes)
     if save_ranges is not None:
         measured.save(save_ranges)
     say(

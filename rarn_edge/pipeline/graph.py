@@ -66,6 +66,15 @@ def float_activations(model: onnx.ModelProto) -> Iterator[str]:
                 yield name
 
 
+def drop_unused_initializers(model: onnx.ModelProto) -> None:
+    """Remove the constants that no node reads."""
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    if len(kept) < len(model.graph.initializer):
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept)
+
+
 def opset(model: onnx.ModelProto) -> int:
     """The version of the standard operator set."""
     return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from rarn_edge.artifact import Artifact, open_unoptimised
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import first_line, require_extra
-from rarn_edge.pipeline.graph import constants, load_graph, save_artifact
+from rarn_edge.pipeline.graph import constants, drop_unused_initializers, load_graph, save_artifact
+from rarn_edge.pipeline.integer import keeps_axes, reduced_axes
 from rarn_edge.preprocess import to_input
 from rarn_edge.spec import ModelSpec
 
@@ -82,8 +83,8 @@ def pool_means(model: onnx.ModelProto) -> onnx.ModelProto:
         if (
             node.op_type == "ReduceMean"
             and rank.get(node.input[0]) == 4
-            and _axes(node, constant) == {2, 3}
-            and _keeps(node)
+            and reduced_axes(node, constant) == {2, 3}
+            and keeps_axes(node)
         ):
             pooled.add(node.output[0])
             node = helper.make_node("GlobalAveragePool", [node.input[0]], list(node.output), name=node.name)
@@ -92,26 +93,9 @@ def pool_means(model: onnx.ModelProto) -> onnx.ModelProto:
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    unused = [tensor for tensor in model.graph.initializer if tensor.name not in used]
-    for tensor in unused:
-        model.graph.initializer.remove(tensor)
+    drop_unused_initializers(model)
     onnx.checker.check_model(model)
     return model
-
-
-def _axes(node: onnx.NodeProto, constant: dict[str, onnx.TensorProto]) -> set[int]:
-    """The reduced axes of a rank-4 tensor, non-negative; from the attribute (opset < 18) or the second input."""
-    for attribute in node.attribute:
-        if attribute.name == "axes":
-            return {axis % 4 for axis in attribute.ints}
-    if len(node.input) > 1 and node.input[1] in constant:
-        return {int(axis) % 4 for axis in numpy_helper.to_array(constant[node.input[1]])}
-    return set()
-
-
-def _keeps(node: onnx.NodeProto) -> bool:
-    return all(attribute.i == 1 for attribute in node.attribute if attribute.name == "keepdims")
 
 
 def _difference(original: onnx.ModelProto, simplified: onnx.ModelProto, spec: ModelSpec) -> str | None:

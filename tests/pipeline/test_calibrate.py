@@ -14,8 +14,9 @@ from rarn_edge.artifact import Artifact, Contract
 from rarn_edge.data import Faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
-from rarn_edge.pipeline.calibrate import BINS, PERCENTILE, Ranges, calibrate
+from rarn_edge.pipeline.calibrate import Ranges, calibrate, check_sample, observe
 from rarn_edge.pipeline.graph import save_artifact
+from rarn_edge.pipeline.histograms import BINS, PERCENTILE, find_range
 from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.spec import ModelSpec, Preprocess
 from rarn_edge.targets import Target
@@ -61,7 +62,7 @@ def test_minmax_is_exact(doubling: Artifact) -> None:
 
 
 @pytest.mark.parametrize(("pixel", "low", "high"), [(192, 0.0, 1.0), (64, -1.0, 0.0)])
-@pytest.mark.parametrize("method", ["minmax", "percentile"])
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy", "mse"])
 def test_zero_is_always_in_range(doubling: Artifact, method: Any, pixel: int, low: float, high: float) -> None:
     """Padding and ReLU make zeros; a constant tensor has its value and zero."""
     assert calibrate(doubling, gray(pixel), method).tensors["input"] == (low, high)
@@ -91,15 +92,51 @@ def test_percentile_cuts_an_outlier(doubling: Artifact) -> None:
     assert exact["input"] == (-2.0, 127 / 64)
 
 
-def test_percentile_is_inside_minmax(simplified: Artifact, ranges: Ranges) -> None:
-    exact = calibrate(simplified, synthetic_faces(64, seed=3), "minmax").tensors
-    assert exact.keys() == ranges.tensors.keys()
-    eps = 1e-5
-    assert all(
-        low >= exact[name][0] - eps and high <= exact[name][1] + eps for name, (low, high) in ranges.tensors.items()
-    )
-    narrower = [name for name, (low, high) in ranges.tensors.items() if high - low < 0.95 * np.diff(exact[name])[0]]
-    assert len(narrower) > len(exact) / 4
+def test_methods_cut_what_minmax_keeps(simplified: Artifact) -> None:
+    observed = observe(simplified, synthetic_faces(64, seed=3))
+    exact = observed.ranges("minmax").tensors
+    for method in ("percentile", "entropy", "mse"):
+        found = observed.ranges(method).tensors  # type: ignore[arg-type]  # a tuple of literals is one of str
+        assert exact.keys() == found.keys()
+        eps = 1e-5
+        assert all(low >= exact[n][0] - eps and high <= exact[n][1] + eps for n, (low, high) in found.items())
+        assert any(high - low < 0.95 * np.diff(exact[name])[0] for name, (low, high) in found.items())
+
+
+def test_mse_is_the_best_range() -> None:
+    """Against the squared error itself, over a grid of symmetric ranges of a long-tailed sample."""
+    values = np.random.default_rng(0).standard_t(3, 100_000)
+    low, high = float(values.min()), float(values.max())
+    counts = np.histogram(values, BINS, (low, high))[0]
+
+    def error(ends: tuple[float, float]) -> float:
+        step = (ends[1] - ends[0]) / 255
+        rounded = np.round((np.clip(values, *ends) - ends[0]) / step) * step + ends[0]
+        return float(np.mean((values - rounded) ** 2))
+
+    best = min(error((a * low, b * high)) for a in np.linspace(0.25, 1, 16) for b in np.linspace(0.25, 1, 16))
+    assert error(find_range("mse", counts, low, high)) <= 1.05 * best
+    assert error((low, high)) > 1.2 * best
+
+
+def test_entropy_cuts_a_lonely_outlier() -> None:
+    counts = (1e6 * np.exp(-np.arange(BINS) / 100)).astype(np.int64)  # nothing beyond a third
+    counts[-1] = 1
+    low, high = find_range("entropy", counts, 0.0, 100.0)
+    assert low == 0.0
+    assert high < 70
+
+
+def test_bad_samples_are_named() -> None:
+    good = synthetic_faces(64, seed=0)
+    assert check_sample(good) == []
+    assert any("only 1 calibration images" in line for line in check_sample(good.where(np.arange(1))))
+    one_class = replace(good, labels=np.zeros(64, dtype=np.int64))
+    assert check_sample(one_class) == ["the calibration images are all of one class: ranges will not fit the others"]
+    partly = replace(good, images=np.concatenate([good.images[:63], np.zeros_like(good.images[:1])]))
+    assert check_sample(partly) == ["1 of 64 calibration images are of one gray value each"]
+    with pytest.raises(InputError, match="all 3 calibration images are of one gray value"):
+        check_sample(gray(1, 2, 3))
 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile"])
@@ -153,12 +190,14 @@ def test_sample_says_what_was_shown(ranges: Ranges) -> None:
 
 
 GOOD = {
-    "schema_version": 1,
+    "schema_version": 2,
     "tensors": {"input": [-1.0, 1.0]},
     "method": "minmax",
     "images": 1,
     "weights_sha256": None,
+    "model_sha256": "ab",
     "sample": "",
+    "sample_sha256": "cd",
 }
 
 
@@ -177,8 +216,8 @@ def test_good_file_loads(tmp_path: Path) -> None:
         b"[]",
         b"{}",
         json.dumps(GOOD).encode()[:-5],
-        json.dumps({**GOOD, "schema_version": 2}).encode(),
-        json.dumps({**GOOD, "method": "entropy"}).encode(),
+        json.dumps({**GOOD, "schema_version": 1}).encode(),
+        json.dumps({**GOOD, "method": "magic"}).encode(),
         json.dumps({**GOOD, "tensors": []}).encode(),
         json.dumps({**GOOD, "tensors": {"input": [1.0]}}).encode(),
         json.dumps({**GOOD, "tensors": {"input": ["a", "b"]}}).encode(),

@@ -97,7 +97,7 @@ def test_contract(int8: Int8, simplified: Artifact, ranges: Ranges, target: Targ
     assert contract.spec == simplified.spec
     assert contract.provenance["weights_sha256"] == simplified.contract.provenance["weights_sha256"]
     assert contract.provenance["source_sha256"] == simplified.sha256
-    assert contract.provenance["calibration"] == f"percentile, {ranges.sample}"
+    assert contract.provenance["calibration"] == f"mse, {ranges.sample}"
     assert contract.parameters == simplified.contract.parameters
     session = ort.InferenceSession(int8[target].artifact.path, providers=["CPUExecutionProvider"])
     assert json.loads(session.get_modelmeta().custom_metadata_map["rarn_edge"])["target"] == target.value
