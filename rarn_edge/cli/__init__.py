@@ -13,6 +13,7 @@ from rarn_edge.cli import train
 from rarn_edge.cli import export
 from rarn_edge.cli import quantize
 from rarn_edge.cli import stamp
+from rarn_edge.cli import audit
 from rarn_edge.cli import parity
 from rarn_edge.cli import verify
 from rarn_edge.cli import evaluate
@@ -36,6 +37,7 @@ __all__ = [
     "export",
     "quantize",
     "stamp",
+    "audit",
     "parity",
     "verify",
     "evaluate",

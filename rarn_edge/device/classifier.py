@@ -25,7 +25,7 @@ from rarn_edge.device.image_file import MAX_PIXELS, gray_image, read_bytes
 from rarn_edge.device.model import find_model_file
 from rarn_edge.errors import InputError
 from rarn_edge.metrics import softmax
-from rarn_edge.preprocess import resize, to_input
+from rarn_edge.preprocess import model_input, resize
 from rarn_edge.providers import CPU, open_session
 from rarn_edge.runtime import BATCH, run_logits
 from rarn_edge.targets import detect_host
@@ -189,7 +189,7 @@ class Classifier:
                 "Export a file that has one: rarn-edge export --attention -o rarn-s.attention.onnx"
             )
         spec = self.artifact.spec
-        (mask,) = self._session.run([output], {spec.input_name: to_input(pixels, spec.preprocess)})  # [n, 1, h, w]
+        (mask,) = self._session.run([output], {spec.input_name: model_input(pixels, spec)})  # [n, 1, h, w]
         return np.asarray(mask[:, 0], dtype=np.float32)
 
     def _gray(self, image: Image, index: int, colour: ColourOrder) -> NDArray[np.uint8]:

@@ -1,0 +1,137 @@
+"""The graph that ONNX Runtime really runs: its own optimised model and its own profile, joined by node name.
+
+A QDQ file only asks for INT8; whether a convolution gets it is decided when the session is made, silently. So nothing here is
+read from the file: operators come from the optimised model that the session saved, types, shapes and times from one profiled run.
+"""
+
+import json
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.errors import InputError, first_line
+
+_RUNS = 5
+_INTEGER_TYPES = ("uint8", "int8", "int32")
+
+
+@dataclass(frozen=True)
+class ExecutedNode:
+    """One node as it ran with batch 1."""
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    input_types: tuple[str, ...]
+    output_type: str
+    output_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]  # of a convolution
+    attributes: dict[str, Any]
+    time_s: float  # median; profiling adds a few microseconds to each node
+
+    @property
+    def is_convolution(self) -> bool:
+        return self.operator in ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger", "NhwcConv")
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of a convolution, one image."""
+        if not self.is_convolution or not self.weight_shape:
+            return 0
+        return int(np.prod(self.output_shape[1:])) * int(np.prod(self.weight_shape[1:]))
+
+    @property
+    def kind(self) -> str:
+        """`convert` (between float and integers), `integer`, `float`, or `other` (shapes and indices)."""
+        if self.operator in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
+            return "convert"
+        if self.operator.startswith("QLinear") or self.operator in ("QGemm", "ConvInteger", "MatMulInteger"):
+            return "integer"
+        if self.operator in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul") or self.output_type in _INTEGER_TYPES:
+            return "integer"
+        return "float" if self.output_type in ("float", "float16", "double") else "other"
+
+
+@dataclass(frozen=True)
+class ExecutedGraph:
+    """All nodes in the order they ran, and the names that matter for their connections."""
+
+    nodes: tuple[ExecutedNode, ...]
+    outputs: frozenset[str]
+    constants: frozenset[str]
+    float_constants: frozenset[str]
+
+
+def executed_graph(artifact: Artifact) -> ExecutedGraph:
+    """Run `artifact` a few times on this machine's CPU, one thread, and read what ran.
+
+    Raises:
+        InputError: ONNX Runtime cannot run it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        options.optimized_model_filepath = str(optimised)
+        preprocess = artifact.spec.preprocess
+        shape = (1, preprocess.channels, preprocess.height_px, preprocess.width_px)
+        image = np.full(shape, 100, dtype=np.uint8).astype(artifact.spec.input_dtype)
+        try:
+            session = ort.InferenceSession(artifact.path, options, providers=["CPUExecutionProvider"])
+            for _ in range(_RUNS):
+                session.run(None, {artifact.spec.input_name: image})
+        except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
+            raise InputError(f"{artifact.path}: ONNX Runtime cannot run it ({first_line(error)})") from error
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        model = onnx.load(optimised)
+    return _join(model, events)
+
+
+def _join(model: onnx.ModelProto, events: list[dict[str, Any]]) -> ExecutedGraph:
+    ran: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            ran[event["name"].removesuffix("_kernel_time")].append(event)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        runs = ran.get(node.name)
+        if not runs:
+            continue  # folded away while the session was made
+        types = [next(iter(value.items())) for value in runs[0]["args"].get("output_type_shape", [])]
+        taken = tuple(next(iter(value)) for value in runs[0]["args"].get("input_type_shape", []) if value)
+        weight = node.input[3 if node.op_type == "QLinearConv" else 1] if len(node.input) > 1 else ""
+        nodes.append(
+            ExecutedNode(
+                name=node.name,
+                operator=node.op_type,
+                inputs=tuple(node.input),
+                outputs=tuple(node.output),
+                input_types=taken,
+                output_type=types[0][0] if types else "",
+                output_shape=tuple(types[0][1]) if types else (),
+                weight_shape=shapes.get(weight, ()),
+                attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
+                time_s=float(np.median([run["dur"] for run in runs])) * 1e-6,
+            )
+        )
+    floats = {
+        t.name for t in model.graph.initializer if t.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    }
+    return ExecutedGraph(
+        tuple(nodes),
+        frozenset(value.name for value in model.graph.output),
+        frozenset(shapes),
+        frozenset(floats),
+    )

@@ -1,0 +1,80 @@
+"""The audit: one value that says what an INT8 file does on this machine, and the gates over it."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.audit.executed import executed_graph
+from rarn_edge.audit.islands import Island, find_islands
+from rarn_edge.audit.saturation import Saturation, check_saturation
+from rarn_edge.targets import detect_host
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Of one file on one host; shares are of multiply-adds or of profiled time."""
+
+    file: str
+    precision: str
+    target: str | None
+    host: str
+    convolutions: int
+    int8_convolutions: int
+    int8_share: float | None  # of the convolutions' multiply-adds; None: no convolution
+    islands: tuple[Island, ...]
+    conversions: dict[str, int]  # Q and DQ nodes that remain
+    conversion_time_share: float
+    operators: dict[str, int]  # everything that ran
+    saturation: Saturation
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def failures(self, min_int8: float | None, max_flips: int | None) -> list[str]:
+        """What misses the gates, one line each."""
+        found = []
+        if min_int8 is not None and (self.int8_share is None or self.int8_share < min_int8):
+            share = "no convolution" if self.int8_share is None else f"{self.int8_share:.1%}"
+            found.append(f"{share} of the convolutions' multiply-adds run in INT8, at least {min_int8:.1%} asked for")
+        if max_flips is not None and self.saturation.saturation_flips > max_flips:
+            found.append(
+                f"saturation flips {self.saturation.saturation_flips} of {self.saturation.images} decisions, at most"
+                f" {max_flips} allowed; quantize for this host: --target {detect_host().target.value}"
+            )
+        return found
+
+
+def audit(artifact: Artifact, images: NDArray[np.uint8], threads: int | None = None) -> Audit:
+    """Audit a file on gray faces [N, H, W] uint8.
+
+    Raises:
+        InputError: ONNX Runtime cannot run it.
+    """
+    graph = executed_graph(artifact)
+    convolutions = [node for node in graph.nodes if node.is_convolution]
+    in_int8 = [node for node in convolutions if node.kind == "integer"]
+    total = sum(node.multiply_adds for node in convolutions)
+    conversions = [node for node in graph.nodes if node.kind == "convert"]
+    time_s = sum(node.time_s for node in graph.nodes)
+    host = detect_host()
+    mismatch = host.mismatch(artifact.contract.target)
+    return Audit(
+        file=str(artifact.path),
+        precision=artifact.contract.precision,
+        target=None if artifact.contract.target is None else artifact.contract.target.value,
+        host=host.explain(),
+        convolutions=len(convolutions),
+        int8_convolutions=len(in_int8),
+        int8_share=sum(node.multiply_adds for node in in_int8) / total if total else None,
+        islands=tuple(find_islands(graph)),
+        conversions=dict(Counter(node.operator for node in conversions)),
+        conversion_time_share=sum(node.time_s for node in conversions) / time_s if time_s else 0.0,
+        operators=dict(Counter(node.operator for node in graph.nodes).most_common()),
+        saturation=check_saturation(artifact, images, threads),
+        warnings=() if mismatch is None else (mismatch,),
+    )

@@ -1,0 +1,113 @@
+"""The audit reports what ONNX Runtime runs, not what the file asks for."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from rarn_edge.artifact import Artifact, Contract
+from rarn_edge.audit.run import audit
+from rarn_edge.audit.saturation import Saturation, signal_to_noise_db
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.pipeline.calibrate import Ranges, calibrate
+from rarn_edge.pipeline.graph import load_graph, save_artifact
+from rarn_edge.pipeline.quantize import Quantized, quantize
+from rarn_edge.spec import ModelSpec, Preprocess
+from rarn_edge.targets import Target
+
+FACES = synthetic_faces(16, seed=4).images
+
+
+def test_nothing_is_left_in_float(int8: Mapping[Target, Quantized]) -> None:
+    found = audit(int8[Target.X86_AVX2].artifact, FACES, threads=1)
+    assert (found.int8_convolutions, found.convolutions, found.int8_share) == (18, 18, 1.0)
+    assert found.islands == ()
+    assert found.conversions == {"QuantizeLinear": 1, "DequantizeLinear": 1}
+    assert found.failures(0.95, 5) == []
+    json.dumps(found.to_dict())
+
+
+def test_a_float_file_has_no_int8(simplified: Artifact) -> None:
+    found = audit(simplified, FACES, threads=1)
+    assert found.int8_share == 0.0
+    assert "no INT8 kernel for ReduceMax, ReduceMean" in found.islands[0].reason
+    assert found.failures(0.95, None) == [
+        "0.0% of the convolutions' multiply-adds run in INT8, at least 95.0% asked for"
+    ]
+
+
+def test_a_layer_kept_in_float_is_found(simplified: Artifact, ranges: Ranges, tmp_path: Path) -> None:
+    model = load_graph(simplified.path)
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    done = quantize(simplified, Target.X86_AVX2, ranges, tmp_path / "x.onnx", keep_float=[first.name])
+    assert done.artifact.contract.provenance["kept_in_float"] == [first.name]
+    found = audit(done.artifact, FACES, threads=1)
+    assert found.int8_convolutions == found.convolutions - 1
+    assert found.int8_share is not None
+    assert 0.5 < found.int8_share < 1.0
+    assert [island.reason for island in found.islands] == ["float weights: this layer was not quantized"]
+
+
+def net(folder: Path, *nodes: onnx.NodeProto) -> Artifact:
+    """Convolution `c` [n, 4, 8, 8] of the input, then `nodes` to `logits`."""
+    generator = np.random.default_rng(0)
+    value = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 1, 8, 8])
+    answer = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 4])
+    weight = generator.standard_normal((4, 1, 3, 3)).astype(np.float32)
+    constants = [
+        onnx.numpy_helper.from_array(weight, "w"),
+        onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], dtype=np.float32), "scales"),
+    ]
+    first = helper.make_node("Conv", ["input", "w"], ["c"], "conv", pads=[1, 1, 1, 1])
+    graph = helper.make_graph([first, *nodes], "net", [value], [answer], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    spec = ModelSpec("net", ("angry", "disgust", "fear", "happy"), preprocess=Preprocess(8, 8))
+    return save_artifact(model, Contract(spec), folder / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ([helper.make_node("Tanh", ["c"], ["t"], "t")], "no INT8 kernel for Tanh"),
+        ([helper.make_node("Resize", ["c", "", "scales"], ["t"], "t", mode="linear")], "linear Resize"),
+    ],
+    ids=["no kernel", "linear"],
+)
+def test_each_island_has_its_reason(tmp_path: Path, nodes: list[onnx.NodeProto], reason: str) -> None:
+    after = [
+        helper.make_node("GlobalAveragePool", ["t"], ["g"], "g"),
+        helper.make_node("Flatten", ["g"], ["logits"], "f"),
+    ]
+    artifact = net(tmp_path, *nodes, *after)
+    ranges = calibrate(artifact, synthetic_faces(16, seed=0))
+    done = quantize(artifact, Target.X86_AVX2, ranges, tmp_path / "int8.onnx").artifact
+    reasons = [island.reason for island in audit(done, FACES, threads=1).islands]
+    assert any(reason in found for found in reasons), reasons
+
+
+def test_saturation_gate(int8: Mapping[Target, Quantized]) -> None:
+    found = audit(int8[Target.X86_AVX2].artifact, FACES, threads=1)
+    bad = replace(found, saturation=Saturation(512, 3.0, 17.0, 46, 46))
+    (line,) = bad.failures(None, 5)
+    assert line.startswith("saturation flips 46 of 512 decisions, at most 5 allowed; quantize for this host: --target ")
+
+
+def test_signal_to_noise() -> None:
+    signal = np.array([[1.0, -1.0]], dtype=np.float32)
+    assert signal_to_noise_db(signal, signal) == float("inf")
+    assert signal_to_noise_db(signal, signal + np.float32(0.1)) == pytest.approx(20, abs=0.01)
+
+
+def test_command(cli: Callable[..., object], int8: Mapping[Target, Quantized], simplified: Artifact) -> None:
+    done = cli("audit", int8[Target.X86_AVX2].artifact.path, "--min-int8", 0.95, "--threads", 1)
+    assert done.returncode == 0  # type: ignore[attr-defined]
+    assert "float islands        none" in done.stdout  # type: ignore[attr-defined]
+    failed = cli("audit", simplified.path, "--min-int8", 0.95, "--threads", 1, "--json")
+    assert failed.returncode == 1  # type: ignore[attr-defined]
+    assert json.loads(failed.stdout)["int8_share"] == 0.0  # type: ignore[attr-defined]
+    assert "the audit failed" in failed.stderr  # type: ignore[attr-defined]
