@@ -83,6 +83,7 @@ def mutant(simplified: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 def test_help_lists_every_command(cli: Cli) -> None:
     assert COMMANDS == [
+        "audit",
         "bench",
         "bundle",
         "compare",
@@ -97,6 +98,7 @@ def test_help_lists_every_command(cli: Cli) -> None:
         "score",
         "stamp",
         "train",
+        "verdict",
         "verify",
     ]
     done = cli("--help")

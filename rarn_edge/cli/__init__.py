@@ -14,6 +14,7 @@ from rarn_edge.cli import export
 from rarn_edge.cli import quantize
 from rarn_edge.cli import stamp
 from rarn_edge.cli import audit
+from rarn_edge.cli import verdict
 from rarn_edge.cli import parity
 from rarn_edge.cli import verify
 from rarn_edge.cli import evaluate
@@ -38,6 +39,7 @@ __all__ = [
     "quantize",
     "stamp",
     "audit",
+    "verdict",
     "parity",
     "verify",
     "evaluate",

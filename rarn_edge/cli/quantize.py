@@ -1,41 +1,69 @@
-"""`rarn-edge quantize`: from a float32 file to INT8."""
+"""`rarn-edge quantize`: from a float32 file to INT8 or float16."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from rarn_edge.cli.app import MAKE, Calib, CalibImages, Seed, Target, app, err, say
+from rarn_edge.cli.app import MAKE, Calib, CalibImages, OptionalData, Seed, Split, Target, app, err, note, say
 from rarn_edge.errors import InputError, require_extra
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rarn_edge.artifact import Artifact
+    from rarn_edge.data import Faces
+    from rarn_edge.pipeline.budget import BudgetResult
+    from rarn_edge.pipeline.calibrate import Observed, Ranges
+    from rarn_edge.targets import Target as TargetName
+
+PRECISIONS = ("int8", "int8-dynamic", "fp16")
 
 
 @app.command(rich_help_panel=MAKE)
 def quantize(
-    source: Annotated[Path, typer.Argument(help="A float32 ONNX file from `export`", metavar="MODEL.onnx")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The INT8 file to write")],
+    source: Annotated[Path, typer.Argument(help="A float32 ONNX file from `export` or `stamp`", metavar="MODEL.onnx")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write")],
+    precision: Annotated[str, typer.Option(help="int8, int8-dynamic (no calibration), or fp16 (CUDA, Arm)")] = "int8",
     target: Target = "auto",
-    calib: Calib = None,
-    images: CalibImages = 512,
-    method: Annotated[str, typer.Option(help="Ranges by mse, percentile, entropy or minmax")] = "mse",
     input_dtype: Annotated[
         str, typer.Option("--input", help="float32, or uint8: the graph takes raw pixels")
     ] = "float32",
+    calib: Calib = None,
+    images: CalibImages = 512,
+    method: Annotated[str, typer.Option(help="Ranges by mse, percentile, entropy or minmax")] = "mse",
     ranges: Annotated[Path | None, typer.Option(help="Ranges saved earlier, instead of --calib")] = None,
     save_ranges: Annotated[Path | None, typer.Option(help="Also write the measured ranges, for --ranges")] = None,
+    compare_methods: Annotated[
+        bool, typer.Option("--compare-methods", help="Show what each method's ranges give, on --data")
+    ] = False,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0, help="Points of accuracy it may lose on --data, such as 0.3; exit code 1 if not"),
+    ] = None,
+    data: OptionalData = None,
+    split: Split = None,
     seed: Seed = 0,
 ) -> None:
-    """Quantize to static INT8 for one target. Without --calib or --ranges, the ranges shipped for the model are used."""
+    """Quantize for one target. Without --calib or --ranges, the activation ranges shipped for the model are used."""
     require_extra("onnx", "export")
     from rarn_edge.artifact import Artifact
-    from rarn_edge.cli.inputs import calibration_faces, read_input_dtype, read_method, read_target
+    from rarn_edge.cli.inputs import comparison_faces, labelled_faces, read_input_dtype, read_method, read_target
     from rarn_edge.files import check_output
-    from rarn_edge.pipeline.calibrate import Ranges, calibrate
+    from rarn_edge.pipeline.calibrate import Ranges
     from rarn_edge.pipeline.quantize import quantize as quantize_artifact
+    from rarn_edge.pipeline.quantize import require_float32
     from rarn_edge.pipeline.run import ranges_of
-    from rarn_edge.report.progress import image_progress
 
+    if precision not in PRECISIONS:
+        raise InputError(f"no precision '{precision}'; one of: {', '.join(PRECISIONS)}")
     if calib is not None and ranges is not None:
         raise InputError("--calib measures ranges and --ranges reads them; give one of the two")
+    if max_drop is not None and data is None:
+        raise InputError("--max-drop needs labelled faces to judge on: --data DATA")
+    if compare_methods and calib is None:
+        raise InputError("--compare-methods measures anew what each method makes of the activations: --calib DATA")
     for path in (output, save_ranges):
         if path is not None:
             check_output(path)
@@ -43,19 +71,94 @@ def quantize(
     if len(set(given)) < len(given):
         raise InputError(f"{output}: the model, --output and --save-ranges need three different paths")
     artifact = Artifact.load(source)
+    require_float32(artifact)
+    if precision != "int8":
+        _other_precision(artifact, precision, output)
+        return
     chosen, how, takes = read_target(target), read_method(method), read_input_dtype(input_dtype)
+    observed: Observed | None = None
     if calib is not None:
-        faces = calibration_faces(calib, images, seed)
-        with image_progress(err, "calibrating") as on_progress:
-            measured = calibrate(artifact, faces, how, on_progress)
+        observed = _observe(artifact, calib, images, seed, how != "minmax" or compare_methods or max_drop is not None)
+        measured = observed.ranges(how)
     else:
         made_from = artifact.contract.provenance.get("weights_sha256")
         measured = Ranges.load(ranges) if ranges is not None else ranges_of(artifact.spec.name, made_from)
-    done = quantize_artifact(artifact, chosen, measured, output, takes)
+    if compare_methods and observed is not None:
+        faces, labels, description = comparison_faces(data, split, artifact.spec.classes)
+        _show_methods(artifact, observed, chosen, faces, labels, description)
+    if max_drop is not None and data is not None:
+        from rarn_edge.pipeline.budget import quantize_within
+
+        faces = labelled_faces(data, split)
+        choices = _choices(measured, observed)
+        with err.status("searching") as status:
+            result = quantize_within(
+                artifact, chosen, choices, faces, output, max_drop, takes, lambda step: status.update(f"judging {step}")
+            )
+        _show_budget(result, max_drop)
+        done, used = result.quantized, result.method
+    else:
+        done, used = quantize_artifact(artifact, chosen, measured, output, takes), measured.method
     if save_ranges is not None:
         measured.save(save_ranges)
+    if done.float_operators:
+        note(f"no INT8 kernel for {', '.join(done.float_operators)}: they stay in float32", "warning")
     say(
         f"{output}: int8 for {chosen.value}, {done.quantized_convolutions} of {done.convolutions} convolutions in INT8,"
         f" {done.artifact.size_bytes / 1e6:.2f} MB ({done.artifact.size_bytes / artifact.size_bytes:.2f}x);"
-        f" ranges: {measured.method} of {measured.sample}"
+        f" ranges: {used} of {measured.sample}"
     )
+
+
+def _other_precision(artifact: "Artifact", precision: str, output: Path) -> None:
+    from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
+
+    done = to_float16(artifact, output) if precision == "fp16" else to_dynamic_int8(artifact, output)
+    say(
+        f"{output}: {done.contract.precision}, {done.size_bytes / 1e6:.2f} MB"
+        f" ({done.size_bytes / artifact.size_bytes:.2f}x); check it: rarn-edge parity {artifact.path} {output}"
+    )
+
+
+def _observe(artifact: "Artifact", calib: Path, images: int, seed: int, histograms: bool) -> "Observed":
+    from rarn_edge.cli.inputs import calibration_faces
+    from rarn_edge.pipeline.calibrate import observe
+    from rarn_edge.report.progress import image_progress
+
+    faces = calibration_faces(calib, images, seed)
+    with image_progress(err, "calibrating") as on_progress:
+        return observe(artifact, faces, histograms, on_progress)
+
+
+def _choices(measured: "Ranges", observed: "Observed | None") -> "list[Ranges]":
+    """The ranges asked for, and those of the other methods where the activations were measured."""
+    from rarn_edge.pipeline.histograms import Method
+
+    if observed is None:
+        return [measured]
+    return [measured, *(observed.ranges(m) for m in get_args(Method) if m != measured.method)]
+
+
+def _show_methods(
+    artifact: "Artifact",
+    observed: "Observed",
+    target: "TargetName",
+    faces: "Faces",
+    labels: "NDArray[np.int64] | None",
+    description: str,
+) -> None:
+    from rarn_edge.cli.app import out
+    from rarn_edge.pipeline.methods import compare_methods
+    from rarn_edge.report.int8_tables import methods_table
+
+    with err.status("comparing methods"):
+        rows = compare_methods(artifact, observed, target, faces, labels)
+    out.print(methods_table(rows, description))
+
+
+def _show_budget(result: "BudgetResult", max_drop: float) -> None:
+    say(
+        f"loses {result.drop_points:.2f} points of the {max_drop:g} allowed, {result.latency_ratio:.2f}x the time of float32"
+    )
+    for reverted in result.reverted:
+        say(f"  {reverted.node} back to float32: {reverted.gained_points:+.2f} points, {1e3 * reverted.cost_s:+.3f} ms")

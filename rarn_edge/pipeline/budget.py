@@ -1,0 +1,243 @@
+"""An INT8 file within an accuracy budget: the cheapest change that keeps the drop below what is allowed.
+
+1. The ranges of each method at hand: another range costs no time at all.
+2. Sensitivity: each layer alone back in float, and what that removes of the noise in the logits.
+3. Layers go back to float one by one, the noisiest first, and stay there only if the accuracy rises.
+
+Every judgement is of the file as ONNX Runtime runs it. Each is remembered beside the output, so that an interrupted search goes
+on where it stopped; a result that is slower than float32 is refused.
+"""
+
+import hashlib
+import itertools
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.audit.saturation import signal_to_noise_db
+from rarn_edge.bench.stats import latency_ratio, median_s
+from rarn_edge.data import Faces
+from rarn_edge.errors import GateError, InputError
+from rarn_edge.files import check_output, write_text
+from rarn_edge.parity.chain import file_form
+from rarn_edge.pipeline.calibrate import Ranges
+from rarn_edge.pipeline.graph import load_graph
+from rarn_edge.pipeline.integer import integer_form
+from rarn_edge.pipeline.quantize import WEIGHTED_OPS, Quantized, quantize
+from rarn_edge.preprocess import model_input
+from rarn_edge.providers import open_session
+from rarn_edge.spec import InputDtype
+from rarn_edge.targets import Target
+from rarn_edge.verdict import time_in_turns
+
+SENSITIVITY_FACES = 256
+ROUNDS = 40
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One INT8 file that was judged."""
+
+    method: str
+    in_float: tuple[str, ...]
+    right: int  # faces decided rightly
+    flipped: int  # decisions that differ from float32's
+    signal_db: float  # of the logits against float32's
+
+
+@dataclass(frozen=True)
+class Reverted:
+    """A layer that went back to float: what it gained and what it costs."""
+
+    node: str
+    gained_points: float
+    cost_s: float  # median, batch 1, one thread
+
+
+@dataclass(frozen=True)
+class BudgetResult:
+    """The file written, how it was reached, and its speed beside float32."""
+
+    quantized: Quantized
+    method: str
+    drop_points: float
+    reverted: tuple[Reverted, ...]
+    sensitivity: tuple[Trial, ...]  # each with one layer in float, the noisiest layer first; empty if not needed
+    latency_ratio: float  # over float32; below 1 is faster
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def quantize_within(
+    artifact: Artifact,
+    target: Target,
+    options: Sequence[Ranges],
+    faces: Faces,
+    out: Path,
+    max_drop_points: float,
+    input_dtype: InputDtype = "float32",
+    on_step: Callable[[str], None] = lambda _: None,
+) -> BudgetResult:
+    """Write an INT8 file that loses at most `max_drop_points` of accuracy on `faces`.
+
+    Args:
+        artifact: The float32 file.
+        target: What the file is made for.
+        options: Ranges to choose from, the preferred ones first.
+        faces: Labelled; judged in full.
+        out: The file to write.
+        max_drop_points: Such as 0.3.
+        input_dtype: Of the file to write.
+        on_step: Told what is being tried.
+
+    Raises:
+        InputError: unusable input.
+        GateError: the budget cannot be held, or only at the price of the speed-up; nothing is written.
+    """
+    check_output(out)
+    if not options or max_drop_points < 0:
+        raise InputError("--max-drop takes a number of points, 0 or more")
+    labels = faces.labels_in(artifact.spec.classes)
+    on_step("float32")
+    reference = file_form(artifact, faces).logits
+    right = int((reference.argmax(1) == labels).sum())
+    with tempfile.TemporaryDirectory() as folder:
+        search = _Search(artifact, target, options, faces, labels, reference, input_dtype, out, Path(folder), on_step)
+
+        def drop(trial: Trial) -> float:
+            return 100 * (right - trial.right) / len(faces)
+
+        best = search.judge(options[0].method, ())
+        for ranges in options[1:]:
+            if drop(best) <= max_drop_points:
+                break
+            best = max(best, search.judge(ranges.method, ()), key=lambda trial: (trial.right, trial.signal_db))
+        sensitivity: list[Trial] = []
+        kept: list[Trial] = [best]
+        if drop(best) > max_drop_points:
+            sensitivity = search.sensitivity(best.method)
+        for (node,) in (trial.in_float for trial in sensitivity):
+            if drop(kept[-1]) <= max_drop_points:
+                break
+            trial = search.judge(best.method, (*kept[-1].in_float, node))
+            if trial.right > kept[-1].right:
+                kept.append(trial)
+        final = kept[-1]
+        if drop(final) > max_drop_points:
+            raise GateError(
+                f"the budget of {max_drop_points:g} points cannot be held: the best INT8 file loses {drop(final):.2f}"
+                f" with {len(final.in_float)} layers in float32; keep float32, or allow more with --max-drop"
+            )
+        on_step("timing")
+        samples_s = search.time([None, *kept])
+        ratio = latency_ratio(samples_s[-1], samples_s[0])
+        if final.in_float and ratio.value >= 1:
+            raise GateError(
+                f"the budget of {max_drop_points:g} points holds only with {', '.join(final.in_float)} in float32, and then INT8"
+                f" takes {ratio.value:.2f}x of float32's time: keep float32"
+            )
+        costs_s = [median_s(samples) for samples in samples_s[1:]]
+        reverted = tuple(
+            Reverted(
+                after.in_float[-1],
+                100 * (after.right - before.right) / len(faces),
+                costs_s[index + 1] - costs_s[index],
+            )
+            for index, (before, after) in enumerate(itertools.pairwise(kept))
+        )
+        ranges = next(ranges for ranges in options if ranges.method == final.method)
+        done = quantize(artifact, target, ranges, out, input_dtype, final.in_float)
+        search.state.unlink(missing_ok=True)
+    return BudgetResult(done, final.method, drop(final), reverted, tuple(sensitivity), ratio.value)
+
+
+class _Search:
+    """Judges INT8 files and remembers every answer in `<out>.search.json`."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        target: Target,
+        options: Sequence[Ranges],
+        faces: Faces,
+        labels: NDArray[np.int64],
+        reference: NDArray[np.float32],
+        input_dtype: InputDtype,
+        out: Path,
+        folder: Path,
+        on_step: Callable[[str], None],
+    ) -> None:
+        self.artifact, self.target, self.input_dtype = artifact, target, input_dtype
+        self.options: Mapping[str, Ranges] = {ranges.method: ranges for ranges in options}
+        self.faces, self.labels, self.reference = faces, labels, reference
+        self.folder, self.on_step = folder, on_step
+        self.state = out.with_name(f"{out.name}.search.json")
+        identity: list[object] = [artifact.sha256, target.value, input_dtype, len(faces)]
+        identity += [[ranges.method, ranges.sample_sha256, sorted(ranges.tensors.items())] for ranges in options]
+        digest = hashlib.sha256(json.dumps(identity).encode())
+        digest.update(np.ascontiguousarray(faces.images).data)
+        digest.update(np.ascontiguousarray(labels).data)
+        self.identity = digest.hexdigest()
+        self.known = self._read()
+
+    def _read(self) -> dict[str, Trial]:
+        """What an interrupted search of exactly this found; anything else is started over."""
+        try:
+            data = json.loads(self.state.read_text(encoding="utf-8"))
+            if data["identity"] != self.identity:
+                return {}
+            return {key: Trial(**{**t, "in_float": tuple(t["in_float"])}) for key, t in data["trials"].items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _path(self, method: str, in_float: tuple[str, ...]) -> Path:
+        path = self.folder / f"{hashlib.sha256(repr((method, in_float)).encode()).hexdigest()[:16]}.onnx"
+        if not path.exists():
+            quantize(self.artifact, self.target, self.options[method], path, self.input_dtype, in_float)
+        return path
+
+    def judge(self, method: str, in_float: tuple[str, ...], faces: int | None = None) -> Trial:
+        """One INT8 file on the first `faces` faces (default all)."""
+        count = len(self.faces) if faces is None else min(faces, len(self.faces))
+        key = json.dumps([method, in_float, count])
+        if key not in self.known:
+            self.on_step(f"{method}, {len(in_float)} layers in float" + (f": {in_float[-1]}" if in_float else ""))
+            part = self.faces.where(np.arange(count))
+            logits = file_form(Artifact.load(self._path(method, in_float)), part).logits
+            decisions, reference = logits.argmax(1), self.reference[:count]
+            self.known[key] = Trial(
+                method,
+                in_float,
+                int((decisions == self.labels[:count]).sum()),
+                int((decisions != reference.argmax(1)).sum()),
+                signal_to_noise_db(reference, logits),
+            )
+            trials = {key: asdict(trial) for key, trial in self.known.items()}
+            write_text(self.state, json.dumps({"identity": self.identity, "trials": trials}, indent=1) + "\n")
+        return self.known[key]
+
+    def sensitivity(self, method: str) -> list[Trial]:
+        """Each weighted layer alone in float, the one that removes most noise first."""
+        nodes = integer_form(load_graph(self.artifact.path)).graph.node
+        layers = [node.name for node in nodes if node.op_type in WEIGHTED_OPS]
+        trials = [self.judge(method, (name,), SENSITIVITY_FACES) for name in layers]
+        return sorted(trials, key=lambda trial: -trial.signal_db)
+
+    def time(self, trials: Sequence[Trial | None]) -> list[list[float]]:
+        """Seconds per call, interleaved, batch 1 and one thread; None is float32."""
+        calls = []
+        for trial in trials:
+            artifact = self.artifact if trial is None else Artifact.load(self._path(trial.method, trial.in_float))
+            session = open_session(artifact.path, threads=1)
+            feed = {artifact.spec.input_name: model_input(self.faces.images[:1], artifact.spec)}
+            calls.append(partial(session.run, None, feed))
+        return time_in_turns(calls, ROUNDS)

@@ -1,0 +1,130 @@
+"""Whether a quantized file is worth shipping, in one line: speed from interleaved runs, accuracy from the same faces.
+
+Either alone misleads: an INT8 file can be slower than the float32 one it came from, and a half point of accuracy can be chance.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.bench.stats import Ratio, latency_ratio
+from rarn_edge.bench.timing import timed_s, warm_up
+from rarn_edge.data import Faces
+from rarn_edge.paired import Paired, compare_decisions
+from rarn_edge.parity.chain import file_form
+from rarn_edge.preprocess import model_input
+from rarn_edge.providers import open_session
+
+Decision = Literal["ship", "keep", "undecided"]
+
+ALLOWED_DROP = 0.003  # of all faces: what the point estimate may lose
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The candidate beside the float32 file; `speed` is reference time over candidate time, above 1 is faster."""
+
+    decision: Decision
+    candidate: str  # its precision
+    speed: Ratio
+    accuracy: Paired | None  # None: no labelled faces
+    agreement: float
+    advice: str
+
+    def line(self) -> str:
+        """`int8 is 1.84x [1.80, 1.88] faster, accuracy -0.08 [-0.31, +0.15] points: ship it`."""
+        speed = f"{self.candidate} is {self.speed.value:.2f}x [{self.speed.low:.2f}, {self.speed.high:.2f}] as fast"
+        if self.accuracy is None:
+            quality = f"same decision on {self.agreement:.2%} (no labels)"
+        else:
+            difference, low, high = (
+                100 * value
+                for value in (
+                    self.accuracy.accuracy_difference,
+                    self.accuracy.difference_low,
+                    self.accuracy.difference_high,
+                )
+            )
+            quality = (
+                f"accuracy {difference:+.2f} [{low:+.2f}, {high:+.2f}] points, same decision on {self.agreement:.2%}"
+            )
+        return f"{speed}, {quality}: {self.advice}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "line": self.line()}
+
+
+def time_in_turns(sessions: Sequence[Callable[[], object]], rounds: int, seed: int = 0) -> list[list[float]]:
+    """Seconds per call [sessions][rounds]: each is called once a round, in shuffled order, so that a slow moment hits all."""
+    for call in sessions:
+        warm_up(call, limit_s=1.0)
+    samples_s: list[list[float]] = [[] for _ in sessions]
+    order = list(range(len(sessions)))
+    shuffle = random.Random(seed).shuffle
+    for _ in range(rounds):
+        shuffle(order)
+        for index in order:
+            samples_s[index].append(timed_s(sessions[index]))
+    return samples_s
+
+
+def judge(
+    candidate: str,
+    latency_ratio: Ratio,
+    accuracy: Paired | None,
+    agreement: float,
+    narrow_channels: int | None = None,
+    allowed_drop: float = ALLOWED_DROP,
+) -> Verdict:
+    """Decide from a latency ratio (candidate over reference) and a paired accuracy difference (candidate minus reference).
+
+    Slower, or as fast within the interval: keep float32. More than `allowed_drop` lost: keep it too, and say how to get it back.
+    """
+    speed = Ratio(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
+    lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
+    decision: Decision = "ship"
+    if speed.high < 1:
+        width = "" if narrow_channels is None else f" (its convolutions have {narrow_channels} channels in the median)"
+        decision, advice = "keep", f"keep float32, {candidate} is slower on this CPU{width}"
+    elif speed.low <= 1:
+        decision, advice = "undecided", "no speed-up is proven; ship it for its size, or measure on an idle machine"
+    elif lost > allowed_drop + 1e-9:
+        decision = "keep"
+        advice = f"it loses more than {100 * allowed_drop:g} points; try --max-drop {100 * allowed_drop:g} or --compare-methods"
+    else:
+        advice = "ship it" if accuracy is not None else "ship it, once labelled faces (--data) confirm the accuracy"
+    return Verdict(decision, candidate, speed, accuracy, agreement, advice)
+
+
+def measure(
+    reference: Artifact,
+    candidate: Artifact,
+    faces: Faces,
+    labels: NDArray[np.int64] | None,
+    threads: int = 1,
+    rounds: int = 200,
+    narrow_channels: int | None = None,
+) -> Verdict:
+    """Run both files on the same faces, and then in turns with batch 1, on the CPU."""
+    before, after = (file_form(artifact, faces, threads=threads).logits for artifact in (reference, candidate))
+    calls = []
+    for artifact in (reference, candidate):
+        session = open_session(artifact.path, threads=threads)
+        feed = {artifact.spec.input_name: model_input(faces.images[:1], artifact.spec)}
+        calls.append(partial(session.run, None, feed))
+    reference_s, candidate_s = time_in_turns(calls, rounds)
+    decisions = before.argmax(1), after.argmax(1)
+    paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
+    return judge(
+        candidate.contract.precision,
+        latency_ratio(candidate_s, reference_s),
+        paired,
+        float((decisions[0] == decisions[1]).mean()),
+        narrow_channels,
+    )
