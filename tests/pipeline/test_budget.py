@@ -1,0 +1,68 @@
+"""The search holds its budget, remembers what it judged, and writes nothing when it cannot."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.data import Faces
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import GateError
+from rarn_edge.parity.chain import file_form
+from rarn_edge.pipeline import budget
+from rarn_edge.pipeline.budget import quantize_within
+from rarn_edge.pipeline.calibrate import Ranges
+from rarn_edge.targets import Target
+
+
+@pytest.fixture
+def judged(simplified: Artifact) -> Faces:
+    """Faces labelled by the float32 model itself: it is right on all of them."""
+    faces = synthetic_faces(96, seed=21)
+    return replace(faces, labels=file_form(simplified, faces).logits.argmax(1))
+
+
+@pytest.fixture
+def poor(ranges: Ranges) -> Ranges:
+    """Ranges that clip the last map hard."""
+    tensors = {
+        name: (low / 6, high / 6) if name == "logits" else (low, high) for name, (low, high) in ranges.tensors.items()
+    }
+    return replace(ranges, tensors=tensors, method="minmax")
+
+
+def test_a_budget_that_holds_costs_nothing(simplified: Artifact, ranges: Ranges, judged: Faces, tmp_path: Path) -> None:
+    result = quantize_within(simplified, Target.X86_AVX2, [ranges], judged, tmp_path / "x.onnx", 20.0)
+    assert result.reverted == result.sensitivity == ()
+    assert result.drop_points <= 20
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
+
+
+def test_better_ranges_are_tried_before_float(
+    simplified: Artifact, ranges: Ranges, poor: Ranges, judged: Faces, tmp_path: Path
+) -> None:
+    result = quantize_within(simplified, Target.X86_AVX2, [poor, ranges], judged, tmp_path / "x.onnx", 12.0)
+    assert (result.method, result.reverted) == ("mse", ())
+
+
+def test_a_search_is_resumed_and_a_broken_budget_writes_nothing(
+    simplified: Artifact, ranges: Ranges, judged: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "WEIGHTED_OPS", ("Gemm",))  # one layer to search, to stay quick
+    wrong = replace(judged, labels=(judged.labels + np.arange(96) % 2) % 7)
+    out = tmp_path / "x.onnx"
+    narrow = replace(ranges, tensors={name: (low / 50, high / 50) for name, (low, high) in ranges.tensors.items()})
+    steps: list[str] = []
+    with pytest.raises(GateError, match=r"the budget of 0 points cannot be held: the best INT8 file loses"):
+        quantize_within(simplified, Target.X86_AVX2, [narrow], wrong, out, 0, on_step=steps.append)
+    assert not out.exists()
+    state = out.with_name("x.onnx.search.json")
+    known = json.loads(state.read_text())["trials"]
+    assert len(known) == len(steps) - 1 > 1  # float32 is not remembered
+    again: list[str] = []
+    with pytest.raises(GateError):
+        quantize_within(simplified, Target.X86_AVX2, [narrow], wrong, out, 0, on_step=again.append)
+    assert again == ["float32"]

@@ -1,0 +1,38 @@
+"""The verdict follows from the two intervals, whatever the machine."""
+
+import numpy as np
+import pytest
+
+from rarn_edge.bench.stats import Ratio
+from rarn_edge.paired import compare_decisions
+from rarn_edge.verdict import judge
+
+
+def paired(lost: int, gained: int, faces: int = 1000) -> object:
+    reference, other = np.ones(faces, dtype=bool), np.ones(faces, dtype=bool)
+    other[:lost] = False
+    reference[lost : lost + gained] = False
+    return compare_decisions(reference, other)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "lost", "decision", "words"),
+    [
+        ((0.54, 0.53, 0.56), 1, "ship", "ship it"),
+        ((1.10, 1.08, 1.12), 0, "keep", "slower on this CPU (its convolutions have 28 channels in the median)"),
+        ((0.98, 0.95, 1.02), 0, "undecided", "no speed-up is proven"),
+        ((0.54, 0.53, 0.56), 9, "keep", "--max-drop 0.3"),
+    ],
+)
+def test_decisions(ratio: tuple[float, float, float], lost: int, decision: str, words: str) -> None:
+    found = judge("int8", Ratio(*ratio), paired(lost, 0), 0.99, narrow_channels=28)  # type: ignore[arg-type]  # a Paired
+    assert found.decision == decision
+    assert words in found.line()
+
+
+def test_line() -> None:
+    found = judge("int8", Ratio(0.5, 0.4, 0.625), None, 0.985)
+    assert found.line().startswith(
+        "int8 is 2.00x [1.60, 2.50] as fast, same decision on 98.50% (no labels): ship it, once"
+    )
+    assert "accuracy -0.10 [" in judge("int8", Ratio(0.5, 0.4, 0.6), paired(1, 0), 0.985).line()  # type: ignore[arg-type]
