@@ -23,6 +23,7 @@ lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks and the workflow files
 	$(BIN)/mypy
 	$(BIN)/python benchmarks/render.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --no-progress .github
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,10 @@ from rarn_edge.cli.app import (
     print_json,
     say,
 )
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, require_extra
+
+if TYPE_CHECKING:
+    from rarn_edge.parity.explain import NodeRow
 
 
 @app.command(rich_help_panel=CHECK)
@@ -45,6 +48,7 @@ def parity(
     ] = None,
     tolerances: Annotated[Path | None, typer.Option(help="TOML with other limits, such as [faces.int8]")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the ledger as Markdown")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Name the first node of each failed hop, and why")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare the forms of a model hop by hop: torch, ONNX, simplified, optimised, INT8. Exit code 1 when a hop fails."""
@@ -54,7 +58,7 @@ def parity(
     from rarn_edge.parity.saved import judge_again, ledger_to_dict
     from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
     from rarn_edge.report.decisions import decision_tables, paired_line, telling_hops, worst_line
-    from rarn_edge.report.ledger import ledger_table, limits_table
+    from rarn_edge.report.ledger import ledger_table, limits_table, nodes_table
     from rarn_edge.report.markdown import ledger_markdown
 
     for path in (bundle, markdown):
@@ -62,11 +66,16 @@ def parity(
             check_output(path)
     limits = TOLERANCES if tolerances is None else read_tolerances(tolerances)
     evidence = None
+    explained: list[tuple[str, list[NodeRow]]] = []
     if saved is not None:
-        if files or model or weights or data or bundle:
-            raise InputError("--from judges a saved run again; it takes no model, data or bundle")
+        if files or model or weights or data or bundle or explain:
+            raise InputError(
+                "--from judges a saved run again; it takes no model, data or bundle, and runs no --explain"
+            )
         hops, description, classes = judge_again(saved, limits)
     else:
+        if explain:
+            require_extra("onnx", "export")
         from rarn_edge.artifact import Artifact
         from rarn_edge.parity.bundle import make_bundle
         from rarn_edge.parity.chain import check_same_model
@@ -95,6 +104,12 @@ def parity(
             hops, reference = run_ledger(
                 artifacts, start, shown, provider=provider, threads=threads, tolerances=limits, on_stage=on_stage
             )
+            if explain:
+                from rarn_edge.parity.explain import explain as explain_nodes
+                from rarn_edge.parity.explain import failed_pairs
+
+                found = [(a, b, explain_nodes(a, b, faces.images[:16])) for a, b in failed_pairs(hops, artifacts)]
+                explained = [(f"{a.path.name} -> {b.path.name}", rows) for a, b, rows in found]
         classes = spec.classes
         made_from = start.sha256 if start else artifacts[0].contract.provenance.get("weights_sha256")
         evidence = make_bundle(spec, shown, reference, made_from, limits)
@@ -111,6 +126,16 @@ def parity(
             for line in (paired_line(hop), worst_line(hop)):
                 if line:
                     say(line)
+    for title, rows in explained:
+        faulty = [row for row in rows if row.cause]
+        if faulty and not as_json:
+            out.print(nodes_table(rows, f"{title}: {len(faulty)} of {len(rows)} nodes out of tolerance"))
+        first = (
+            f"look at {faulty[0].node}: {faulty[0].cause}" if faulty else "every node is right by itself; errors add up"
+        )
+        note(f"{title}: {first}", "explained")
+    if explain and not explained:
+        note("no hop between two ONNX files failed", "explained")
     gate(hops)
     if bundle is not None and evidence is not None:
         from rarn_edge.parity.bundle import save_bundle

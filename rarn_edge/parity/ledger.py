@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rarn_edge.train.checkpoint import Weights
 
 BATCHES = (2, 7)
-SOME = 256  # faces that are also run at those sizes and with other threads; one by one, all are
+SOME = 256  # faces that are also run at those sizes and with other threads; float32 runs all one by one
 
 
 def run_ledger(
@@ -74,9 +74,10 @@ def run_ledger(
         elif last is not None or len(forms) > 1:
             add(last or forms[0], run, "int8")
         on_stage(f"{name} at other batch sizes and threads")
-        add(run, Form("one by one", precision, run_logits(session, spec, shown.images, batch=1)), "batch")
         some = shown.images[: min(SOME, shown.faces)]
         few = Form(runs, precision, run.logits[: len(some)])
+        single, compared = (shown.images, run) if is_float else (some, few)
+        add(compared, Form("one by one", precision, run_logits(session, spec, single, batch=1)), "batch")
         for batch in BATCHES:
             add(few, Form(f"batches of {batch}", precision, run_logits(session, spec, some, batch=batch)), "batch")
         others = 1 if count > 1 else 2

@@ -1,6 +1,9 @@
 """The parity ledger as terminal tables: pure functions from hops to what is printed."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -9,6 +12,10 @@ from rich.table import Table
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.tables import allowed, figure
 
+if TYPE_CHECKING:  # it needs onnx, which a device has not
+    from rarn_edge.parity.explain import NodeRow
+
+SHOWN_NODES = 8
 COLUMNS = ("max diff", "mean diff", "SNR dB", "cosine", "top-1", "flips")
 
 
@@ -39,6 +46,22 @@ def limits_table(hops: Sequence[Hop]) -> Table:
     table.add_column("", no_wrap=True)
     for limit, name, would, may, passed in limit_rows(hops):
         table.add_row(limit, escape(name), would, may, _verdict(passed))
+    return table
+
+
+def nodes_table(rows: Sequence[NodeRow], title: str) -> Table:
+    """The first nodes out of tolerance, each with its likely cause."""
+    table = Table(title=escape(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("node", "shape"):
+        table.add_column(column, overflow="fold")
+    for column in ("own SNR dB", "arrived"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("values before", "likely cause"):
+        table.add_column(column, overflow="fold")
+    for row in [row for row in rows if row.cause][:SHOWN_NODES]:
+        figures = (f"{row.own_snr_db:.1f}", f"{row.arrived_snr_db:.1f}", f"{row.low:.3g} to {row.high:.3g}")
+        shape = "x".join(str(side) for side in row.shape)
+        table.add_row(escape(f"{row.node} ({row.operator}) -> {row.tensor}"), shape, *figures, escape(row.cause or ""))
     return table
 
 
