@@ -2,7 +2,7 @@
 
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.parity.hops import Hop
-from rarn_edge.report.bench_table import bench_note, bench_warnings
+from rarn_edge.report.bench_table import bench_note, bench_warnings, failure_lines
 from rarn_edge.report.decisions import decisions_markdown, telling_hops
 from rarn_edge.report.ledger import COLUMNS, hop_figures, limit_rows
 
@@ -46,24 +46,49 @@ def _verdict(passed: bool) -> str:
 
 def bench_markdown(report: BenchReport) -> str:
     """One row per model and batch size, then how it was measured and what to doubt."""
-    rows = [
-        "| model | batch | median ms | p90 ms | images/s | vs reference (95 %) | peak MB | file MB | parameters | mult-adds |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    scored = any(row.accuracy for row in report.rows)
+    swept = len({row.threads for row in report.rows}) > 1
+    columns = [
+        "model",
+        "batch",
+        "median ms",
+        "p90 ms",
+        "images/s",
+        "vs reference (95 %)",
+        "peak MB",
+        "file MB",
+        "parameters",
     ]
+    columns += ["mult-adds", *(("accuracy",) if scored else ())]
+    rows = [f"| {' | '.join(columns)} |", "|---|" + "--:|" * (len(columns) - 1)]
     for row in report.rows:
         ratio = row.latency_ratio
-        p90 = "-" if row.latency_p90_s is None else f"{row.latency_p90_s * 1e3:.3f}"
-        peak = "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}"
-        parameters = "-" if row.parameters is None else f"{row.parameters / 1e6:.2f} M"
-        multiply_adds = "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f} M"
         if ratio is None:
             versus = "-"
         else:
             own = row.label == report.reference_label
             versus = "1" if own else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-        rows.append(
-            f"| {row.label} | {row.batch} | {row.latency_median_s * 1e3:.3f} | {p90} | {row.throughput_images_per_s:,.0f}"
-            f" | {versus} | {peak} | {row.file_size_bytes / 1e6:.2f} | {parameters} | {multiply_adds} |"
-        )
-    notes = [bench_note(report).replace("\\[", "["), *(f"- {warning}" for warning in bench_warnings(report))]
+        name = f"{row.label}, {row.threads} threads" if swept else row.label
+        cells = [
+            name + (f" (MIXED: {row.nodes_elsewhere} of {row.nodes} nodes elsewhere)" if row.nodes_elsewhere else ""),
+            str(row.batch),
+            f"{row.latency_median_s * 1e3:.3f}",
+            "-" if row.latency_p90_s is None else f"{row.latency_p90_s * 1e3:.3f}",
+            f"{row.throughput_images_per_s:,.0f}",
+            versus,
+            "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}",
+            f"{row.file_size_bytes / 1e6:.2f}",
+            "-" if row.parameters is None else f"{row.parameters / 1e6:.2f} M",
+            "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f} M",
+        ]
+        if scored:
+            cells.append("-" if row.accuracy is None else f"{row.accuracy.value:.2%}")
+        rows.append(f"| {' | '.join(cells)} |")
+    notes = [
+        bench_note(report).replace("\\[", "["),
+        *(f"- {line}" for line in (*failure_lines(report), *bench_warnings(report))),
+    ]
+    scores = next((row.accuracy for row in report.rows if row.accuracy is not None), None)
+    if scores is not None:
+        notes.insert(1, f"- Accuracy on {scores.faces}; a dash: not trained.")
     return "\n".join(rows) + "\n\n" + "\n".join(notes)
