@@ -30,7 +30,13 @@ def measure_accuracy(
         home = str(Path(rarn_edge.__file__).parent.parent)
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "500"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S, check=False)
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            failures.append(Failure(case.label, None, None, "accuracy", f"not evaluated within {_TIMEOUT_S:g} s"))
+            continue
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
             failures.append(Failure(case.label, None, None, "accuracy", last.removeprefix("error: ")))

@@ -46,7 +46,13 @@ class Journal:
         self._write({"opened": label, "threads": threads, **asdict(opened)})
 
     def round(
-        self, group: Group, number: int, samples: dict[str, float], device: dict[str, float], yard_s: float
+        self,
+        group: Group,
+        number: int,
+        samples: dict[str, float],
+        device: dict[str, float],
+        cpu: dict[str, float],
+        yard_s: float,
     ) -> None:
         line: dict[str, Any] = {
             "batch": group.batch,
@@ -55,7 +61,8 @@ class Journal:
             "s": samples,
             "yard_s": yard_s,
         }
-        self._write({**line, "device_s": device} if device else line)
+        extra = {key: each for key, each in (("device_s", device), ("cpu_s", cpu)) if each}
+        self._write({**line, **extra})
 
     def failure(self, failure: Failure) -> None:
         self._write({"failure": asdict(failure)})
@@ -114,6 +121,7 @@ def _apply(measured: Measured, line: dict[str, Any]) -> None:
             each = samples.setdefault(label, Samples())
             each.seconds.append(seconds)
             each.rounds.append(line["round"])
-        for label, seconds in line.get("device_s", {}).items():
-            measured.device.setdefault((label, group), []).append(seconds)
+        for key, kept in (("device_s", measured.device), ("cpu_s", measured.cpu)):
+            for label, seconds in line.get(key, {}).items():
+                kept.setdefault((label, group), []).append(seconds)
         measured.yardstick_s.append(line["yard_s"])

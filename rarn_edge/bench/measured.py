@@ -86,7 +86,8 @@ class Measured:
 
     plan: Plan
     samples: dict[Group, dict[str, Samples]] = field(default_factory=dict)
-    device: dict[tuple[str, Group], list[float]] = field(default_factory=dict)
+    device: dict[tuple[str, Group], list[float]] = field(default_factory=dict)  # without the copies
+    cpu: dict[tuple[str, Group], list[float]] = field(default_factory=dict)  # processor time of the calls
     opened: dict[tuple[str, int], Opened] = field(default_factory=dict)  # by label and threads
     unstable: set[tuple[str, Group]] = field(default_factory=set)  # still changing after the warm-up
     failures: list[Failure] = field(default_factory=list)

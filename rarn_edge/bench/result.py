@@ -62,6 +62,7 @@ class BenchRow:
     session_s: float | None  # opening the file: optimising the graph, on TensorRT building the engine
     nodes: int | None  # of the graph as the providers got it
     nodes_elsewhere: int | None  # of them, on another provider than the one asked for; above 0 is a mixed run
+    cpu_median_s: float | None  # processor time of one call, all threads; well below the latency: the call had to wait
     device_median_s: float | None  # on a GPU: without the copies from and to the host
     accuracy: Accuracy | None
     warnings: tuple[str, ...]
@@ -186,6 +187,7 @@ def _from_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
             "session_s",
             "nodes",
             "nodes_elsewhere",
+            "cpu_median_s",
             "device_median_s",
             "accuracy",
         )

@@ -243,6 +243,7 @@ class _Run:
         limit_s = _WARM_UP_S if budget_s is None else min(_WARM_UP_S, 0.2 * budget_s / max(1, len(workers)))
         turns: dict[str, Turn] = {}
         device_s: dict[str, float] = {}
+        cpu_s: dict[str, float] = {}
         for done, (label, worker) in enumerate(workers.items()):
             self.on_progress(Progress("warm-up", label, done, len(workers)))
             try:
@@ -251,17 +252,19 @@ class _Run:
             except WorkerError as failed:
                 self.fail(label, group.batch, group.threads, "warm-up", failed)
                 continue
-            turns[label] = _turn(worker, label, device_s)
+            turns[label] = _turn(worker, label, device_s, cpu_s)
         if not turns:
             return
 
         def on_round(number: int, samples: Mapping[str, float]) -> None:
             yard_s = yardstick_s()
             self.measured.yardstick_s.append(yard_s)
-            for label, seconds in device_s.items():
-                self.measured.device.setdefault((label, group), []).append(seconds)
-            self.log.round(group, number, dict(samples), dict(device_s), yard_s)
+            for kept, found in ((self.measured.device, device_s), (self.measured.cpu, cpu_s)):
+                for label, seconds in found.items():
+                    kept.setdefault((label, group), []).append(seconds)
+            self.log.round(group, number, dict(samples), dict(device_s), dict(cpu_s), yard_s)
             device_s.clear()
+            cpu_s.clear()
             total = self.request.rounds if self.request.budget_s is None else None
             self.on_progress(Progress("timing", f"batch {group.batch}", number + 1, total))
 
@@ -393,13 +396,15 @@ class _Run:
             )
 
 
-def _turn(worker: Worker, label: str, device_s: dict[str, float]) -> Turn:
-    """One turn of that worker; on a GPU it leaves the time without copies in `device_s`."""
+def _turn(worker: Worker, label: str, device_s: dict[str, float], cpu_s: dict[str, float]) -> Turn:
+    """One turn of that worker; it leaves its processor time in `cpu_s`, and on a GPU the time without copies in `device_s`."""
 
     def turn() -> float:
         answer = worker.ask("turn")
         if "device_s" in answer:
             device_s[label] = answer["device_s"]
+        if "cpu_s" in answer:
+            cpu_s[label] = answer["cpu_s"]
         return float(answer["seconds"])
 
     return turn

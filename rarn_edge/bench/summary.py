@@ -11,6 +11,8 @@ from rarn_edge.bench.stats import MIN_SAMPLES, Ratio, latency_ratio, median_s, p
 from rarn_edge.providers import CPU
 from rarn_edge.targets import detect_host
 
+_WAITED = 1.15  # a latency so many times the processor time is not the model's own
+
 
 def summarise(measured: Measured) -> BenchReport:
     """Judge a run, whole or cut short."""
@@ -49,6 +51,7 @@ def _row(measured: Measured, group: Group, label: str, samples: Samples, referen
     found = measured.memory.get((label, group), MemoryResult(None, NOT_MEASURED))
     opened = measured.opened.get((label, group.threads))
     device_s = measured.device.get((label, group))
+    cpu_s = measured.cpu.get((label, group))
     return BenchRow(
         label=label,
         provider=plan.provider,
@@ -74,6 +77,7 @@ def _row(measured: Measured, group: Group, label: str, samples: Samples, referen
         session_s=None if opened is None else opened.session_s,
         nodes=None if opened is None else opened.nodes or None,
         nodes_elsewhere=None if opened is None else opened.nodes_elsewhere,
+        cpu_median_s=None if not cpu_s else median_s(cpu_s),
         device_median_s=None if not device_s else median_s(device_s),
         accuracy=measured.accuracy.get(label),
         warnings=row_warnings(measured, group, label, len(samples.seconds)),
@@ -103,12 +107,27 @@ def row_warnings(measured: Measured, group: Group, label: str, samples: int) -> 
         found.append(f"mixed run: {opened.nodes_elsewhere} of {opened.nodes} nodes were not on '{plan.provider}'")
     if (label, group) in measured.unstable:
         found.append("its time per call was still changing after the warm-up; take more rounds or a quieter machine")
+    found.append(_waiting(measured, group, label))
     found += few_samples(samples)
     if group.threads > cores:
         found.append(
             f"{group.threads} threads on {cores} available cores: they wait for each other; use --threads {cores}"
         )
     return tuple(text for text in found if text is not None)
+
+
+def _waiting(measured: Measured, group: Group, label: str) -> str | None:
+    """A call on one thread that takes longer than its processor time was kept waiting by other programs."""
+    cpu_s = measured.cpu.get((label, group))
+    if group.threads != 1 or measured.plan.provider != CPU or not cpu_s:
+        return None
+    latency_s = median_s(measured.samples[group][label].seconds)
+    if latency_s <= _WAITED * median_s(cpu_s):
+        return None
+    return (
+        "other programs kept its calls waiting for a processor, long calls more than short ones: its ratio is of this busy "
+        "machine; the processor time (CPU ms) is nearer to a quiet one"
+    )
 
 
 def few_samples(samples: int) -> Sequence[str]:

@@ -58,13 +58,12 @@ def extra_tables(report: BenchReport) -> list[Table]:
 def _percentiles(report: BenchReport) -> PlainTable:
     rows = []
     for row in report.rows:
-        if row.latency_p95_s is None:
-            continue
-        figures = (row.latency_median_s, row.latency_p90_s, row.latency_p95_s, row.latency_p99_s, row.session_s)
+        tail = (row.latency_p90_s, row.latency_p95_s, row.latency_p99_s)
+        figures = (row.latency_median_s, *tail, row.cpu_median_s, row.session_s)
         name = _name(report, row.label, row.batch, row.threads)
         rows.append((name, str(len(row.samples_s)), *(_ms(value) for value in figures)))
-    note = "A percentile needs enough calls: p90 64, p95 130, p99 662. Opening includes the graph's optimisation."
-    columns = ("latency, ms", "calls", "median", "p90", "p95", "p99", "to open")
+    note = "A percentile needs enough calls: p90 64, p95 130, p99 662. CPU: processor time of one call."
+    columns = ("latency, ms", "calls", "median", "p90", "p95", "p99", "CPU", "to open")
     return PlainTable("Latency", columns, tuple(rows), note)
 
 

@@ -60,7 +60,18 @@ def bench_page(report: BenchReport, hops: Sequence[Hop] = (), faces: str = "", e
 def main_table(report: BenchReport) -> PlainTable:
     """All models, all figures that are read first."""
     has_accuracy = any(row.accuracy for row in report.rows)
-    columns = ["model", "batch", "threads", "median ms", "p90 ms", "images/s", "vs reference", "peak MB", "file MB"]
+    columns = [
+        "model",
+        "batch",
+        "threads",
+        "median ms",
+        "p90 ms",
+        "CPU ms",
+        "images/s",
+        "vs reference",
+        "peak MB",
+        "file MB",
+    ]
     columns += ["parameters", "mult-adds", *(("accuracy",) if has_accuracy else ())]
     rows = []
     for row in report.rows:
@@ -77,6 +88,7 @@ def main_table(report: BenchReport) -> PlainTable:
             str(row.threads),
             milliseconds(row.latency_median_s),
             "-" if row.latency_p90_s is None else milliseconds(row.latency_p90_s),
+            "-" if row.cpu_median_s is None else milliseconds(row.cpu_median_s),
             f"{row.throughput_images_per_s:,.0f}",
             versus,
             "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}",

@@ -20,9 +20,9 @@ from rarn_edge.bench.environment import detect_environment
 from rarn_edge.bench.measured import Group, Measured, Opened, Plan
 from rarn_edge.bench.memory import MemoryResult
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report
-from rarn_edge.bench.rounds import Turn
+from rarn_edge.bench.rounds import Samples, Turn
 from rarn_edge.bench.run import Progress, Request, benchmark
-from rarn_edge.bench.summary import row_warnings
+from rarn_edge.bench.summary import row_warnings, summarise
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.providers import PROVIDERS
 from rarn_edge.report.bench_extras import tables
@@ -95,15 +95,11 @@ def test_table_fits_80_columns(report: BenchReport) -> None:
 
 def about_rows(report: BenchReport) -> list[str]:
     """The warnings without those about this machine at this moment."""
-    steady = dataclasses.replace(
-        report,
-        warnings=(),
-        rows=tuple(
-            dataclasses.replace(row, warnings=tuple(w for w in row.warnings if "still changing" not in w))
-            for row in report.rows
-        ),
-    )
-    return bench_warnings(steady)
+    rows = []
+    for row in report.rows:
+        kept = tuple(text for text in row.warnings if "still changing" not in text and "kept its calls" not in text)
+        rows.append(dataclasses.replace(row, warnings=kept))
+    return bench_warnings(dataclasses.replace(report, warnings=(), rows=tuple(rows)))
 
 
 def test_memory_is_measured_per_case_and_batch(make_onnx) -> None:
@@ -154,6 +150,17 @@ def test_quantized_foreign_file_on_cuda_is_said(make_qdq_onnx) -> None:
         measured = Measured(plan, opened={(case.label, 1): Opened(0.1, 3, 0, quantized=True)})
         warnings = row_warnings(measured, Group(1, 1), case.label, 64)
         assert any("CUDA provider has no INT8" in text for text in warnings) is expected
+
+
+def test_calls_that_waited_for_a_processor_are_said(tmp_path: Path) -> None:
+    case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 4))
+    for cpu_s, expected in ((0.5, True), (0.95, False)):
+        measured = Measured(Plan(detect_environment(), "cpu", "model", 0, (Group(1, 1),), (case,)))
+        measured.samples[Group(1, 1)] = {"model": Samples([1.0] * 64, list(range(64)))}
+        measured.cpu["model", Group(1, 1)] = [cpu_s] * 64
+        (row,) = summarise(measured).rows
+        assert row.cpu_median_s == cpu_s
+        assert any("kept its calls waiting" in text for text in row.warnings) is expected
 
 
 @pytest.mark.parametrize(
@@ -210,8 +217,8 @@ def test_a_process_that_dies_in_the_rounds_is_a_failure(make_onnx, monkeypatch: 
     killed = []
     turn = run._turn
 
-    def deadly(worker: Worker, label: str, device_s: dict[str, float]) -> Turn:
-        calm = turn(worker, label, device_s)
+    def deadly(worker: Worker, label: str, device_s: dict[str, float], cpu_s: dict[str, float]) -> Turn:
+        calm = turn(worker, label, device_s, cpu_s)
 
         def one() -> float:
             if label == "victim" and not killed:
@@ -295,6 +302,7 @@ def test_results_of_schema_1_are_read(report: BenchReport) -> None:
             "session_s",
             "nodes",
             "nodes_elsewhere",
+            "cpu_median_s",
             "device_median_s",
             "accuracy",
         )
