@@ -285,7 +285,8 @@ def _plain_ticks(axis: object) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     assert isinstance(axis, Axis)
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 
