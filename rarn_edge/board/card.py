@@ -16,7 +16,10 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         ("file", f"{artifact.size_bytes:,} bytes, sha256 `{artifact.sha256}`"),
         ("parameters", f"{contract.parameters:,}" if contract.parameters is not None else "not recorded"),
         ("multiply-adds", f"{contract.multiply_adds:,}" if contract.multiply_adds is not None else "not recorded"),
-        ("input", f"`{spec.input_name}` [N, {size.channels}, {size.height_px}, {size.width_px}] float32, {colour}"),
+        (
+            "input",
+            f"`{spec.input_name}` [N, {size.channels}, {size.height_px}, {size.width_px}] {spec.input_dtype}, {colour}",
+        ),
         ("preprocessing", f"(pixel - {list(size.mean)}) / {list(size.std)}, pixels 0..255"),
         ("output", f"`{spec.output_name}` [N, {len(spec.classes)}]: {spec.output}"),
         ("classes, in order", ", ".join(spec.classes)),

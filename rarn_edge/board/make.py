@@ -166,7 +166,7 @@ def _license() -> str:
 
 
 def _zip(folder: Path, names: list[str], out: Path) -> None:
-    """The same bytes for the same content: fixed times and an order by name."""
+    """The same bytes for the same files: fixed times and an order by name."""
     with atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             info = zipfile.ZipInfo(f"{out.stem}/{name}", (1980, 1, 1, 0, 0, 0))

@@ -31,7 +31,7 @@ max_batch_size: {MAX_BATCH}
 input [
   {{
     name: {_text(spec.input_name)}
-    data_type: TYPE_FP32
+    data_type: {"TYPE_UINT8" if spec.input_dtype == "uint8" else "TYPE_FP32"}
     dims: [ {size.channels}, {size.height_px}, {size.width_px} ]
   }}
 ]
@@ -64,14 +64,16 @@ def _text(value: str) -> str:
 def _readme(artifact: Artifact) -> str:
     spec = artifact.spec
     size = spec.preprocess
+    normalised = f"`(pixel - mean) / std` with\nmean {list(size.mean)} and std {list(size.std)}"
+    values = "the pixels themselves" if spec.input_dtype == "uint8" else normalised
     return f"""\
 # {spec.name} for Triton
 
     docker run --rm -p 8000:8000 -p 8001:8001 -v "$PWD":/models nvcr.io/nvidia/tritonserver:VERSION-py3 \\
         tritonserver --model-repository=/models
 
-The client sends `{spec.input_name}`: float32 [N, {size.channels}, {size.height_px}, {size.width_px}], `(pixel - mean) / std` with
-mean {list(size.mean)} and std {list(size.std)}, from face crops that are resized by area average (bilinear when they grow).
+The client sends `{spec.input_name}`: {spec.input_dtype} [N, {size.channels}, {size.height_px}, {size.width_px}], {values},
+from face crops that are resized by area average (bilinear when they grow).
 It gets `{spec.output_name}`: {spec.output}; divide logits by {spec.temperature:g} before the softmax.
 Class names are in `labels.txt`.
 """

@@ -16,7 +16,9 @@ mean, std = (np.float32(spec["preprocess"][key]).reshape(-1, 1, 1) for key in ("
 
 def logits(faces: np.ndarray) -> np.ndarray:
     """Gray faces [N, H, W] uint8 of the model's own size -> [N, classes]."""
-    inputs = (faces[:, None].astype(np.float32) - mean) / std
+    inputs = faces[:, None].repeat(len(mean), axis=1)  # [N, C, H, W]
+    if spec.get("input_dtype") != "uint8":  # else the graph normalises by itself
+        inputs = (inputs.astype(np.float32) - mean) / std
     answer = session.run([spec["output_name"]], {spec["input_name"]: inputs})[0]
     return np.log(np.maximum(answer, 1e-38)) if spec["output"] == "probabilities" else answer
 
