@@ -17,7 +17,7 @@ from rarn_edge.artifact import Artifact, open_unoptimised
 from rarn_edge.errors import InputError
 from rarn_edge.parity.hops import Hop, signal_to_noise_db
 from rarn_edge.pipeline.graph import constants, float_activations, load_graph
-from rarn_edge.preprocess import to_input
+from rarn_edge.preprocess import model_input, to_input
 
 MIN_FLOAT_SNR_DB = 80.0  # float32 nodes measure 120 and more
 MIN_INT8_SNR_DB = 25.0  # of its own; a right INT8 node measures 33 and more
@@ -59,8 +59,9 @@ def explain(before: Artifact, after: Artifact, images: NDArray[np.uint8]) -> lis
     pairs = _pairs(second, exact)
     if not pairs:
         raise InputError(f"{before.path.name} and {after.path.name} have no tensor name in common; export both anew")
-    arrived = _run(second, list(pairs), {after.spec.input_name: to_input(images, after.spec.preprocess)})
-    own = _run(*_isolated(second, pairs, exact))
+    fed: Values = {after.spec.input_name: model_input(images, after.spec)}  # float32, or pixels
+    arrived = _run(second, list(pairs), fed)
+    own = _run(*_isolated(second, pairs, exact, fed))
     made_first = {output: node for node in first.graph.node for output in node.output}
     made_second = {output: node for node in second.graph.node for output in node.output}
     rows = []
@@ -115,12 +116,12 @@ def _pairs(second: onnx.ModelProto, exact: Values) -> dict[str, str]:
 
 
 def _isolated(
-    second: onnx.ModelProto, pairs: dict[str, str], exact: Values
+    second: onnx.ModelProto, pairs: dict[str, str], exact: Values, fed: Values
 ) -> tuple[onnx.ModelProto, list[str], Values]:
     """The second graph with every reader of a paired tensor reading the exact one instead."""
     copy = onnx.ModelProto()
     copy.CopyFrom(second)
-    feeds = {name: value for name, value in exact.items() if name in {v.name for v in copy.graph.input}}
+    feeds = dict(fed)
     read: set[str] = set()
     for node in copy.graph.node:
         for index, name in enumerate(node.input):
