@@ -88,7 +88,8 @@ def read_journal(path: Path) -> BenchReport:
     Raises:
         InputError: not a journal of this version, or nothing was measured yet.
     """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    whole, _, _cut = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")  # a kill cuts the last line
+    lines = whole.splitlines()
     try:
         first = json.loads(lines[0])
         if first.get("journal_version") != JOURNAL_VERSION:
@@ -97,8 +98,6 @@ def read_journal(path: Path) -> BenchReport:
             )
         measured = Measured(Plan.from_dict(first["plan"]))
         for text in lines[1:]:
-            if not text.endswith("}"):
-                break  # the line that the kill cut
             _apply(measured, json.loads(text))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path}: a damaged journal ({error})") from error
