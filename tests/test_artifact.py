@@ -85,7 +85,7 @@ def test_quantize_refuses_an_old_opset(tmp_path: Path) -> None:
     source = write(tmp_path / "net.onnx", ["n", 1, 48, 48], opset=11)
     (tmp_path / "spec.toml").write_text(SPEC_TOML)
     artifact = stamp_foreign(source, tmp_path / "spec.toml", tmp_path / "stamped.onnx")
-    ranges = Ranges({}, "minmax", 1, None, "none")
+    ranges = Ranges({}, "minmax", 1, None, artifact.sha256, "none", "")
     with pytest.raises(InputError, match="has opset 11, and per-channel weights need 13"):
         quantize(artifact, Target.X86_AVX2, ranges, tmp_path / "int8.onnx")
     assert not (tmp_path / "int8.onnx").exists()

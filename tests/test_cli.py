@@ -275,7 +275,7 @@ def test_run_makes_everything(
     out = tmp_path / "new" / "demo"
     options = ("--weights", weights_file, "--calib", faces_folder, "--no-baselines", "--threads", 1)
     done = cli("run", "--model", "rarn-n", "--out", out, "--target", "x86-avx2", *options)
-    names = {"rarn-n.exported.onnx", "rarn-n.onnx", "rarn-n.int8.onnx", "report.md", "report.json"}
+    names = {"rarn-n.exported.onnx", "rarn-n.onnx", "rarn-n.int8.onnx", "report.md", "report.json", "report.html"}
     assert files_in(out) == names
     report = strict_json((out / "report.json").read_text(encoding="utf-8"))
     hops = [(hop["before"], hop["after"]) for hop in report["hops"]]
