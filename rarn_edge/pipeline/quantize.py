@@ -120,7 +120,8 @@ def quantize(
     )
     convolutions = [node for node in quantized.graph.node if node.op_type == "Conv"]
     fed_by = {output: node.op_type for node in quantized.graph.node for output in node.output}
-    in_int8 = sum(fed_by.get(node.input[0]) == "DequantizeLinear" for node in convolutions)
+    # the weights decide: a layer left in float32 may still read an activation that others needed in INT8
+    in_int8 = sum(all(fed_by.get(name) == "DequantizeLinear" for name in node.input[:2]) for node in convolutions)
     return Quantized(save_artifact(quantized, contract, out), len(convolutions), in_int8, tuple(lacking))
 
 

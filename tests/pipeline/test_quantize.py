@@ -82,6 +82,13 @@ def test_every_convolution_is_int8(int8: Int8, target: Target) -> None:
     assert int8[target].quantized_convolutions == int8[target].convolutions
 
 
+def test_a_layer_kept_in_float_is_not_counted(simplified: Artifact, ranges: Ranges, tmp_path: Path) -> None:
+    """The second convolution reads what the first wrote in INT8: its own weights say that it is float."""
+    layers = [node.name for node in onnx.load(simplified.path).graph.node if node.op_type == "Conv"]
+    done = quantize(simplified, Target.X86_AVX2, ranges, tmp_path / "x.onnx", keep_float=layers[1:2])
+    assert done.quantized_convolutions == done.convolutions - 1
+
+
 @TARGETS
 def test_one_valid_file(int8: Int8, target: Target) -> None:
     path = int8[target].artifact.path
