@@ -16,12 +16,26 @@ def decode_gray(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         InputError: the bytes are no image or a broken one.
     """
+    return _decode(content, name, colour=False)
+
+
+def decode_colour(content: bytes, name: str) -> NDArray[np.uint8]:
+    """As `decode_gray`, but [H, W, 3] uint8 in OpenCV's order: blue, green, red.
+
+    Raises:
+        InputError: as `decode_gray`.
+    """
+    return _decode(content, name, colour=True)
+
+
+def _decode(content: bytes, name: str, colour: bool) -> NDArray[np.uint8]:
     import cv2
 
     image = None
     if content:
+        mode = cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE
         try:
-            image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+            image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), mode)
         except cv2.error as error:
             raise InputError(f"{name}: cannot be decoded as an image ({error.err})") from error
     if image is None:

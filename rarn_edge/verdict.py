@@ -3,8 +3,7 @@
 Either alone misleads: an INT8 file can be slower than the float32 one it came from, and a half point of accuracy can be chance.
 """
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact
 from rarn_edge.bench.stats import Ratio, latency_ratio
-from rarn_edge.bench.timing import timed_s, warm_up
+from rarn_edge.bench.timing import time_in_turns
 from rarn_edge.data import Faces
 from rarn_edge.paired import Paired, compare_decisions
 from rarn_edge.parity.chain import file_form
@@ -60,18 +59,16 @@ class Verdict:
         return {**asdict(self), "line": self.line()}
 
 
-def time_in_turns(sessions: Sequence[Callable[[], object]], rounds: int, seed: int = 0) -> list[list[float]]:
-    """Seconds per call [sessions][rounds]: each is called once a round, in shuffled order, so that a slow moment hits all."""
-    for call in sessions:
-        warm_up(call, limit_s=1.0)
-    samples_s: list[list[float]] = [[] for _ in sessions]
-    order = list(range(len(sessions)))
-    shuffle = random.Random(seed).shuffle
-    for _ in range(rounds):
-        shuffle(order)
-        for index in order:
-            samples_s[index].append(timed_s(sessions[index]))
-    return samples_s
+def time_files(
+    artifacts: Sequence[Artifact], images: NDArray[np.uint8], rounds: int, threads: int = 1
+) -> list[list[float]]:
+    """Seconds per call [artifacts][rounds] of the first face alone, on the CPU, in turns."""
+    calls = []
+    for artifact in artifacts:
+        session = open_session(artifact.path, threads=threads)
+        feed = {artifact.spec.input_name: model_input(images[:1], artifact.spec)}
+        calls.append(partial(session.run, None, feed))
+    return time_in_turns(calls, rounds)
 
 
 def judge(
@@ -113,12 +110,7 @@ def measure(
 ) -> Verdict:
     """Run both files on the same faces, and then in turns with batch 1, on the CPU."""
     before, after = (file_form(artifact, faces, threads=threads).logits for artifact in (reference, candidate))
-    calls = []
-    for artifact in (reference, candidate):
-        session = open_session(artifact.path, threads=threads)
-        feed = {artifact.spec.input_name: model_input(faces.images[:1], artifact.spec)}
-        calls.append(partial(session.run, None, feed))
-    reference_s, candidate_s = time_in_turns(calls, rounds)
+    reference_s, candidate_s = time_files((reference, candidate), faces.images, rounds, threads)
     decisions = before.argmax(1), after.argmax(1)
     paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
     return judge(

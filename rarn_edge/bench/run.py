@@ -167,7 +167,6 @@ class _Run:
     ) -> None:
         self.request, self.measured, self.log, self.on_progress = request, measured, log, on_progress
         self.first_error: tuple[str, WorkerError] | None = None
-        self.providers_refused = 0
 
     # --- timing ------------------------------------------------------------------------------------------------------
 

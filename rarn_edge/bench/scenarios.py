@@ -3,7 +3,6 @@
 Offline is throughput over a batch sweep, which the ordinary benchmark measures; `best_batches` names the best.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +99,3 @@ def find_server_rate(
         queries,
         tuple(probes),
     )
-
-
-def server_time_s(latency_s: float, queries: int = SERVER_QUERIES) -> float:
-    """About how long `find_server_rate` takes: its probes run near the highest rate."""
-    return math.ceil(_STEPS * 2 * queries * latency_s)

@@ -3,7 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,20 +50,23 @@ def read_method(text: str) -> "Method":
     """A calibration method by name."""
     from rarn_edge.pipeline.histograms import Method
 
-    for method in get_args(Method):
-        if text == method:
-            return method  # type: ignore[no-any-return]  # get_args loses the literal type
-    raise InputError(f"no calibration method '{text}'; one of: {', '.join(get_args(Method))}")
+    method: Method = _one_of(text, get_args(Method), "calibration method")
+    return method
 
 
 def read_input_dtype(text: str) -> "InputDtype":
     """`float32` or `uint8`."""
     from rarn_edge.spec import InputDtype
 
-    for dtype in get_args(InputDtype):
-        if text == dtype:
-            return dtype  # type: ignore[no-any-return]  # get_args loses the literal type
-    raise InputError(f"no input type '{text}'; one of: {', '.join(get_args(InputDtype))}")
+    dtype: InputDtype = _one_of(text, get_args(InputDtype), "input type")
+    return dtype
+
+
+def _one_of(text: str, choices: tuple[Any, ...], what: str) -> Any:
+    """`text` as the choice it is, whose literal type `get_args` loses."""
+    if text not in choices:
+        raise InputError(f"no {what} '{text}'; one of: {', '.join(choices)}")
+    return text
 
 
 def read_numbers(text: str, option: str) -> tuple[int, ...]:

@@ -94,9 +94,10 @@ def parity(
             )
         with tempfile.TemporaryDirectory(prefix="rarn-edge-") as folder, quiet_or_progress(err) as on_stage:
             if not artifacts and start is not None:
-                from rarn_edge.pipeline.run import every_form
+                from rarn_edge.pipeline.run import make_forms, ranges_of
 
-                artifacts = every_form(start, read_target(target), Path(folder), on_stage)
+                ranges = ranges_of(name, start.sha256)
+                artifacts = make_forms(start, read_target(target), Path(folder), ranges, on_stage).artifacts
             check_same_model(artifacts, start)
             spec = artifacts[0].spec
             faces, labels, description = comparison_faces(data, split, spec.classes)

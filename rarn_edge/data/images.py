@@ -44,7 +44,7 @@ def read_folder(root: Path, side_px: int) -> Faces:
         InputError: no images, a folder name that is no class, or an image that cannot be decoded (file named).
     """
     relative = {path: PurePosixPath(path.relative_to(root).as_posix()) for path in root.rglob("*")}
-    files = sorted(entry for path, entry in relative.items() if _is_image(entry) and path.is_file())
+    files = sorted(entry for path, entry in relative.items() if is_image(entry) and path.is_file())
     entries = _entries(files, str(root))
     return _read(entries, lambda path: (root / path).read_bytes(), str(root), side_px)
 
@@ -58,7 +58,7 @@ def read_zip(path: Path, side_px: int) -> Faces:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = {PurePosixPath(info.filename): info for info in archive.infolist() if not info.is_dir()}
-            files = sorted(file for file in infos if _is_image(file))
+            files = sorted(file for file in infos if is_image(file))
             for file in files:
                 size = infos[file].file_size
                 if size > MAX_FILE_BYTES:
@@ -68,7 +68,7 @@ def read_zip(path: Path, side_px: int) -> Faces:
         raise InputError(f"{path}: cannot be read as a zip of images ({error})") from error
 
 
-def _is_image(path: PurePosixPath) -> bool:
+def is_image(path: PurePosixPath) -> bool:
     """By its name; hidden files are not, nor the `._x.jpg` that macOS leaves beside each one."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
 

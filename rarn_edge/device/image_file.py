@@ -7,12 +7,11 @@ only by decoding it, so the few bytes that hold it are read here.
 import struct
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.errors import InputError, first_line
-from rarn_edge.preprocess import decode_gray
+from rarn_edge.errors import InputError
+from rarn_edge.preprocess import decode_colour, decode_gray
 
 MAX_PIXELS = 50_000_000
 """More than any phone's photograph; 150 MB once decoded in colour."""
@@ -50,14 +49,7 @@ def colour_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDA
         InputError: as `gray_image`.
     """
     check_size(content, name, max_pixels)
-    image = None
-    try:
-        image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR) if content else None
-    except cv2.error as error:
-        raise InputError(f"{name}: cannot be decoded as an image ({first_line(error)})") from error
-    if image is None:
-        raise InputError(f"{name}: cannot be decoded as an image; repair or remove it")
-    return np.asarray(image, dtype=np.uint8)
+    return decode_colour(content, name)
 
 
 def check_size(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | None:

@@ -14,7 +14,6 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,9 @@ from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.graph import load_graph
 from rarn_edge.pipeline.integer import integer_form
 from rarn_edge.pipeline.quantize import WEIGHTED_OPS, Quantized, quantize
-from rarn_edge.preprocess import model_input
-from rarn_edge.providers import open_session
 from rarn_edge.spec import InputDtype
 from rarn_edge.targets import Target
-from rarn_edge.verdict import time_in_turns
+from rarn_edge.verdict import time_files
 
 SENSITIVITY_FACES = 256
 ROUNDS = 40
@@ -181,12 +178,9 @@ class _Search:
         self.faces, self.labels, self.reference = faces, labels, reference
         self.folder, self.on_step = folder, on_step
         self.state = out.with_name(f"{out.name}.search.json")
-        identity: list[object] = [artifact.sha256, target.value, input_dtype, len(faces)]
+        identity: list[object] = [artifact.sha256, target.value, input_dtype, faces.sha256()]
         identity += [[ranges.method, ranges.sample_sha256, sorted(ranges.tensors.items())] for ranges in options]
-        digest = hashlib.sha256(json.dumps(identity).encode())
-        digest.update(np.ascontiguousarray(faces.images).data)
-        digest.update(np.ascontiguousarray(labels).data)
-        self.identity = digest.hexdigest()
+        self.identity = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         self.known = self._read()
 
     def _read(self) -> dict[str, Trial]:
@@ -234,10 +228,5 @@ class _Search:
 
     def time(self, trials: Sequence[Trial | None]) -> list[list[float]]:
         """Seconds per call, interleaved, batch 1 and one thread; None is float32."""
-        calls = []
-        for trial in trials:
-            artifact = self.artifact if trial is None else Artifact.load(self._path(trial.method, trial.in_float))
-            session = open_session(artifact.path, threads=1)
-            feed = {artifact.spec.input_name: model_input(self.faces.images[:1], artifact.spec)}
-            calls.append(partial(session.run, None, feed))
-        return time_in_turns(calls, ROUNDS)
+        artifacts = [self.artifact if t is None else Artifact.load(self._path(t.method, t.in_float)) for t in trials]
+        return time_files(artifacts, self.faces.images, ROUNDS)

@@ -70,19 +70,38 @@ def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
     return ranges
 
 
-def every_form(weights: Weights, target: Target, folder: Path, on_stage: Callable[[str], None]) -> list[Artifact]:
-    """Exported, simplified and INT8 file of shipped weights, made in `folder`.
+@dataclass(frozen=True)
+class Forms:
+    """The files of one model in pipeline order."""
+
+    exported: Artifact
+    simplified: Artifact
+    int8: Artifact
+    kept_because: str | None  # why the graph was not simplified
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        return [self.exported, self.simplified, self.int8]
+
+
+def make_forms(
+    weights: Weights, target: Target, folder: Path, calibration: Faces | Ranges, on_stage: Callable[[str], None]
+) -> Forms:
+    """Export, simplify and quantize into `folder`; `calibration` is the ranges, or the faces to measure them on.
 
     Raises:
-        InputError: no ranges are shipped for these weights.
+        InputError: unusable weights, ranges or folder.
         GateError: the export itself is not what was asked for.
     """
     name = weights.spec.name
-    ranges = ranges_of(name, weights.sha256)
-    on_stage(f"export {name}, simplify, quantize for {target.value}")
+    on_stage(f"export {name}")
     exported = export(weights, folder / f"{name}.exported.onnx")
-    simplified = simplify(exported, folder / f"{name}.onnx").artifact
-    return [exported, simplified, quantize(simplified, target, ranges, folder / f"{name}.int8.onnx").artifact]
+    on_stage("simplify")
+    simplified = simplify(exported, folder / f"{name}.onnx")
+    on_stage(f"quantize for {target.value}")
+    ranges = calibration if isinstance(calibration, Ranges) else calibrate(simplified.artifact, calibration)
+    int8 = quantize(simplified.artifact, target, ranges, folder / f"{name}.int8.onnx").artifact
+    return Forms(exported, simplified.artifact, int8, simplified.kept_because)
 
 
 def run_pipeline(
@@ -107,18 +126,12 @@ def run_pipeline(
         GateError: the export itself is not what was asked for.
     """
     name = weights.spec.name
-    on_stage(f"export {name}")
-    exported = export(weights, folder / f"{name}.exported.onnx")
-    on_stage("simplify")
-    simplified = simplify(exported, folder / f"{name}.onnx")
-    on_stage(f"quantize for {target.value}")
-    ranges = calibration if isinstance(calibration, Ranges) else calibrate(simplified.artifact, calibration)
-    int8 = quantize(simplified.artifact, target, ranges, folder / f"{name}.int8.onnx").artifact
+    made = make_forms(weights, target, folder, calibration, on_stage)
     on_stage(f"parity on {faces_description}")
     forms = [torch_form(weights, faces)]
-    forms += [file_form(form, faces, threads=threads) for form in (exported, simplified.artifact, int8)]
+    forms += [file_form(form, faces, threads=threads) for form in made.artifacts]
     hops = compare_chain(forms, labels)
-    paths = [simplified.artifact.path, int8.path]
+    paths = [made.simplified.path, made.int8.path]
     if baselines:
         names = [entry.name for entry in CATALOG.values() if entry.role == "baseline"]
         on_stage(f"export the baselines {', '.join(names)}")
@@ -138,10 +151,10 @@ def run_pipeline(
     write_text(page, bench_page(bench, hops, faces_description))
     write_text(folder / "report.json", json.dumps(data, indent=1) + "\n")
     files = (
-        (simplified.artifact.path, "float32 model"),
-        (int8.path, f"INT8 model for {target.value}"),
+        (made.simplified.path, "float32 model"),
+        (made.int8.path, f"INT8 model for {target.value}"),
         (report, "parity and benchmark, to read"),
         (page, "the same as one page with plots"),
         (folder / "report.json", "the same with raw samples, for programs"),
     )
-    return PipelineResult(tuple(hops), bench, simplified.kept_because, files)
+    return PipelineResult(tuple(hops), bench, made.kept_because, files)

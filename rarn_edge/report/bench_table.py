@@ -98,6 +98,24 @@ def _facts(row: BenchRow) -> str:
     return ", ".join(parts)
 
 
+def figures(row: BenchRow, scored: bool) -> list[str]:
+    """What follows the ratio in the wide tables: peak MB, file MB, parameters, multiply-adds and, if `scored`, accuracy."""
+    cells = [
+        _UNKNOWN if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}",
+        f"{row.file_size_bytes / 1e6:.2f}",
+        _UNKNOWN if row.parameters is None else f"{row.parameters / 1e6:.2f} M",
+        _UNKNOWN if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f} M",
+    ]
+    if scored:
+        cells.append(_UNKNOWN if row.accuracy is None else f"{row.accuracy.value:.2%}")
+    return cells
+
+
+def marked(row: BenchRow, name: str) -> str:
+    """`name`, with what did not run on the requested provider."""
+    return f"{name} (MIXED: {row.nodes_elsewhere} of {row.nodes} nodes elsewhere)" if row.nodes_elsewhere else name
+
+
 def _ratio(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 

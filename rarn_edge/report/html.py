@@ -12,7 +12,7 @@ from rarn_edge.bench.result import BenchReport
 from rarn_edge.errors import require_extras
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.bench_extras import PlainTable, tables
-from rarn_edge.report.bench_table import bench_warnings, failure_lines, milliseconds
+from rarn_edge.report.bench_table import bench_warnings, failure_lines, figures, marked, milliseconds
 from rarn_edge.report.plots import Plot, plots
 from rarn_edge.report.tables import allowed, figure
 
@@ -82,8 +82,7 @@ def main_table(report: BenchReport) -> PlainTable:
             own = row.label == report.reference_label
             versus = "reference" if own else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
         cells = [
-            row.label
-            + (f" (MIXED: {row.nodes_elsewhere} of {row.nodes} nodes elsewhere)" if row.nodes_elsewhere else ""),
+            marked(row, row.label),
             str(row.batch),
             str(row.threads),
             milliseconds(row.latency_median_s),
@@ -91,14 +90,8 @@ def main_table(report: BenchReport) -> PlainTable:
             "-" if row.cpu_median_s is None else milliseconds(row.cpu_median_s),
             f"{row.throughput_images_per_s:,.0f}",
             versus,
-            "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}",
-            f"{row.file_size_bytes / 1e6:.2f}",
-            "-" if row.parameters is None else f"{row.parameters / 1e6:.2f} M",
-            "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f} M",
+            *figures(row, has_accuracy),
         ]
-        if has_accuracy:
-            score = row.accuracy
-            cells.append("-" if score is None else f"{score.value:.2%}")
         rows.append(tuple(cells))
     return PlainTable("All figures", tuple(columns), tuple(rows))
 

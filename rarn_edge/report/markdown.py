@@ -2,7 +2,7 @@
 
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.parity.hops import Hop
-from rarn_edge.report.bench_table import bench_note, bench_warnings, failure_lines
+from rarn_edge.report.bench_table import bench_note, bench_warnings, failure_lines, figures, marked
 from rarn_edge.report.decisions import decisions_markdown, telling_hops
 from rarn_edge.report.ledger import COLUMNS, hop_figures, limit_rows
 
@@ -71,20 +71,15 @@ def bench_markdown(report: BenchReport) -> str:
             versus = "1" if own else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
         name = f"{row.label}, {row.threads} threads" if swept else row.label
         cells = [
-            name + (f" (MIXED: {row.nodes_elsewhere} of {row.nodes} nodes elsewhere)" if row.nodes_elsewhere else ""),
+            marked(row, name),
             str(row.batch),
             f"{row.latency_median_s * 1e3:.3f}",
             "-" if row.latency_p90_s is None else f"{row.latency_p90_s * 1e3:.3f}",
             "-" if row.cpu_median_s is None else f"{row.cpu_median_s * 1e3:.3f}",
             f"{row.throughput_images_per_s:,.0f}",
             versus,
-            "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.1f}",
-            f"{row.file_size_bytes / 1e6:.2f}",
-            "-" if row.parameters is None else f"{row.parameters / 1e6:.2f} M",
-            "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.1f} M",
+            *figures(row, scored),
         ]
-        if scored:
-            cells.append("-" if row.accuracy is None else f"{row.accuracy.value:.2%}")
         rows.append(f"| {' | '.join(cells)} |")
     notes = [
         bench_note(report).replace("\\[", "["),

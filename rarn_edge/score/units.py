@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from rarn_edge.data.images import SUFFIXES
+from rarn_edge.data.images import SUFFIXES, is_image
 from rarn_edge.errors import InputError, first_line, require_extra
 
 Kind = Literal["files", "zip", "tar", "parquet"]
@@ -125,18 +125,13 @@ def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
 
 def image_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The images of a zip in its own order. Nothing is ever unpacked to disk, so a name such as `../x.jpg` is only a name."""
-    return [info for info in archive.infolist() if not info.is_dir() and _is_image(info.filename)]
-
-
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+    return [info for info in archive.infolist() if not info.is_dir() and is_image(PurePosixPath(info.filename))]
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     with tarfile.open(path, "r:") as archive:
         for member in archive:
-            if member.isfile() and _is_image(member.name):
+            if member.isfile() and is_image(PurePosixPath(member.name)):
                 yield member.name, (member.offset_data, member.size)
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep a million of them
 
