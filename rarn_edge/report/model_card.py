@@ -29,7 +29,6 @@ LIMITS = """\
 def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluation, judged: Judgement) -> str:
     """The card of one released model; `float32` is its accuracy before quantization, `judged` the INT8 file's judgement."""
     int8, confidence, copies = judged.evaluation, judged.confidence, judged.without_copies
-    recipe = provenance.get("recipe", {})
     lines = [
         f"# Model card: {entry.name}",
         "",
@@ -42,10 +41,9 @@ def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluat
         "",
         f"- Data: the Training split of FER-2013, {provenance.get('train_images', 0):,} faces, pixel mean"
         f" {provenance.get('train_pixel_mean')}, deviation {provenance.get('train_pixel_std')}.",
-        f"- Recipe `{recipe.get('name')}`: {provenance.get('epochs_done')} epochs, seed {provenance.get('seed')}, torch"
-        f" {provenance.get('torch')}; teachers: {len(provenance.get('teachers') or ())}. Every setting is in the header of"
-        f" the weights file, the log in `export/logs/{entry.name}.csv`.",
-        "- The averaged weights after the last epoch are released; no epoch was selected.",
+        *(_phase_line(entry.name, number, phase) for number, phase in enumerate(provenance["phases"], start=1)),
+        "- Every setting is in the header of the weights file. The averaged weights after the last epoch of the last phase are"
+        " released; no epoch was selected.",
         "",
         f"## Measured on {judged.faces}, single view",
         "",
@@ -58,7 +56,8 @@ def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluat
         "|---|--:|--:|--:|--:|",
         *(f"| {s.name} | {s.precision:.3f} | {s.recall:.3f} | {s.f1:.3f} | {s.support} |" for s in int8.classes),
         "",
-        f"- Calibration error {confidence.error:.1%} (15 bins) at temperature {confidence.temperature:.2f}.",
+        f"- Calibration error {confidence.error:.1%} (15 bins) at temperature {confidence.temperature:.2f}, which is in the"
+        f" file and was fitted on these faces; fitted on one half and measured on the other: {confidence.error_scaled:.1%}.",
     ]
     if copies is not None:
         lines.append(
@@ -82,6 +81,21 @@ def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluat
         LIMITS,
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def log_name(model: str, phase: int) -> str:
+    """File name of the log of one training phase, counted from 1."""
+    return f"{model}-{phase}.csv"
+
+
+def _phase_line(model: str, number: int, phase: dict[str, Any]) -> str:
+    teachers = len(phase.get("teachers") or ())
+    taught = f", {teachers} teacher{'s' if teachers > 1 else ''}" if teachers else ""
+    start = "from the weights of the phase before" if number > 1 else "from random weights"
+    return (
+        f"- Phase {number}: recipe `{phase['recipe']['name']}` {start}, {phase['epochs_done']} epochs, seed {phase['seed']}"
+        f"{taught}, torch {phase['torch']}; log `export/logs/{log_name(model, number)}`."
+    )
 
 
 def _accuracy_row(form: str, evaluation: Evaluation) -> str:

@@ -1,0 +1,49 @@
+"""The step from a finished run to the package's files."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from rarn_edge.assets import shipped_models, shipped_weights
+from rarn_edge.report.model_card import log_name
+from rarn_edge.train.checkpoint import load_weights
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_release", ROOT / "export" / "build_release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rounding_keeps_ten_bits_and_is_done_once(release: ModuleType) -> None:
+    weight = torch.randn(64, 32, 3, 3, generator=torch.Generator().manual_seed(0))
+    rounded = release.rounded_mantissa(weight)
+    assert ((rounded - weight).abs() <= weight.abs() * 2.0**-10).all()
+    assert (rounded.view(torch.int32) % 2**release.MANTISSA_CUT == 0).all()
+    assert not torch.equal(rounded, weight)
+    assert torch.equal(release.rounded_mantissa(rounded), rounded)
+
+
+@pytest.mark.parametrize("tensor", [torch.rand(16), torch.tensor(3), torch.ones(2, 2, dtype=torch.int64)])
+def test_statistics_and_biases_stay_exact(release: ModuleType, tensor: torch.Tensor) -> None:
+    assert torch.equal(release.rounded_mantissa(tensor), tensor)
+
+
+@pytest.mark.parametrize("model", shipped_models())
+def test_every_phase_of_shipped_weights_has_its_log(model: str) -> None:
+    evidence = json.loads((ROOT / "export" / "manifest.json").read_text(encoding="utf-8"))[model]
+    assert evidence["weights_sha256"] == load_weights(shipped_weights(model)).sha256
+    for number, phase in enumerate(evidence["phases"], start=1):
+        log = (ROOT / "export" / "logs" / log_name(model, number)).read_text(encoding="utf-8").splitlines()
+        assert len(log) - 1 == phase["epochs_done"]
+    assert not (ROOT / "export" / "logs" / log_name(model, len(evidence["phases"]) + 1)).exists()
