@@ -19,8 +19,8 @@ def evaluate(
         typer.Option(help="Write confidence, roll, copies, plots and tables into this folder", metavar="DIR"),
     ] = None,
     against: Annotated[
-        Path | None,
-        typer.Option(help="Another model on the same faces: difference, interval, McNemar", metavar="MODEL"),
+        list[Path] | None,
+        typer.Option(help="Another model on the same faces: difference, interval, McNemar; repeat it", metavar="MODEL"),
     ] = None,
     calibrated: Annotated[
         Path | None, typer.Option(help="Write the ONNX file again with the temperature that fits", metavar="OUT.onnx")
@@ -45,20 +45,18 @@ def evaluate(
         require_extra("matplotlib", "train")
         make_folder(report)
     subject = read_subject(file, provider, threads)
-    other = read_subject(against, provider, threads) if against is not None else None
+    others = [read_subject(path, provider, threads) for path in against or []]
     faces, training = held_out_and_training(data, split)
     labels = faces.labels_in(subject.classes)
     logits = subject.predict(faces.images)
     evaluation = evaluate_logits(logits, labels, subject.classes)
-    paired = compare(other, faces, logits.argmax(axis=1) == labels) if other is not None else None
+    right = logits.argmax(axis=1) == labels
     result = {"file": str(file), "faces": describe(faces), **evaluation.to_dict()}
     if not as_json:
         out.print(evaluation_table(evaluation, f"{file.name} on {describe(faces)}"))
-    if other is not None and paired is not None:
-        result["against"] = {"model": other.name, **paired.to_dict()}
-        if not as_json:
-            out.print(paired_table(paired, subject.name, other.name))
-    if report is not None:
+    if report is None:
+        compared = [(other.name, compare(other, faces, right)) for other in others]
+    else:
         with stage_progress(err) as on_stage:
             judgement = judge(
                 subject,
@@ -66,9 +64,10 @@ def evaluate(
                 faces,
                 describe(faces),
                 training,
-                None if other is None or paired is None else (other.name, paired),
-                lambda done, total: on_stage(f"roll: {done} of {total} angles"),
+                others,
+                lambda model, done, total: on_stage(f"roll of {model}: {done} of {total} angles"),
             )
+        compared = [(rival.model, rival.paired) for rival in judgement.against]
         written = write_judgement(judgement, report)
         result["judgement"] = judgement.to_dict()
         if not as_json:
@@ -76,6 +75,10 @@ def evaluate(
             say(f"{report}: {', '.join(path.name for path in written)}")
         if judgement.pixels.warning:
             note(judgement.pixels.warning, "warning")
+    result["against"] = [{"model": name, **paired.to_dict()} for name, paired in compared]
+    if not as_json:
+        for name, paired in compared:
+            out.print(paired_table(paired, subject.name, name))
     if calibrated is not None:
         from rarn_edge.artifact import Artifact
         from rarn_edge.pipeline.temperature import with_temperature

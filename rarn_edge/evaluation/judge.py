@@ -1,7 +1,8 @@
 """Everything that is measured of one model on one set of faces, as one value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,15 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another model on the same faces: its decisions beside the judged model's, and what turning costs it."""
+
+    model: str
+    paired: Paired
+    roll: tuple[RollPoint, ...]
+
+
+@dataclass(frozen=True)
 class Judgement:
     """One model on one set of faces."""
 
@@ -62,8 +72,7 @@ class Judgement:
     without_copies: WithoutCopies | None  # None where the data has no Training split
     roll: tuple[RollPoint, ...]
     pixels: Pixels
-    against: str | None = None
-    paired: Paired | None = None
+    against: tuple[Rival, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "pixel_warning": self.pixels.warning}
@@ -91,29 +100,36 @@ def judge(
     faces: Faces,
     description: str,
     training: Faces | None,
-    against: tuple[str, Paired] | None = None,
-    on_angle: Callable[[int, int], None] | None = None,
+    against: Sequence[Subject] = (),
+    on_angle: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Judgement:
     """Measure `subject`, whose answers on the labelled `faces` are `logits`.
 
-    `training` is the Training split of the same data, if it has one; `against` another model's name and its comparison.
+    `training` is the Training split of the same data, if it has one; `against` other models to hold it against;
+    `on_angle(model, done, total)` is called after each roll angle.
 
     Raises:
         InputError: a label is no class of the model.
     """
     labels = faces.labels_in(subject.classes)
-    other, paired = against or (None, None)
+    right = logits.argmax(axis=1) == labels
     return Judgement(
         model=subject.name,
         faces=description,
         evaluation=evaluate_logits(logits, labels, subject.classes),
         confidence=judge_confidence(logits, labels, subject.temperature),
-        without_copies=None if training is None else _without_copies(logits.argmax(axis=1) == labels, faces, training),
-        roll=roll_curve(subject.predict, faces.images, labels, on_angle=on_angle),
+        without_copies=None if training is None else _without_copies(right, faces, training),
+        roll=_roll(subject, faces, on_angle),
         pixels=Pixels(*faces.pixel_statistics(), *(subject.train_pixels or (None, None))),
-        against=other,
-        paired=paired,
+        against=tuple(
+            Rival(other.name, compare(other, faces, right), _roll(other, faces, on_angle)) for other in against
+        ),
     )
+
+
+def _roll(subject: Subject, faces: Faces, on_angle: Callable[[str, int, int], None]) -> tuple[RollPoint, ...]:
+    labels = faces.labels_in(subject.classes)
+    return roll_curve(subject.predict, faces.images, labels, on_angle=partial(on_angle, subject.name))
 
 
 def _without_copies(right: NDArray[np.bool_], faces: Faces, training: Faces) -> WithoutCopies | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from rarn_edge.errors import require_extra
 from rarn_edge.evaluation.judge import Judgement
+from rarn_edge.evaluation.roll import RollPoint
 from rarn_edge.files import atomic, make_folder, write_text
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def write_judgement(judgement: Judgement, folder: Path) -> tuple[Path, ...]:
     _write_csv(folder / "per_class.csv", [asdict(score) for score in evaluation.classes])
     counts = ({"true": name, **dict(zip(names, row, strict=True))} for name, row in _confusion_rows(judgement))
     _write_csv(folder / "confusion.csv", counts)
-    _write_csv(folder / "roll.csv", [asdict(point) for point in judgement.roll])
+    _write_csv(
+        folder / "roll.csv", ({"model": m, **asdict(point)} for m, curve in _rolls(judgement) for point in curve)
+    )
     bins = {"as_is": judgement.confidence.bins, "scaled": judgement.confidence.bins_scaled}
     _write_csv(folder / "confidence.csv", ({"form": k, **asdict(entry)} for k, v in bins.items() for entry in v))
     plots = {"per_class": _per_class, "confusion": _confusion, "roll": _roll, "confidence": _confidence}
@@ -60,6 +63,10 @@ def _write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def _confusion_rows(judgement: Judgement) -> list[tuple[str, Sequence[int]]]:
     evaluation = judgement.evaluation
     return [(score.name, row) for score, row in zip(evaluation.classes, evaluation.confusion, strict=True)]
+
+
+def _rolls(judgement: Judgement) -> list[tuple[str, tuple[RollPoint, ...]]]:
+    return [(judgement.model, judgement.roll), *((rival.model, rival.roll) for rival in judgement.against)]
 
 
 def _per_class(figure: "Figure", judgement: Judgement) -> None:
@@ -94,12 +101,11 @@ def _confusion(figure: "Figure", judgement: Judgement) -> None:
 def _roll(figure: "Figure", judgement: Judgement) -> None:
     axes = figure.subplots()
     degrees = [point.roll_deg for point in judgement.roll]
-    axes.plot(degrees, [point.accuracy for point in judgement.roll], marker="o")
-    lows, highs = ([getattr(p, f"accuracy_{end}") for p in judgement.roll] for end in ("low", "high"))
-    axes.fill_between(degrees, lows, highs, alpha=0.2, label="95 % interval")
-    axes.set(
-        xlabel="roll, degrees", ylabel="accuracy", title=f"{judgement.model}: accuracy against roll", xticks=degrees
-    )
+    for model, curve in _rolls(judgement):
+        axes.plot(degrees, [point.accuracy for point in curve], marker="o", label=model)
+        lows, highs = ([getattr(p, f"accuracy_{end}") for p in curve] for end in ("low", "high"))
+        axes.fill_between(degrees, lows, highs, alpha=0.2)
+    axes.set(xlabel="roll, degrees", ylabel="accuracy", title="Accuracy against roll, 95 % interval", xticks=degrees)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()

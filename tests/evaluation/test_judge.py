@@ -75,13 +75,16 @@ def test_evaluate_writes_a_report_and_a_calibrated_file(
     quantized = int8[Target.X86_AVX2].artifact.path
     done = cli(
         "evaluate", simplified.path, "--data", faces_folder, "--report", tmp_path / "r", "--against", quantized,
-        "--calibrated", tmp_path / "c.onnx", "--json",
+        "--against", simplified.path, "--calibrated", tmp_path / "c.onnx", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["images"] == 14
-    assert result["against"]["model"] == quantized.name
-    assert result["judgement"]["paired"]["faces"] == 14
+    assert [other["model"] for other in result["against"]] == [quantized.name, simplified.path.name]
+    assert result["against"][1]["accuracy_difference"] == 0
+    assert [rival["paired"]["faces"] for rival in result["judgement"]["against"]] == [14, 14]
+    rows = list(csv.DictReader((tmp_path / "r" / "roll.csv").open()))
+    assert [row["model"] for row in rows[::13]] == [simplified.path.name, quantized.name, simplified.path.name]
     assert (tmp_path / "r" / "confidence.png").is_file()
     calibrated = Artifact.load(tmp_path / "c.onnx")
     assert calibrated.spec.temperature == pytest.approx(result["calibrated"]["temperature"])
