@@ -101,11 +101,16 @@ class Faces:
             " name the split to measure on with --split"
         )
 
-    def pixel_statistics(self) -> tuple[float, float]:
-        """Mean and standard deviation of all pixels, 0..255, in flat memory."""
+    def intensities(self) -> NDArray[np.int64]:
+        """[256] how many pixels have each value, counted in flat memory."""
         counts = np.zeros(256, dtype=np.int64)
         for start in range(0, len(self), 1024):
             counts += np.bincount(self.images[start : start + 1024].ravel(), minlength=256)
+        return counts
+
+    def pixel_statistics(self) -> tuple[float, float]:
+        """Mean and standard deviation of all pixels, 0..255."""
+        counts = self.intensities()
         values = np.arange(256)
         mean = float((counts * values).sum() / counts.sum())
         return mean, float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))

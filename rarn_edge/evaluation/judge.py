@@ -53,6 +53,15 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class DataSummary:
+    """What a set of faces is made of: the paper's Figures 5 and 6 without a picture."""
+
+    name: str
+    labels: dict[str, int]  # faces of each class
+    intensities: tuple[int, ...]  # pixels of each value 0..255
+
+
+@dataclass(frozen=True)
 class Rival:
     """Another model on the same faces: its decisions beside the judged model's, and what turning costs it."""
 
@@ -72,6 +81,7 @@ class Judgement:
     without_copies: WithoutCopies | None  # None where the data has no Training split
     roll: tuple[RollPoint, ...]
     pixels: Pixels
+    data: tuple[DataSummary, ...]  # the judged faces, and Training where there is one
     against: tuple[Rival, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,10 +131,20 @@ def judge(
         without_copies=None if training is None else _without_copies(right, faces, training),
         roll=_roll(subject, faces, on_angle),
         pixels=Pixels(*faces.pixel_statistics(), *(subject.train_pixels or (None, None))),
+        data=tuple(
+            _summary(name, each, subject.classes)
+            for name, each in (("judged", faces), ("training", training))
+            if each is not None
+        ),
         against=tuple(
             Rival(other.name, compare(other, faces, right), _roll(other, faces, on_angle)) for other in against
         ),
     )
+
+
+def _summary(name: str, faces: Faces, classes: tuple[str, ...]) -> DataSummary:
+    counts = np.bincount(faces.labels_in(classes), minlength=len(classes))
+    return DataSummary(name, dict(zip(classes, counts.tolist(), strict=True)), tuple(faces.intensities().tolist()))
 
 
 def _roll(subject: Subject, faces: Faces, on_angle: Callable[[str, int, int], None]) -> tuple[RollPoint, ...]:

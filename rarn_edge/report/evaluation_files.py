@@ -39,7 +39,17 @@ def write_judgement(judgement: Judgement, folder: Path) -> tuple[Path, ...]:
     )
     bins = {"as_is": judgement.confidence.bins, "scaled": judgement.confidence.bins_scaled}
     _write_csv(folder / "confidence.csv", ({"form": k, **asdict(entry)} for k, v in bins.items() for entry in v))
-    plots = {"per_class": _per_class, "confusion": _confusion, "roll": _roll, "confidence": _confidence}
+    _write_csv(folder / "labels.csv", ({"faces": entry.name, **entry.labels} for entry in judgement.data))
+    shades = ({"value": v, **{e.name: e.intensities[v] for e in judgement.data}} for v in range(256))
+    _write_csv(folder / "intensity.csv", shades)
+    plots = {
+        "per_class": _per_class,
+        "confusion": _confusion,
+        "roll": _roll,
+        "confidence": _confidence,
+        "labels": _labels,
+        "intensity": _intensity,
+    }
     for name, draw in plots.items():
         figure = figure_module.Figure(
             figsize=(6.4, 4.8), layout="constrained"
@@ -106,6 +116,34 @@ def _roll(figure: "Figure", judgement: Judgement) -> None:
         lows, highs = ([getattr(p, f"accuracy_{end}") for p in curve] for end in ("low", "high"))
         axes.fill_between(degrees, lows, highs, alpha=0.2)
     axes.set(xlabel="roll, degrees", ylabel="accuracy", title="Accuracy against roll, 95 % interval", xticks=degrees)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _labels(figure: "Figure", judgement: Judgement) -> None:
+    """The paper's Figure 6: how often each class occurs, as a share, because the sets differ in size."""
+    axes = figure.subplots()
+    width = 0.8 / len(judgement.data)
+    for index, entry in enumerate(judgement.data):
+        total = max(sum(entry.labels.values()), 1)
+        place = np.arange(len(entry.labels)) + index * width
+        axes.bar(
+            place, [count / total for count in entry.labels.values()], width, label=f"{entry.name}, {total:,} faces"
+        )
+    axes.set_xticks(np.arange(len(entry.labels)) + width * (len(judgement.data) - 1) / 2, list(entry.labels))
+    axes.set(ylabel="share of the faces", title="Labels")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend()
+
+
+def _intensity(figure: "Figure", judgement: Judgement) -> None:
+    """The paper's Figure 5 without its sample picture: how often each pixel value occurs."""
+    axes = figure.subplots()
+    for entry in judgement.data:
+        counts = np.array(entry.intensities)
+        axes.step(range(256), counts / counts.sum(), where="mid", label=entry.name)
+    axes.set(xlabel="pixel value", ylabel="share of the pixels", title="Intensity", xlim=(0, 255))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()

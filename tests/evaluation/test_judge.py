@@ -57,7 +57,7 @@ def test_filtered_images_are_noticed(mean: float, std: float, warns: bool) -> No
 
 
 def test_every_file_is_written(held_out: Faces, tmp_path: Path) -> None:
-    judgement = judge(SUBJECT, answers(held_out.images), held_out, "faces", None)
+    judgement = judge(SUBJECT, answers(held_out.images), held_out, "faces", synthetic_faces(42, seed=4))
     written = write_judgement(judgement, tmp_path / "report")
     assert sorted(path.name for path in written) == sorted(path.name for path in (tmp_path / "report").iterdir())
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written if path.suffix == ".png")
@@ -67,6 +67,11 @@ def test_every_file_is_written(held_out: Faces, tmp_path: Path) -> None:
     assert [int(row["roll_deg"]) for row in rows] == list(range(-90, 91, 15))
     confusion = list(csv.DictReader((tmp_path / "report" / "confusion.csv").open()))
     assert sum(int(row[name]) for row in confusion for name in CLASSES) == 35
+    labels = list(csv.DictReader((tmp_path / "report" / "labels.csv").open()))
+    assert [(row["faces"], int(row["happy"])) for row in labels] == [("judged", 5), ("training", 6)]
+    shades = list(csv.DictReader((tmp_path / "report" / "intensity.csv").open()))
+    assert sum(int(row["training"]) for row in shades) == 42 * 48 * 48
+    assert int(shades[128]["judged"]) == (held_out.images == 128).sum()
 
 
 def test_evaluate_writes_a_report_and_a_calibrated_file(
