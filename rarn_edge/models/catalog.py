@@ -28,10 +28,10 @@ CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
         CatalogEntry("rarn-s", "edge", 48, 1_948_174, 62_039_584, "this project, after Zhu 2024"),
-        CatalogEntry("rarn-n", "edge", 48, 281_420, 12_894_480, "this project, after Zhu 2024"),
-        CatalogEntry("rarn-n-none", "ablation", 48, 280_455, 12_382_704, "rarn-n without attention"),
-        CatalogEntry("rarn-n-cbam", "ablation", 48, 280_554, 12_396_816, "rarn-n, mask from the map itself"),
-        CatalogEntry("rarn-n-conv", "ablation", 48, 284_018, 12_894_480, "rarn-n, plain angle convolution"),
+        CatalogEntry("rarn-n", "edge", 48, 383_980, 9_190_472, "this project, after Zhu 2024"),
+        CatalogEntry("rarn-n-none", "ablation", 48, 383_015, 9_062_528, "rarn-n without attention"),
+        CatalogEntry("rarn-n-cbam", "ablation", 48, 383_114, 9_066_056, "rarn-n, mask from the map itself"),
+        CatalogEntry("rarn-n-conv", "ablation", 48, 386_578, 9_190_472, "rarn-n, plain angle convolution"),
         CatalogEntry("rarn-18", "paper", 48, 11_586_666, 193_429_888, "Zhu 2024 on ResNet-18"),
         CatalogEntry("rarn-50", "paper", 48, 24_666_218, 322_349_952, "Zhu 2024 on ResNet-50"),
         CatalogEntry("rarn-152", "paper", 48, 59_301_994, 663_268_224, "Zhu 2024"),

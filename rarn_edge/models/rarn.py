@@ -209,7 +209,7 @@ class RARN(nn.Module):
         return logits
 
 
-def _edge(
+def edge_model(
     stem: int,
     widths: tuple[int, int, int, int],
     blocks: tuple[int, int, int, int],
@@ -237,16 +237,16 @@ def _edge(
 
 def rarn_s(num_classes: int, in_channels: int) -> RARN:
     """The edge model: 1.95 M parameters, 61 M multiply-adds, for INT8 about 2x faster than float32."""
-    return _edge(32, (32, 64, 128, 192), (1, 2, 2, 2), (1, 2, 2, 2), num_classes, in_channels,
+    return edge_model(32, (32, 64, 128, 192), (1, 2, 2, 2), (1, 2, 2, 2), num_classes, in_channels,
                  width=64, angle="lifted", angle_channels=16, dropout=0.1)  # fmt: skip
 
 
 def rarn_n(num_classes: int, in_channels: int, angle: Angle = "lifted") -> RARN:
-    """The smallest: under 0.4 M parameters; few wide layers, because below 0.3 ms each node has a fixed cost.
+    """The smallest: under 0.4 M parameters; few wide layers at few pixels, because each node has a fixed cost (docs/int8.md).
 
     Another `angle` is for the question what the lifted map is worth: everything else is then the same.
     """
-    return _edge(32, (32, 48, 64, 96), (1, 1, 1, 1), (2, 1, 2, 2), num_classes, in_channels,
+    return edge_model(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1), num_classes, in_channels,
                  width=48, angle=angle, angle_channels=8, dropout=0.0)  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def maps() -> Tensor:
     ("name", "sizes", "channels"),
     [
         ("rarn-s", (24, 24, 12, 6, 3), (32, 32, 64, 128, 192)),
-        ("rarn-n", (24, 12, 12, 6, 3), (32, 32, 48, 64, 96)),
+        ("rarn-n", (24, 12, 6, 3, 3), (16, 32, 64, 80, 80)),
         ("rarn-18", (24, 12, 6, 3, 2), (64, 64, 128, 256, 512)),
         ("rarn-152", (24, 12, 6, 3, 2), (64, 256, 512, 1024, 2048)),
     ],
@@ -48,7 +48,7 @@ def test_five_maps(name: str, sizes: tuple[int, ...], channels: tuple[int, ...])
 
 
 @pytest.mark.parametrize(
-    ("name", "joined"), [("rarn-s", (64, 12)), ("rarn-n", (48, 12)), ("rarn-18", (256, 24)), ("rarn-152", (256, 24))]
+    ("name", "joined"), [("rarn-s", (64, 12)), ("rarn-n", (48, 6)), ("rarn-18", (256, 24)), ("rarn-152", (256, 24))]
 )
 def test_fusion_ends_at_one_width(name: str, joined: tuple[int, int]) -> None:
     model = on_meta(name)
