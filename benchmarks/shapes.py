@@ -60,7 +60,7 @@ def main() -> None:
     ratio = {row.label: row.latency_ratio for row in report.rows}
     for number, (shape, parameters, multiply_adds) in enumerate(rows):
         times = (ratio[f"{number}"], ratio[f"{number}.int8"])
-        cells = " | ".join(f"{time.value:.2f} [{time.low:.2f}, {time.high:.2f}]" for time in times)
+        cells = " | ".join(f"{t.value:.2f} [{t.low:.2f}, {t.high:.2f}]" if t else "failed" for t in times)
         print(f"| {shape} | {parameters:,} | {multiply_adds / 1e6:.1f} M | {cells} |")
 
 

@@ -28,11 +28,13 @@ from rarn_edge.assets import (
 )
 from rarn_edge.cli.gate import gate
 from rarn_edge.cli.inputs import SYNTHETIC_SEED, describe, read_subject
-from rarn_edge.data import Split, load_faces, synthetic_faces
+from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
+from rarn_edge.errors import InputError
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge
 from rarn_edge.files import file_sha256, make_folder, write_text
 from rarn_edge.metrics import evaluate_logits
+from rarn_edge.models.build import estimate_statistics
 from rarn_edge.models.catalog import find_model
 from rarn_edge.parity.bundle import SUFFIX, make_bundle, save_bundle
 from rarn_edge.parity.chain import torch_form
@@ -41,15 +43,17 @@ from rarn_edge.parity.verify import verify
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.run import export_and_simplify
+from rarn_edge.preprocess import to_input
 from rarn_edge.providers import CPU
 from rarn_edge.report.model_card import log_name, model_card
-from rarn_edge.train.checkpoint import load_weights, save_weights
+from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
 from rarn_edge.train.run import WEIGHTS_FILE
 
 EXPORT = Path(__file__).parent
 ROOT = EXPORT.parent
 ASSETS = ROOT / "rarn_edge" / "assets"
 CALIBRATION_IMAGES = 512
+STATISTICS_IMAGES = 2800
 MANTISSA_CUT = 14  # of 23 stored bits
 BUNDLE_FACES = 98  # 14 of each class: a bundle under 300 kB
 
@@ -58,27 +62,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="folder of a finished `rarn-edge train`, or the name of a shipped model")
     parser.add_argument("--data", type=Path, help="the data set it was trained on; needed for a folder")
+    parser.add_argument("--share", type=float, default=1.0, help="of the run, mixed into the weights it started from")
     arguments = parser.parse_args()
     name = arguments.source
     if name not in shipped_models():
         if arguments.data is None:
             parser.error("a new model needs --data, to measure its ranges and its accuracy on")
-        name = adopt(Path(arguments.source), arguments.data)
+        name = adopt(Path(arguments.source), arguments.data, arguments.share)
     if arguments.data is not None:
         measure(name, arguments.data)
     build_onnx(name)
 
 
-def adopt(run: Path, data: Path) -> str:
+def adopt(run: Path, data: Path, share: float) -> str:
     """Take weights and log of a finished run into the package; returns the model's name.
 
-    A run that started from the weights in the package is a further phase of them: the earlier logs and settings stay.
+    A run that started from the weights in the package is a further phase of them: the earlier logs and settings stay, and a
+    `share` below 1 releases a mixture of both (Wortsman 2022, arXiv:2109.01903).
     """
     weights = load_weights(run / WEIGHTS_FILE)
     name, provenance = weights.spec.name, weights.provenance
     shipped = manifest().get(name, {})
     earlier = shipped["phases"] if provenance["started_from"] == shipped.get("weights_sha256", "") else []
-    held_out = load_faces(data).held_out()
+    faces = load_faces(data)
+    held_out = faces.held_out()
+    if share < 1:
+        if not earlier:
+            raise InputError(
+                f"{run}: did not start from the weights in the package, so there is nothing to mix it with"
+            )
+        weights = mixed(load_weights(shipped_weights(name)), weights, share, faces.split(Split.TRAINING))
+        provenance = {**provenance, "mixed_share": share}
     rounded = replace(weights, tensors={key: rounded_mantissa(tensor) for key, tensor in weights.tensors.items()})
     logits = torch_form(rounded, held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
@@ -90,6 +104,19 @@ def adopt(run: Path, data: Path) -> str:
             log.unlink()
     shutil.copyfile(run / "log.csv", EXPORT / "logs" / log_name(name, len(earlier) + 1))
     return name
+
+
+def mixed(before: Weights, after: Weights, share: float, training: Faces) -> Weights:
+    """Each parameter `share` of the way from `before` to `after`; normalisation statistics anew, on training faces."""
+    model = after.model()
+    tensors = {
+        key: before.tensors[key].lerp(value, share) for key, value in after.tensors.items() if value.is_floating_point()
+    }
+    model.load_state_dict(after.tensors | tensors)
+    images = training.balanced_sample(STATISTICS_IMAGES, seed=0).images
+    batches = (images[start : start + 100] for start in range(0, len(images), 100))
+    estimate_statistics(model, (torch.from_numpy(to_input(batch, after.spec.preprocess)) for batch in batches))
+    return replace(after, tensors=dict(model.state_dict()))
 
 
 def rounded_mantissa(tensor: Tensor) -> Tensor:

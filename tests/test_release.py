@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from rarn_edge.assets import shipped_models, shipped_weights
+from rarn_edge.data import synthetic_faces
+from rarn_edge.models.build import untrained_model
+from rarn_edge.models.catalog import find_model
 from rarn_edge.report.model_card import log_name
-from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.train.checkpoint import Weights, load_weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +40,17 @@ def test_rounding_keeps_ten_bits_and_is_done_once(release: ModuleType) -> None:
 @pytest.mark.parametrize("tensor", [torch.rand(16), torch.tensor(3), torch.ones(2, 2, dtype=torch.int64)])
 def test_statistics_and_biases_stay_exact(release: ModuleType, tensor: torch.Tensor) -> None:
     assert torch.equal(release.rounded_mantissa(tensor), tensor)
+
+
+def test_a_mixture_lies_between_and_has_statistics_of_its_own(release: ModuleType) -> None:
+    spec = find_model("rarn-n").spec
+    before, after = (Weights(spec, dict(untrained_model("rarn-n", seed).state_dict()), {}, "") for seed in (0, 1))
+    mixture = release.mixed(before, after, 0.25, synthetic_faces(70, seed=2)).tensors
+    weight = "backbone.stem.0.weight"
+    torch.testing.assert_close(mixture[weight], 0.75 * before.tensors[weight] + 0.25 * after.tensors[weight])
+    mean = "backbone.stem.1.running_mean"
+    assert (mixture[mean] - 0.75 * before.tensors[mean] - 0.25 * after.tensors[mean]).abs().max() > 1e-3
+    assert set(mixture) == set(after.tensors)
 
 
 @pytest.mark.parametrize("model", shipped_models())

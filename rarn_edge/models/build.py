@@ -1,10 +1,10 @@
 """From a catalog name to a torch module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.models.catalog import find_model
@@ -53,9 +53,17 @@ def untrained_model(name: str, seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_model(name)
-        for layer in model.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.momentum = None  # a plain mean over what follows
-        with torch.no_grad():
-            model.train()(torch.from_numpy(faces))
+        estimate_statistics(model, [torch.from_numpy(faces)])
     return model.eval()
+
+
+def estimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace the statistics of every batch normalisation by plain means over `batches`, each [N, C, side, side]."""
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # a plain mean over what follows
+    model.train()
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)

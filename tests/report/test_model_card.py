@@ -17,14 +17,20 @@ def test_the_card_carries_every_figure() -> None:
     subject = Subject("rarn-s", CLASSES, 1.5, lambda images: np.ones((len(images), 7), dtype=np.float32), None)
     judged = judge(subject, logits, faces, "35 drawn faces", training=None)
     first = {"recipe": {"name": "edge"}, "epochs_done": 34, "seed": 0, "torch": "2.13.0"}
-    second = {**first, "recipe": {"name": "edge-refine"}, "epochs_done": 20, "teachers": ["ab" * 32]}
+    second = {
+        **first,
+        "recipe": {"name": "edge-refine"},
+        "epochs_done": 20,
+        "teachers": ["ab" * 32],
+        "mixed_share": 0.65,
+    }
     provenance = {**second, "train_images": 28709, "phases": [first, second]}
     card = model_card(CATALOG["rarn-s"], provenance, evaluate_logits(logits, faces.labels, CLASSES), judged)
     assert "# Model card: rarn-s" in card
     assert "28,709 faces" in card
     assert "Phase 1: recipe `edge` from random weights, 34 epochs, seed 0, torch 2.13.0" in card
     assert "Phase 2: recipe `edge-refine` from the weights of the phase before, 20 epochs, seed 0, 1 teacher," in card
-    assert f"`export/logs/{log_name('rarn-s', 2)}`" in card
+    assert f"`export/logs/{log_name('rarn-s', 2)}`. Released is 65% of its weights and 35% of those before" in card
     assert card.count(f"{judged.evaluation.accuracy:.2%}") == 2  # float32 and INT8
     assert all(f"| {name} |" in card for name in CLASSES)
     assert "temperature 1.50" in card
