@@ -113,7 +113,8 @@ def parity(
                 explained = [(f"{a.path.name} -> {b.path.name}", rows) for a, b, rows in found]
         classes = spec.classes
         made_from = start.sha256 if start else artifacts[0].contract.provenance.get("weights_sha256")
-        evidence = make_bundle(spec, shown, reference, made_from, limits)
+        named = artifacts if files else []  # those made for this run are gone after it
+        evidence = make_bundle(spec, shown, reference, made_from, limits, named)
     if markdown is not None:
         write_text(markdown, ledger_markdown(hops, description, classes))
     if as_json:
