@@ -18,10 +18,10 @@ pytestmark = pytest.mark.skipif(MODEL not in shipped_models(), reason=f"no weigh
 
 
 @pytest.fixture(scope="module")
-def folder(python: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(python: Cli, faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `run` left, after exit code 0: every parity hop passed."""
     out = tmp_path_factory.mktemp("run") / "new"
-    done = python("-m", "rarn_edge", "run", "--model", MODEL, "--out", out, "--no-baselines")
+    done = python("-m", "rarn_edge", "run", "--model", MODEL, "--data", faces_folder, "--out", out, "--no-baselines")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return out
