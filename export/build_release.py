@@ -170,11 +170,12 @@ def build_onnx(name: str) -> None:
     ranges = Ranges.load(shipped_ranges(name))
     faces = synthetic_faces(BUNDLE_FACES, seed=SYNTHETIC_SEED)
     shown = show(faces, None, f"{BUNDLE_FACES} synthetic faces", weights.spec.preprocess)
-    bundle = make_bundle(weights.spec, shown, torch_form(weights, shown), weights.sha256)
+    reference = torch_form(weights, shown)
     with tempfile.TemporaryDirectory() as folder:
         float32, _ = export_and_simplify(weights, Path(folder) / f"{name}.onnx")
         made = Path(folder) / onnx_name(name, SAFE_TARGET)
-        quantize(float32, SAFE_TARGET, ranges, made)
+        int8 = quantize(float32, SAFE_TARGET, ranges, made).artifact
+        bundle = make_bundle(weights.spec, shown, reference, weights.sha256, files=[int8])
         for file in (float32.path, made):
             gate(verify(bundle, file))
         shutil.copyfile(made, ASSETS / made.name)

@@ -84,6 +84,7 @@ def test_int8_file_and_bundle_belong_to_the_weights(model: str) -> None:
     ranges = Ranges.load(shipped_ranges(model))
     assert artifact.contract.provenance["calibration"] == f"{ranges.method}, {ranges.sample}"
     assert bundle.tolerances == TOLERANCES
+    assert bundle.speaks_for(artifact.sha256)
     assert shipped_bundle(model).stat().st_size <= 300_000
 
 

@@ -109,11 +109,20 @@ def parity(
                 from rarn_edge.parity.explain import explain as explain_nodes
                 from rarn_edge.parity.explain import failed_pairs
 
-                found = [(a, b, explain_nodes(a, b, faces.images[:16])) for a, b in failed_pairs(hops, artifacts)]
-                explained = [(f"{a.path.name} -> {b.path.name}", rows) for a, b, rows in found]
+                some = shown.images[: min(16, shown.faces)]
+                if start is not None and any(hop.before == "torch" and not hop.passed for hop in hops):
+                    from rarn_edge.parity.hooks import explain_torch
+
+                    on_stage("export anew, to name modules")
+                    rows = explain_torch(start, artifacts[0], some, Path(folder))
+                    explained.append((f"torch -> {artifacts[0].path.name}", rows))
+                for before, after in failed_pairs(hops, artifacts):
+                    title = f"{before.path.name} -> {after.path.name}"
+                    explained.append((title, explain_nodes(before, after, some)))
         classes = spec.classes
         made_from = start.sha256 if start else artifacts[0].contract.provenance.get("weights_sha256")
-        evidence = make_bundle(spec, shown, reference, made_from, limits)
+        named = artifacts if files else []  # those made for this run are gone after it
+        evidence = make_bundle(spec, shown, reference, made_from, limits, named)
     if markdown is not None:
         write_text(markdown, ledger_markdown(hops, description, classes))
     if as_json:
@@ -136,7 +145,7 @@ def parity(
         )
         note(f"{title}: {first}", "explained")
     if explain and not explained:
-        note("no hop between two ONNX files failed", "explained")
+        note("no hop from one form to the next failed", "explained")
     gate(hops)
     if bundle is not None and evidence is not None:
         from rarn_edge.parity.bundle import save_bundle

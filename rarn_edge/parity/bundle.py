@@ -2,7 +2,8 @@
 
 A `.rarn-parity` file is a zip of three numpy arrays and a manifest, with no pickle in it:
 
-    manifest.json       contract, tolerances, versions, names of the inputs, sha256 of each array and of the network input
+    manifest.json       contract, tolerances, versions, names of the inputs, sha256 of each array, of the network input and
+                        of the ONNX files that it speaks for
     images.npy          [N, H, W] uint8, the faces first, then the adversarial images
     logits.npy          [N, K] float32, the reference answers
     probabilities.npy   [N, K] float32, softmax of them at the contract's temperature
@@ -17,13 +18,15 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.artifact import Artifact
 from rarn_edge.errors import InputError
 from rarn_edge.files import atomic
 from rarn_edge.metrics import softmax
@@ -34,13 +37,30 @@ from rarn_edge.preprocess import to_input
 from rarn_edge.spec import ModelSpec
 
 SUFFIX = ".rarn-parity"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1, which names no files, is read too
 MAX_BYTES = 512 * 2**20  # unpacked; a file claiming more is refused before it is unpacked
 _ARRAYS: dict[str, tuple[str, int]] = {
     "images": ("uint8", 3),
     "logits": ("float32", 2),
     "probabilities": ("float32", 2),
 }
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """An ONNX file that a bundle speaks for, byte for byte."""
+
+    name: str
+    precision: str
+    target: str | None  # None: not made for one kind of CPU
+    sha256: str
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "BundleFile":
+        target = artifact.contract.target
+        return cls(
+            artifact.path.name, artifact.contract.precision, None if target is None else target.value, artifact.sha256
+        )
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,7 @@ class Bundle:
     weights_sha256: str | None
     tolerances: Tolerances
     versions: dict[str, str]
+    files: tuple[BundleFile, ...] = ()  # none: any file of these weights may be held against it
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -73,16 +94,29 @@ class Bundle:
             digest.update(to_input(self.images[start : start + 64], self.spec.preprocess).astype("<f4").tobytes())
         return digest.hexdigest()
 
+    def speaks_for(self, sha256: str) -> bool | None:
+        """Whether the file of that sha256 is one this bundle was written for; None where it names none.
+
+        What a file says of itself plays no part, for whoever changes a file can change that too.
+        """
+        return sha256 in {file.sha256 for file in self.files} if self.files else None
+
 
 def make_bundle(
-    spec: ModelSpec, shown: Shown, reference: Form, weights_sha256: str | None, tolerances: Tolerances = TOLERANCES
+    spec: ModelSpec,
+    shown: Shown,
+    reference: Form,
+    weights_sha256: str | None,
+    tolerances: Tolerances = TOLERANCES,
+    files: Iterable[Artifact] = (),
 ) -> Bundle:
-    """The evidence that `reference` answered so; versions are those of this installation."""
+    """The evidence that `reference` answered so, for `files`; versions are those of this installation."""
     versions = {}
     for package in ("rarn-edge", "torch", "onnx", "onnxruntime", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a part of them is enough for a bundle
             versions[package] = importlib.metadata.version(package)
-    return Bundle(spec, shown, reference.logits, reference.name, weights_sha256, tolerances, versions)
+    named = tuple(BundleFile.of(artifact) for artifact in files)
+    return Bundle(spec, shown, reference.logits, reference.name, weights_sha256, tolerances, versions, named)
 
 
 def save_bundle(bundle: Bundle, path: Path) -> None:
@@ -103,6 +137,7 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         "labels": None if bundle.shown.labels is None else bundle.shown.labels.tolist(),
         "tolerances": tolerances_to_dict(bundle.tolerances),
         "versions": bundle.versions,
+        "files": [asdict(file) for file in bundle.files],
         "input_sha256": bundle.input_sha256,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in arrays.items()},
     }
@@ -176,8 +211,8 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 def _parse(manifest: dict[str, Any], content: dict[str, bytes], source: str) -> Bundle:
     version = manifest["schema_version"]
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{source}: a bundle of schema {version}, this version reads {SCHEMA_VERSION}; make it anew")
+    if version not in (1, SCHEMA_VERSION):
+        raise InputError(f"{source}: a bundle of schema {version}, this version reads 1 and 2; make it anew")
     arrays = {}
     for name, (dtype, rank) in _ARRAYS.items():
         data = content[f"{name}.npy"]
@@ -202,6 +237,7 @@ def _parse(manifest: dict[str, Any], content: dict[str, bytes], source: str) -> 
         weights_sha256=manifest["weights_sha256"],
         tolerances=tolerances_from_dict(manifest["tolerances"], source),
         versions=dict(manifest["versions"]),
+        files=tuple(BundleFile(**file) for file in manifest["files"]) if version > 1 else (),
     )
     shown, preprocess = bundle.shown, bundle.spec.preprocess
     count = len(shown.images)

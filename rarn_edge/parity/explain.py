@@ -42,8 +42,10 @@ class NodeRow:
     cause: str | None  # None: within tolerance
 
 
-def explain(before: Artifact, after: Artifact, images: NDArray[np.uint8]) -> list[NodeRow]:
+def explain(before: Artifact, after: Artifact, images: NDArray[np.uint8], truth: Values | None = None) -> list[NodeRow]:
     """Every common tensor in graph order; the first row with a cause is the node to look at.
+
+    `truth` are values of tensors, by name, that count in the place of what `before` computes.
 
     Raises:
         InputError: the graphs have no tensor in common.
@@ -54,14 +56,15 @@ def explain(before: Artifact, after: Artifact, images: NDArray[np.uint8]) -> lis
     limit = MIN_INT8_SNR_DB if is_int8 else MIN_FLOAT_SNR_DB
     image = to_input(images, before.spec.preprocess)
     wanted = [name for name in float_activations(first) if name != before.spec.input_name]
-    exact = _run(first, wanted, {before.spec.input_name: image})
+    exact = tensor_values(first, wanted, {before.spec.input_name: image})
     exact[before.spec.input_name] = image
+    exact |= truth or {}
     pairs = _pairs(second, exact)
     if not pairs:
         raise InputError(f"{before.path.name} and {after.path.name} have no tensor name in common; export both anew")
     fed: Values = {after.spec.input_name: model_input(images, after.spec)}  # float32, or pixels
-    arrived = _run(second, list(pairs), fed)
-    own = _run(*_isolated(second, pairs, exact, fed))
+    arrived = tensor_values(second, list(pairs), fed)
+    own = tensor_values(*_isolated(second, pairs, exact, fed))
     made_first = {output: node for node in first.graph.node for output in node.output}
     made_second = {output: node for node in second.graph.node for output in node.output}
     rows = []
@@ -86,7 +89,7 @@ def first_fault(rows: list[NodeRow]) -> NodeRow | None:
     return next((row for row in rows if row.cause is not None), None)
 
 
-def _run(model: onnx.ModelProto, names: list[str], feeds: Values) -> Values:
+def tensor_values(model: onnx.ModelProto, names: list[str], feeds: Values) -> Values:
     """The values of `names`, whatever the graph's own outputs are."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

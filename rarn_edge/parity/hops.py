@@ -7,7 +7,6 @@ tolerances needs neither the model nor the faces.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
@@ -205,11 +204,6 @@ def compare(
     """Measure and judge one hop; see `measure`."""
     measured = measure(before, after, labels, kind=kind, inputs=inputs, names=names, classes=classes)
     return judge(measured, tolerances[measured.inputs][measured.kind])
-
-
-def compare_chain(forms: list[Form], labels: NDArray[np.int64] | None) -> list[Hop]:
-    """Each form against the one before it."""
-    return [compare(before, after, labels) for before, after in pairwise(forms)]
 
 
 def would_pass(hop: Hop) -> Tolerance:

@@ -57,7 +57,9 @@ def run_ledger(
         session = open_session(artifact.path, provider, count)
         label = name if is_float else f"{name} simulated"
         on_stage(label)
-        written = Form(label, precision, run_logits(open_unoptimised(artifact.path, count), spec, shown.images))
+        # unfused operators are too small to share among threads: whole batches are shared instead
+        plain = open_unoptimised(artifact.path)
+        written = Form(label, precision, run_logits(plain, spec, shown.images, callers=count))
         if is_float and forms:
             add(forms[-1], written, "float")
         elif last is not None or forms:

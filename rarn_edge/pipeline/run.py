@@ -17,8 +17,9 @@ from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
 from rarn_edge.models.catalog import CATALOG
-from rarn_edge.parity.chain import file_form, torch_form
-from rarn_edge.parity.hops import Hop, compare_chain
+from rarn_edge.parity.hops import Hop
+from rarn_edge.parity.inputs import show
+from rarn_edge.parity.ledger import run_ledger
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.named import named_models
 from rarn_edge.pipeline.quantize import quantize
@@ -127,10 +128,10 @@ def run_pipeline(
     """
     name = weights.spec.name
     made = make_forms(weights, target, folder, calibration, on_stage)
-    on_stage(f"parity on {faces_description}")
-    forms = [torch_form(weights, faces)]
-    forms += [file_form(form, faces, threads=threads) for form in made.artifacts]
-    hops = compare_chain(forms, labels)
+    shown = show(faces, labels, faces_description, weights.spec.preprocess)
+    hops, _ = run_ledger(
+        made.artifacts, weights, shown, threads=threads, on_stage=lambda form: on_stage(f"parity of {form}")
+    )
     paths = [made.simplified.path, made.int8.path]
     if baselines:
         names = [entry.name for entry in CATALOG.values() if entry.role == "baseline"]

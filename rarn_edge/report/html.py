@@ -13,6 +13,7 @@ from rarn_edge.errors import require_extras
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.bench_extras import PlainTable, tables
 from rarn_edge.report.bench_table import bench_warnings, failure_lines, figures, marked, milliseconds
+from rarn_edge.report.ledger import hop_title
 from rarn_edge.report.plots import Plot, plots
 from rarn_edge.report.tables import allowed, figure
 
@@ -140,7 +141,7 @@ def _parity(hops: Sequence[Hop]) -> PlainTable:
         for check in hop.checks:
             verdict = "pass" if check.passed else "FAIL"
             measured = figure(check.measured, check)
-            rows.append((f"{hop.before} → {hop.after}", check.figure, measured, allowed(check), verdict))
+            rows.append((hop_title(hop), check.figure, measured, allowed(check), verdict))
     return PlainTable("Parity", ("hop", "figure", "measured", "allowed", "verdict"), tuple(rows))
 
 

@@ -85,6 +85,11 @@ def hop_name(hop: Hop) -> str:
     return f"{hop.before} -> {hop.after}".replace(".onnx", "")
 
 
+def hop_title(hop: Hop) -> str:
+    """The hop and what it was shown, for a page."""
+    return f"{hop.before} → {hop.after}" + (" (adversarial)" if hop.measured.inputs == "adversarial" else "")
+
+
 def hop_figures(hop: Hop) -> tuple[str, ...]:
     """The measured figures in the order of the table's columns."""
     found = hop.measured

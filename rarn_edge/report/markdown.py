@@ -4,7 +4,7 @@ from rarn_edge.bench.result import BenchReport
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.bench_table import bench_note, bench_warnings, failure_lines, figures, marked
 from rarn_edge.report.decisions import decisions_markdown, telling_hops
-from rarn_edge.report.ledger import COLUMNS, hop_figures, limit_rows
+from rarn_edge.report.ledger import COLUMNS, hop_figures, hop_title, limit_rows
 
 
 def report_markdown(model: str, hops: list[Hop], faces: str, bench: BenchReport) -> str:
@@ -23,9 +23,7 @@ def report_markdown(model: str, hops: list[Hop], faces: str, bench: BenchReport)
 def parity_markdown(hops: list[Hop]) -> str:
     """The ledger, one row a hop, then each limit with the worst that any hop measured."""
     rows = [f"| hop | {' | '.join(COLUMNS)} | verdict |", "|---|" + "--:|" * len(COLUMNS) + "---|"]
-    for hop in hops:
-        name = f"{hop.before} → {hop.after}" + (" (adversarial)" if hop.measured.inputs == "adversarial" else "")
-        rows.append(f"| {name} | {' | '.join(hop_figures(hop))} | {_verdict(hop.passed)} |")
+    rows += [f"| {hop_title(hop)} | {' | '.join(hop_figures(hop))} | {_verdict(hop.passed)} |" for hop in hops]
     rows += ["", "| limit | figure | would pass | allowed | verdict |", "|---|---|--:|--:|---|"]
     for limit, figure, would, may, passed in limit_rows(hops):
         rows.append(f"| {limit} | {figure.replace('|', '&#124;')} | {would} | {may} | {_verdict(passed)} |")

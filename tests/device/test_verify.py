@@ -73,7 +73,47 @@ def test_other_limits(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
 def test_the_shipped_models_pass(cli: Cli) -> None:
     done = cli("verify")
     assert done.returncode == 0, done.stderr
+    assert "rarn-s.x86-avx2.int8.onnx is byte for byte a file the bundle was written for: yes" in done.stdout
     assert "rarn-s.x86-avx2.int8.onnx: answers as where the bundle was made" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def slightly_changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped file with 64 bytes of its weights changed, which its answers hardly show."""
+    content = bytearray(shipped_onnx("rarn-s").read_bytes())
+    start = len(content) // 2
+    content[start : start + 64] = bytes(byte ^ 0x40 for byte in content[start : start + 64])
+    path = tmp_path_factory.mktemp("changed") / "changed.onnx"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_change_too_small_for_answers_is_found(cli: Cli, slightly_changed: Path) -> None:
+    done = cli("verify", shipped_bundle("rarn-s"), slightly_changed)
+    assert done.returncode == 1
+    assert "parity failed" not in done.stderr  # no answer tells: this is what the hash is for
+    assert "changed.onnx is byte for byte a file the bundle was written for: NO" in done.stdout
+    assert "answers as where the bundle was made" not in done.stdout
+    assert "is none that the bundle was written for (rarn-s.x86-avx2.int8.onnx " in done.stderr
+    assert "--rebuilt" in done.stderr
+
+
+def test_a_changed_shipped_file_fails_without_arguments(
+    cli: Cli, slightly_changed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rarn_edge.assets.shipped_onnx", lambda _: slightly_changed)
+    assert cli("verify").returncode == 1
+
+
+def test_a_rebuilt_file_is_judged_by_its_answers(cli: Cli, slightly_changed: Path) -> None:
+    done = cli("verify", shipped_bundle("rarn-s"), slightly_changed, "--rebuilt", "--json")
+    assert (done.returncode, json.loads(done.stdout)[0]["known_file"]) == (0, False)
+
+
+def test_a_bundle_without_files_judges_answers_alone(cli: Cli, bundle_file: Path) -> None:
+    done = cli("verify", bundle_file, TINY)
+    assert done.returncode == 0
+    assert "the bundle names no files" in done.stdout
 
 
 def test_the_shipped_bundle_bites(tmp_path: Path, cli: Cli) -> None:

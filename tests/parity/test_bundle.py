@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rarn_edge.artifact import Artifact, Contract
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.bundle import Bundle, check_bundle_fits, load_bundle, make_bundle, save_bundle
 from rarn_edge.parity.hops import Form
 from rarn_edge.parity.inputs import adversarial_images, show
 from rarn_edge.spec import ModelSpec, Preprocess
+from rarn_edge.targets import Target
 
 SPEC = ModelSpec("net", temperature=1.5)
 
@@ -58,6 +60,30 @@ def test_the_same_content_is_the_same_file(bundle: Bundle, tmp_path: Path) -> No
     assert (tmp_path / "a.rarn-parity").read_bytes() == (tmp_path / "b.rarn-parity").read_bytes()
 
 
+def test_it_speaks_for_the_files_it_names(bundle: Bundle, tmp_path: Path) -> None:
+    int8 = Artifact(tmp_path / "net.int8.onnx", Contract(SPEC, "int8", Target.X86_AVX2), "cd" * 32, 1)
+    reference = Form("torch", "float32", bundle.logits)
+    named = make_bundle(SPEC, bundle.shown, reference, "ab" * 32, files=[int8])
+    save_bundle(named, tmp_path / "a.rarn-parity")
+    read = load_bundle(tmp_path / "a.rarn-parity")
+    (file,) = read.files
+    assert (file.name, file.precision, file.target) == ("net.int8.onnx", "int8", "x86-avx2")
+    assert read.speaks_for("cd" * 32) is True
+    assert read.speaks_for("ce" * 32) is False
+    assert bundle.speaks_for("cd" * 32) is None
+
+
+def test_schema_1_is_read_as_naming_no_files(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path / "a.rarn-parity")
+
+    def older(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members["manifest.json"])
+        del manifest["files"]
+        members["manifest.json"] = json.dumps({**manifest, "schema_version": 1}).encode()
+
+    assert load_bundle(rewritten(tmp_path / "a.rarn-parity", older)).files == ()
+
+
 @pytest.mark.parametrize("name", ["images", "logits", "probabilities"])
 def test_a_changed_array_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
     save_bundle(bundle, tmp_path / "a.rarn-parity")
@@ -80,7 +106,7 @@ def change_manifest(**changes: object) -> Callable[[dict[str, bytes]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_manifest(schema_version=99), "a bundle of schema 99, this version reads 1"),
+        (change_manifest(schema_version=99), "a bundle of schema 99, this version reads 1 and 2"),
         (change_manifest(faces=0), "do not belong together"),
         (change_manifest(faces=1000), "do not belong together"),
         (change_manifest(names=["one"]), "do not belong together"),
@@ -90,6 +116,7 @@ def change_manifest(**changes: object) -> Callable[[dict[str, bytes]], None]:
         (change_manifest(spec=replace(SPEC, preprocess=Preprocess(mean=(127.0,))).to_dict()), "another network input"),
         (change_manifest(tolerances={"faces": {"int8": {"x": 1}}}), "has no limit 'x'"),
         (change_manifest(sha256={}), "not a readable parity bundle"),
+        (change_manifest(files=[{"name": "x.onnx"}]), "not a readable parity bundle"),
         (lambda members: members.pop("logits.npy"), "not a readable parity bundle"),
         (lambda members: members.update({"manifest.json": b"[1]"}), "not a readable parity bundle"),
         (lambda members: members.update({"manifest.json": b"[" * 100_000}), "not a readable parity bundle"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rarn_edge.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.chain import check_same_model, file_form, torch_form
-from rarn_edge.parity.hops import compare, compare_chain
+from rarn_edge.parity.hops import compare
 from rarn_edge.pipeline.graph import save_artifact
 from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.targets import Target
@@ -25,7 +26,7 @@ Mutation = Callable[[onnx.ModelProto], None]
 
 def test_float_hops_pass(weights: Weights, exported: Artifact, simplified: Artifact) -> None:
     forms = [torch_form(weights, FACES)] + [file_form(a, FACES, threads=1) for a in (exported, simplified)]
-    hops = compare_chain(forms, FACES.labels)
+    hops = [compare(before, after, FACES.labels) for before, after in pairwise(forms)]
     assert [(hop.before, hop.after) for hop in hops] == [
         ("torch", "exported.onnx"),
         ("exported.onnx", "simplified.onnx"),

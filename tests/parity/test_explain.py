@@ -131,4 +131,4 @@ def test_explain_on_the_command_line(cli: Cli, simplified: Artifact, tmp_path: P
 def test_nothing_to_explain(cli: Cli, simplified: Artifact) -> None:
     done = cli("parity", simplified.path, simplified.path, "--explain")
     assert done.returncode == 0
-    assert "no hop between two ONNX files failed" in done.stderr
+    assert "no hop from one form to the next failed" in done.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from rarn_edge.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.parity.bundle import load_bundle
 from rarn_edge.parity.hops import Hop
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.ledger import run_ledger
@@ -72,17 +73,21 @@ FACES_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surpris
 def test_from_workstation_to_board(
     cli: Cli, weights_file: Path, simplified: Artifact, int8: Mapping[Target, Quantized], tmp_path: Path
 ) -> None:
-    """A bundle of the float32 file proves that file elsewhere, and convicts one of another seed."""
+    """A bundle of the float32 file proves that file elsewhere, and others only where they are said to be made anew."""
     bundle = tmp_path / "net.rarn-parity"
     done = cli(
         "parity", simplified.path, "--weights", weights_file, "--bundle", bundle, "--markdown", tmp_path / "x.md"
     )
+    assert [file.sha256 for file in load_bundle(bundle).files] == [simplified.sha256]
     assert done.returncode == 0, done.stderr
     assert "mind their licence" in done.stderr
     assert "every hop passes" in (tmp_path / "x.md").read_text()
     assert cli("verify", bundle, simplified.path).returncode == 0
     done = cli("verify", bundle, int8[Target.X86_AVX2].artifact.path, "--json")
-    hops = json.loads(done.stdout)[0]["hops"]
+    assert done.returncode == 1
+    report = json.loads(done.stdout)[0]
+    assert report["known_file"] is False
+    hops = report["hops"]
     assert [hop["kind"] for hop in hops if hop["inputs"] == "faces"] == ["quantize", "fuse", "int8", "batch"]
 
 

@@ -1,9 +1,11 @@
 """One image, one tensor, one answer: every way through the package, and the script in the documentation that has none of it."""
 
 import hashlib
+import importlib.metadata
 import json
 import re
 import subprocess
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +74,75 @@ def test_golden_hash(kind: str) -> None:
     assert hashlib.sha256(tensor(PNGS[kind]).astype("<f4").tobytes()).hexdigest()[:16] == GOLDEN[kind]
 
 
+JPEGS: dict[
+    str, tuple[bytes, bytes, str]
+] = {  # made once: the file, its pixels as PNG, and the golden hash of the tensor
+    "gray": (
+        b64decode(
+            "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAYEBQYFBAYGBQYHBwYIChAKCgkJChQODwwQFxQYGBcUFhYaHSUfGhsjHBYWICwgIyYnKSopGR8t"
+            "MC0oMCUoKSj/wAALCAAgABgBAREA/8QAGQAAAgMBAAAAAAAAAAAAAAAAAwYCBQcE/8QAKhAAAQMDAgUCBwAAAAAAAAAAAQIDEQAEBRIhBiIx"
+            "QVETYRQlcZKh4fD/2gAIAQEAAD8AXHs3l8KVHI23xbKOYuMmAkfYB196ZcZkbXMWIuLRQLckEEgkfWDUnRpneQetZtl7figXoZUX7y3UAFnQ"
+            "kIM9QR0rv4Vtcvjsi0hLTlvYOq52ioEAwR338HajcY57I27/AKNi2420pMh1MESY8j+mtEctWldoJ7bVXuNfMU6EgpaTJHuQf1VVkMam7t0h"
+            "1sJUiYEA+DTPdPFCFIbEuKHKDS6zmEY5p5GRQtp4DUYAUCD0iCfzRWL5q9Y9ZrWE7gSImv/Z"
+        ),
+        b64decode(
+            "iVBORw0KGgoAAAANSUhEUgAAABgAAAAgCAAAAAAtNefkAAACQklEQVQozxVSy24UQQy03Z7u6Z3d7EIeSgRCIoIrN0DiB7jxTfwgBw7cwiYi"
+            "ipRkRbLsY2b64Ta9rT5ZrnK5yvhdT2LisAiJMEPZH6VMDcTI8xDAqMmZWkgZWYqqIJKR5c2gyQGCIWXvAtSnQIwOOpcxH++TxhKiAyoFEPFL"
+            "vmfD76YfxPssWBJoloLIX/XpebVa7laLt+clceWrEFTlbj0+DHOjOUrDUQS0KKkWHszlqaEf/5Zmm155iEZVqxIlysGmcBSpLU2TS8MjTUib"
+            "iths17tu9vmn3swYz9edC83aPvd4aUlymb6c41Wcjd+6Fh7wl715JvYyIPRBYwftRAIa2GS1jj+65VUAjNdyrNltp4/5brlxCmzbSTMUk5rm"
+            "bBh1+x5G2Pa9I34NETP6011YnPlixyfHF8+UJuzT+Zt239sLCpPt2tcAXixu4c7V9Vl6cAWEtTedNk9HTRHLPKtiqw3FKAajrZnChE/QtlwN"
+            "xuoBWcA1oRPUpIYaZVdNq/8AGRxoBCxuRpA4kzkwUaIkLHncM/kp24GDMXgAEUVuWWuqqajUlFuqdSQKONRlyZ42O5+BE6toTYcr31hng0Wu"
+            "zGgtA6FBzHGTuPUuBYjdCAyGtQBwpRultQntbI8oUjhVTUUR8tjFur9L95LlEC4xi6Lm/eaa3/hxcEe1bFxFce3XlGP0jImgRA2mDpbECYuI"
+            "kB92v2eXJ9tHkm7e1GPkOiBFaNwnd/tn9fA3tAwdwuGqGSVknvQl9mSJ0HaeisB/aQZpKRSriSEAAAAASUVORK5CYII="
+        ),
+        "73c0b988bf52e4bb",
+    ),
+    "colour": (
+        b64decode(
+            "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAYEBQYFBAYGBQYHBwYIChAKCgkJChQODwwQFxQYGBcUFhYaHSUfGhsjHBYWICwgIyYnKSopGR8t"
+            "MC0oMCUoKSj/2wBDAQcHBwoIChMKChMoGhYaKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCj/wAAR"
+            "CAAgABgDASIAAhEBAxEB/8QAGQAAAgMBAAAAAAAAAAAAAAAAAAYCBAUD/8QAKRAAAgEDAwIEBwAAAAAAAAAAAQIDAAQRBRIhE0EiJDFhUXGR"
+            "kqGx4f/EABgBAAIDAAAAAAAAAAAAAAAAAAIGAAMF/8QAIxEAAQMDBAIDAAAAAAAAAAAAAQACAwQRIQUSMVETQSJh0f/aAAwDAQACEQMRAD8A"
+            "T5NRvtPybuLrxrzvj7D7a17O6hv7bqwHK+hGRn8Up30Wsi4EZMlxEwAY7QFPsR6VZ0SC+tbtFCPFbOfEhIIB5/lNVXpkD6fytewP5+JwR1b0"
+            "esJdLRZMrjHyope17U7uKXp26MqEZ3jkfqiq6TQp54hJuaL/AH+KBhITW8KHtg/CqrJ5obQCqDJHvzVuaQqpVBlyOM1lR362qSLdqyOBk8Zz"
+            "9DS9SxyyNJbk9e8oAoXVoJ4gHQArnjg0V2juUuIuom4DtmitSKpnhGzhFchf/9k="
+        ),
+        b64decode(
+            "iVBORw0KGgoAAAANSUhEUgAAABgAAAAgCAAAAAAtNefkAAACB0lEQVQozyVS2W7UQBDsazz2bi6hhEdeEeJv+BC+mLdIBJFkRZLdtT3TB+1k"
+            "ZEtWT7uqq6vw58DaYJCG4cS+EiJAREgoFgmkkUDNW9tB1vOVXzFcTYQSwgFUS2ztACioaijjFBRdg4puZUCQNrdn4nH3RQqhK1Jg3gTyj9vL"
+            "gmHL2wmGShEEH4caCBeZ/4Q7CYNn+zZYiJbLivH4+2FY/FMR0cTH93FptQvwM7mWAitQAIuaCS6HA9by/X6Z79d6MYRZ896Uz4/Htv47+s7i"
+            "rx5HJ1uPL4enJ6kJlZzLbifHRIJC6r2ryrd4fFiG0h/ohtFxeG6vh3NqIa8XE5m5uo9ECvtJUua4l2vqnxvubpoPd9DH4TV4KKgh1a9u5bxO"
+            "0GC0FjrXa7mxPhOQpAljIE5KKwMp73BVkCE8PB0Q4BW4DhWq7AtoQpnngpCIOlEhcvdtiZKW5D95GJQYemLTyNBEt96PLmTyfoqpFNmY0xlA"
+            "RPJkyBYIS4/DRABs84W6YQXmu7bJDJeSmjMkCN3SvQyQAjlTGpOMabQ2tX1JxhjBQqmIxUZq0EKwqyklTCpLB1MzQpowTLUwwClFUd6J4NYy"
+            "n5d3aLN9jo2Rfmz1MFUGK2P15ZSR4oyvGOZOgupTfl/u7di5jhk0yDyDGZXydX07zev5ZZr4g5xyDAPJUCdlLi4fzlz5f6vjVMhTY/gkAAAA"
+            "AElFTkSuQmCC"
+        ),
+        "a3de0f41fca071dc",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_golden_jpeg(kind: str) -> None:
+    """Builds of libjpeg may round apart by one level; the pinned OpenCV brings its own, so there the bytes are the same."""
+    content, pixels, golden = JPEGS[kind]
+    decoded, expected = decode_gray(content, "x").astype(int), decode_gray(pixels, "y").astype(int)
+    assert expected.std() > 10  # a picture, not a flat one
+    np.testing.assert_allclose(decoded, expected, rtol=0, atol=1)
+    pinned = re.search(r"^opencv-python-headless==(.+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    assert pinned is not None
+    if cv2_version() == pinned[1]:
+        assert hashlib.sha256(tensor(content).astype("<f4").tobytes()).hexdigest()[:16] == golden
+
+
+def cv2_version() -> str | None:
+    """Of the OpenCV distribution that constraints.txt pins; None where another one is installed."""
+    try:
+        return importlib.metadata.version("opencv-python-headless")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def test_alpha_and_depth_change_nothing() -> None:
     np.testing.assert_array_equal(tensor(PNGS["alpha"]), tensor(PNGS["colour"]))
     np.testing.assert_array_equal(tensor(PNGS["16-bit"]), tensor(PNGS["gray"]))
@@ -90,8 +161,8 @@ def test_exif_rotation_is_applied() -> None:
 
 
 @pytest.mark.parametrize("kind", PNGS)
-def test_every_way_gives_the_same_probabilities(kind: str, python: Cli, tmp_path: Path) -> None:
-    """The script of the documentation, `Classifier` (which `predict` uses), and what `evaluate` and `parity` run."""
+def test_every_way_gives_the_same_probabilities(kind: str, python: Cli, cli: Cli, tmp_path: Path) -> None:
+    """The script of the documentation, `Classifier`, the `predict` command, and what `evaluate` and `parity` run."""
     folder = tmp_path / "happy"
     folder.mkdir()
     path = folder / "x.png"
@@ -103,6 +174,11 @@ def test_every_way_gives_the_same_probabilities(kind: str, python: Cli, tmp_path
     assert done.returncode == 0, done.stderr
     bare = json.loads(done.stdout)
     (prediction,) = Classifier(TINY, threads=1).predict(str(path))
+    said = cli("predict", path, "--model", TINY, "--crop", "--threads", 1, "--json")
+    assert said.returncode == 0, said.stderr
+    predicted = json.loads(said.stdout)["probabilities"]
+    assert list(predicted) == list(bare)
+    np.testing.assert_allclose(list(predicted.values()), list(bare.values()), atol=1e-6)
     artifact = Artifact.load(TINY)
     assert tuple(bare) == artifact.spec.classes == prediction.classes
     np.testing.assert_allclose(prediction.probabilities, list(bare.values()), atol=1e-6)

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.skipif(MODEL not in shipped_models(), reason=f"no weigh
 
 
 @pytest.fixture(scope="module")
-def folder(python: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(python: Cli, faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `run` left, after exit code 0: every parity hop passed."""
     out = tmp_path_factory.mktemp("run") / "new"
-    done = python("-m", "rarn_edge", "run", "--model", MODEL, "--out", out, "--no-baselines")
+    done = python("-m", "rarn_edge", "run", "--model", MODEL, "--data", faces_folder, "--out", out, "--no-baselines")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return out
@@ -43,12 +43,16 @@ def test_files(folder: Path) -> None:
 
 def test_report(folder: Path) -> None:
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    forms = ["torch", f"{MODEL}.exported.onnx", f"{MODEL}.onnx", f"{MODEL}.int8.onnx"]
-    assert [(hop["before"], hop["after"]) for hop in report["hops"]] == list(itertools.pairwise(forms))
+    forms = [f"{MODEL}.exported.onnx", f"{MODEL}.onnx", f"{MODEL}.int8.onnx"]
+    steps = ["torch", *forms[:2], f"{MODEL}.onnx on cpu", f"{MODEL}.int8.onnx simulated", f"{MODEL}.int8.onnx fused"]
+    hops = [hop for hop in report["hops"] if hop["kind"] in ("float", "quantize", "fuse")]
+    for inputs in ("faces", "adversarial"):
+        found = [(hop["before"], hop["after"]) for hop in hops if hop["inputs"] == inputs]
+        assert found == list(itertools.pairwise(steps))
     assert all(hop["passed"] for hop in report["hops"])
     rows = report["bench"]["rows"]
     assert [row["label"] for row in rows] == [MODEL, f"{MODEL}.int8"]
-    assert [row["file_size_bytes"] for row in rows] == [(folder / f).stat().st_size for f in forms[2:]]
+    assert [row["file_size_bytes"] for row in rows] == [(folder / f).stat().st_size for f in forms[1:]]
     assert all(min(row["samples_s"]) > 0 for row in rows)
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert all(form in text for form in forms)
