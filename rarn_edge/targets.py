@@ -6,6 +6,7 @@ products in 16 bits and saturates; there, weights must keep to 7 bits. See docs/
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -57,7 +58,7 @@ class Host:
     @property
     def target(self) -> Target:
         """The CPU target whose kernels this machine runs."""
-        if self.architecture in ("aarch64", "arm64"):
+        if self.architecture.startswith(("aarch64", "arm")):
             return Target.ARM
         return Target.X86_VNNI if self.features & {"avx512_vnni", "avx_vnni", "amx_int8"} else Target.X86_AVX2
 
@@ -78,26 +79,37 @@ class Host:
         return f"{here}: answers and speed may differ; quantize with --target auto"
 
 
+_SYSCTL_FEATURES = {
+    "hw.optional.arm.FEAT_DotProd": "asimddp",
+    "hw.optional.arm.FEAT_I8MM": "i8mm",
+    "hw.optional.avx2_0": "avx2",
+}
+"""macOS: which key says what Linux calls by which name."""
+
+
 def detect_host() -> Host:
-    """Read the CPU's architecture and INT8 features from the operating system."""
-    architecture = platform.machine().lower()
-    return Host("x86_64" if architecture == "amd64" else architecture, frozenset(_features()))
-
-
-def _features() -> set[str]:
+    """This machine's CPU, as far as its operating system tells."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.lower().startswith(("flags", "features")):
-                return set(line.split(":", 1)[1].split())
+        return read_host(platform.machine(), cpuinfo=cpuinfo.read_text(errors="replace"))
     if platform.system() == "Darwin":
-        keys = {
-            "hw.optional.arm.FEAT_DotProd": "asimddp",
-            "hw.optional.arm.FEAT_I8MM": "i8mm",
-            "hw.optional.avx2_0": "avx2",
-        }
-        return {feature for key, feature in keys.items() if _sysctl(key) == "1"}
-    return set()  # Windows tells no one without a C call; the caller then gets the x86 target that is always right
+        return read_host(platform.machine(), sysctl={key: _sysctl(key) for key in _SYSCTL_FEATURES})
+    return read_host(platform.machine())  # Windows tells no one without a C call
+
+
+def read_host(machine: str, cpuinfo: str = "", sysctl: Mapping[str, str] | None = None) -> Host:
+    """A CPU from what its system says: `platform.machine()`, and Linux's /proc/cpuinfo or macOS's sysctl values by key.
+
+    Without features, an x86 CPU gets the target that is right on all of them, the one without VNNI.
+    """
+    architecture = machine.lower()
+    features: set[str] = set()
+    for line in cpuinfo.splitlines():
+        if line.lower().startswith(("flags", "features")):
+            features.update(line.split(":", 1)[1].split())
+            break  # the same for every core
+    features.update(feature for key, feature in _SYSCTL_FEATURES.items() if (sysctl or {}).get(key) == "1")
+    return Host("x86_64" if architecture == "amd64" else architecture, frozenset(features))
 
 
 def _sysctl(key: str) -> str:

@@ -75,7 +75,12 @@ def _reason(group: list[ExecutedNode], graph: ExecutedGraph) -> str:
         if node.operator in _WEIGHTED and any(name in graph.float_constants for name in node.inputs[1:2]):
             return "float weights: this layer was not quantized"
     sources = [made_by[name] for node in group for name in node.inputs if name in made_by]
-    types = {node.input_types[0] for node in sources if node.operator == "DequantizeLinear" and node.input_types}
+    # weights are s8 beside u8 activations by design: only activations can disagree
+    types = {
+        node.input_types[0]
+        for node in sources
+        if node.operator == "DequantizeLinear" and node.input_types and node.inputs[0] not in graph.constants
+    }
     if len(types) > 1:
         return f"types differ: {' and '.join(sorted(types))} meet here"
     for node in group:

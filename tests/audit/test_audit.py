@@ -90,6 +90,63 @@ def test_each_island_has_its_reason(tmp_path: Path, nodes: list[onnx.NodeProto],
     assert any(reason in found for found in reasons), reasons
 
 
+def qdq(source: str, result: str, scale: str = "scale", zero: str = "u8") -> list[onnx.NodeProto]:
+    """`source` rounded to 8 or 16 bits, as `result`."""
+    return [
+        helper.make_node("QuantizeLinear", [source, scale, zero], [f"{result}.q"], f"{result}.q"),
+        helper.make_node("DequantizeLinear", [f"{result}.q", scale, zero], [result], f"{result}.dq"),
+    ]
+
+
+def qdq_net(folder: Path, *nodes: onnx.NodeProto) -> Artifact:
+    """A quantized convolution `c` [n, 4, 8, 8] of the input, then `nodes` to `e`, pooled to quantized logits."""
+    value = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 1, 8, 8])
+    answer = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 4])
+    arrays = {
+        "scale": np.float32(0.02),
+        "other": np.float32(0.05),
+        "u8": np.uint8(128),
+        "s8": np.int8(0),
+        "u16": np.uint16(30_000),
+        "w": np.ones((4, 1, 3, 3), dtype=np.int8),
+    }
+    constants = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    before = [
+        *qdq("input", "x"),
+        helper.make_node("DequantizeLinear", ["w", "scale", "s8"], ["weight"], "weight"),
+        helper.make_node("Conv", ["x", "weight"], ["c"], "conv", pads=[1, 1, 1, 1]),
+    ]
+    after = [
+        helper.make_node("GlobalAveragePool", ["e"], ["g"], "g"),
+        *qdq("g", "rounded"),
+        helper.make_node("Flatten", ["rounded"], ["flat"], "f"),
+        *qdq("flat", "logits"),
+    ]
+    graph = helper.make_graph([*before, *nodes, *after], "net", [value], [answer], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    spec = ModelSpec("net", ("angry", "disgust", "fear", "happy"), preprocess=Preprocess(8, 8))
+    return save_artifact(model, Contract(spec), folder / "net.onnx")
+
+
+def test_a_fork_is_named(tmp_path: Path) -> None:
+    """Two readers round the convolution's float result each in its own way, so it cannot become an integer."""
+    add = helper.make_node("Add", ["one", "two"], ["a"], "add")
+    artifact = qdq_net(tmp_path, *qdq("c", "one"), *qdq("c", "two", "other"), add, *qdq("a", "e"))
+    (island,) = audit(artifact, FACES, threads=1).islands
+    assert (island.operators, island.reason) == (("Conv",), "fork: several nodes read its float result")
+
+
+def test_types_that_differ_are_named(tmp_path: Path) -> None:
+    """8 and 16 bits meet at an addition."""
+    add = helper.make_node("Add", ["one", "two"], ["a"], "add")
+    sigmoid = helper.make_node("Sigmoid", ["one"], ["s"], "sigmoid")
+    nodes = (*qdq("c", "one"), sigmoid, *qdq("s", "two", zero="u16"), add, *qdq("a", "e"))
+    islands = audit(qdq_net(tmp_path, *nodes), FACES, threads=1).islands
+    reasons = {operator: island.reason for island in islands for operator in island.operators}
+    assert reasons["Add"] == "types differ: uint16 and uint8 meet here"
+
+
 def test_saturation_gate(int8: Mapping[Target, Quantized]) -> None:
     found = audit(int8[Target.X86_AVX2].artifact, FACES, threads=1)
     bad = replace(found, saturation=Saturation(512, 3.0, 17.0, 46, 46))
