@@ -167,6 +167,15 @@ def test_quantize_for_this_machine_says_why(cli: Cli, simplified: Artifact, rang
     target = Artifact.load(tmp_path / "a.onnx").contract.target
     assert target is not None
     assert done.stderr.startswith(f"target {target.value} (")
+    assert "verdict on 128 synthetic faces: int8 is " in done.stdout
+
+
+def test_the_verdict_is_had_where_the_file_runs(cli: Cli, simplified: Artifact, ranges: Ranges, tmp_path: Path) -> None:
+    ranges.save(tmp_path / "r.json")
+    out, options = tmp_path / "a.onnx", ("--ranges", tmp_path / "r.json", "--target", "tensorrt")
+    done = cli("quantize", simplified.path, "-o", out, *options)
+    assert f"rarn-edge verdict {simplified.path} {out}" in done.stdout
+    assert "verdict" not in cli("quantize", simplified.path, "-o", out, *options, "--no-verdict").stdout
 
 
 def test_evaluate_weights_and_their_file_agree(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rarn_edge.targets import Target as TargetName
 
 PRECISIONS = ("int8", "int8-dynamic", "fp16")
+VERDICT_FACES, VERDICT_ROUNDS = 128, 100  # some seconds
 
 
 @app.command(rich_help_panel=MAKE)
@@ -42,6 +43,13 @@ def quantize(
         float | None,
         typer.Option(min=0, help="Points of accuracy it may lose on --data, such as 0.3; exit code 1 if not"),
     ] = None,
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="Equalize channel ranges between convolutions first; needs --calib")
+    ] = False,
+    bias_correct: Annotated[
+        bool, typer.Option("--bias-correct", help="Put right the means that rounding shifts; needs --calib")
+    ] = False,
+    verdict: Annotated[bool, typer.Option(help="Measure in some seconds whether INT8 pays on this machine")] = True,
     data: OptionalData = None,
     split: Split = None,
     seed: Seed = 0,
@@ -49,7 +57,14 @@ def quantize(
     """Quantize for one target. Without --calib or --ranges, the activation ranges shipped for the model are used."""
     require_extra("onnx", "export")
     from rarn_edge.artifact import Artifact
-    from rarn_edge.cli.inputs import comparison_faces, labelled_faces, read_input_dtype, read_method, read_target
+    from rarn_edge.cli.inputs import (
+        calibration_faces,
+        comparison_faces,
+        labelled_faces,
+        read_input_dtype,
+        read_method,
+        read_target,
+    )
     from rarn_edge.files import check_output
     from rarn_edge.pipeline.calibrate import Ranges
     from rarn_edge.pipeline.quantize import quantize as quantize_artifact
@@ -64,6 +79,12 @@ def quantize(
         raise InputError("--max-drop needs labelled faces to judge on: --data DATA")
     if compare_methods and calib is None:
         raise InputError("--compare-methods measures anew what each method makes of the activations: --calib DATA")
+    if (equalize or bias_correct) and (calib is None or precision != "int8"):
+        raise InputError("--equalize and --bias-correct need faces to measure on: --precision int8 with --calib DATA")
+    if equalize and save_ranges is not None:
+        raise InputError("--save-ranges is for the network as it is; leave it or --equalize out")
+    if bias_correct and max_drop is not None:
+        raise InputError("--max-drop tries corrected biases by itself; leave --bias-correct out")
     for path in (output, save_ranges):
         if path is not None:
             check_output(path)
@@ -77,15 +98,20 @@ def quantize(
         return
     chosen, how, takes = read_target(target), read_method(method), read_input_dtype(input_dtype)
     observed: Observed | None = None
+    calibration: Faces | None = None
+    reference = artifact
     if calib is not None:
-        observed = _observe(artifact, calib, images, seed, how != "minmax" or compare_methods or max_drop is not None)
+        calibration = calibration_faces(calib, images, seed)
+        if equalize:
+            artifact = _equalized(artifact)
+        observed = _observe(artifact, calibration, how != "minmax" or compare_methods or max_drop is not None)
         measured = observed.ranges(how)
     else:
         made_from = artifact.contract.provenance.get("weights_sha256")
         measured = Ranges.load(ranges) if ranges is not None else ranges_of(artifact.spec.name, made_from)
-    if compare_methods and observed is not None:
+    if compare_methods and observed is not None and calibration is not None:
         faces, labels, description = comparison_faces(data, split, artifact.spec.classes)
-        _show_methods(artifact, observed, chosen, faces, labels, description)
+        _show_methods(artifact, observed, calibration, chosen, faces, labels, description)
     if max_drop is not None and data is not None:
         from rarn_edge.pipeline.budget import quantize_within
 
@@ -93,12 +119,25 @@ def quantize(
         choices = _choices(measured, observed)
         with err.status("searching") as status:
             result = quantize_within(
-                artifact, chosen, choices, faces, output, max_drop, takes, lambda step: status.update(f"judging {step}")
+                artifact,
+                chosen,
+                choices,
+                faces,
+                output,
+                max_drop,
+                takes,
+                calibration,
+                lambda step: status.update(f"judging {step}"),
             )
         _show_budget(result, max_drop)
         done, used = result.quantized, result.method
     else:
-        done, used = quantize_artifact(artifact, chosen, measured, output, takes), measured.method
+        done, used = (
+            quantize_artifact(
+                artifact, chosen, measured, output, takes, bias_faces=calibration if bias_correct else None
+            ),
+            measured.method,
+        )
     if save_ranges is not None:
         measured.save(save_ranges)
     if done.float_operators:
@@ -108,6 +147,41 @@ def quantize(
         f" {done.artifact.size_bytes / 1e6:.2f} MB ({done.artifact.size_bytes / artifact.size_bytes:.2f}x);"
         f" ranges: {used} of {measured.sample}"
     )
+    if verdict:
+        _say_verdict(reference, done.artifact, data, split)
+
+
+def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split: str | None) -> None:
+    """Whether the file pays here, or where to find out when it was made for another kind of CPU."""
+    from rarn_edge.cli.inputs import describe, labelled_faces
+    from rarn_edge.cli.verdict import median_channels
+    from rarn_edge.data.synthetic import synthetic_faces
+    from rarn_edge.targets import detect_host
+    from rarn_edge.verdict import measure
+
+    if after.contract.target is not detect_host().target:
+        say(f"verdict: on the machine it is for, run: rarn-edge verdict {before.path} {after.path}")
+        return
+    with err.status("measuring the verdict"):
+        if data is None:
+            faces, labels, shown = synthetic_faces(VERDICT_FACES, seed=7), None, f"{VERDICT_FACES} synthetic faces"
+        else:
+            faces = labelled_faces(data, split)
+            labels, shown = faces.labels_in(before.spec.classes), describe(faces)
+        result = measure(before, after, faces, labels, rounds=VERDICT_ROUNDS, narrow_channels=median_channels(after))
+    say(f"verdict on {shown}: {result.line()}")
+
+
+def _equalized(artifact: "Artifact") -> "Artifact":
+    """The equalized network, in a file that lives as long as this process."""
+    import atexit
+    import tempfile
+
+    from rarn_edge.pipeline.equalize import equalize
+
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return equalize(artifact, Path(folder.name) / artifact.path.name)
 
 
 def _other_precision(artifact: "Artifact", precision: str, output: Path) -> None:
@@ -120,12 +194,10 @@ def _other_precision(artifact: "Artifact", precision: str, output: Path) -> None
     )
 
 
-def _observe(artifact: "Artifact", calib: Path, images: int, seed: int, histograms: bool) -> "Observed":
-    from rarn_edge.cli.inputs import calibration_faces
+def _observe(artifact: "Artifact", faces: "Faces", histograms: bool) -> "Observed":
     from rarn_edge.pipeline.calibrate import observe
     from rarn_edge.report.progress import image_progress
 
-    faces = calibration_faces(calib, images, seed)
     with image_progress(err, "calibrating") as on_progress:
         return observe(artifact, faces, histograms, on_progress)
 
@@ -142,6 +214,7 @@ def _choices(measured: "Ranges", observed: "Observed | None") -> "list[Ranges]":
 def _show_methods(
     artifact: "Artifact",
     observed: "Observed",
+    calibration: "Faces",
     target: "TargetName",
     faces: "Faces",
     labels: "NDArray[np.int64] | None",
@@ -152,7 +225,7 @@ def _show_methods(
     from rarn_edge.report.int8_tables import methods_table
 
     with err.status("comparing methods"):
-        rows = compare_methods(artifact, observed, target, faces, labels)
+        rows = compare_methods(artifact, observed, calibration, target, faces, labels)
     out.print(methods_table(rows, description))
 
 
@@ -160,5 +233,7 @@ def _show_budget(result: "BudgetResult", max_drop: float) -> None:
     say(
         f"loses {result.drop_points:.2f} points of the {max_drop:g} allowed, {result.latency_ratio:.2f}x the time of float32"
     )
+    if result.biases_corrected:
+        say("  with corrected biases")
     for reverted in result.reverted:
         say(f"  {reverted.node} back to float32: {reverted.gained_points:+.2f} points, {1e3 * reverted.cost_s:+.3f} ms")

@@ -31,14 +31,14 @@ def verdict(
     check_same_model([before, after], None)
     warn_host(after.contract.target)
     faces, labels, description = comparison_faces(data, split, before.spec.classes)
-    result = measure(before, after, faces, labels, threads or 1, rounds, _median_channels(after))
+    result = measure(before, after, faces, labels, threads or 1, rounds, median_channels(after))
     if as_json:
         print_json({"faces": description, "threads": threads, **result.to_dict()})
     else:
         say(f"{after.spec.name} on {description}: {result.line()}")
 
 
-def _median_channels(artifact: "Artifact") -> int | None:
+def median_channels(artifact: "Artifact") -> int | None:
     """Output channels of the median convolution, where onnx is at hand to look: it explains a missing speed-up."""
     import statistics
     from importlib.util import find_spec

@@ -1,8 +1,9 @@
 """An INT8 file within an accuracy budget: the cheapest change that keeps the drop below what is allowed.
 
 1. The ranges of each method at hand: another range costs no time at all.
-2. Sensitivity: each layer alone back in float, and what that removes of the noise in the logits.
-3. Layers go back to float one by one, the noisiest first, and stay there only if the accuracy rises.
+2. With calibration faces, corrected biases: they cost no time either.
+3. Sensitivity: each layer alone back in float, and what that removes of the noise in the logits.
+4. Layers go back to float one by one, the noisiest first, and stay there only if the accuracy rises.
 
 Every judgement is of the file as ONNX Runtime runs it. Each is remembered beside the output, so that an interrupted search goes
 on where it stopped; a result that is slower than float32 is refused.
@@ -48,6 +49,7 @@ class Trial:
     right: int  # faces decided rightly
     flipped: int  # decisions that differ from float32's
     signal_db: float  # of the logits against float32's
+    biases_corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class BudgetResult:
     reverted: tuple[Reverted, ...]
     sensitivity: tuple[Trial, ...]  # each with one layer in float, the noisiest layer first; empty if not needed
     latency_ratio: float  # over float32; below 1 is faster
+    biases_corrected: bool
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,6 +85,7 @@ def quantize_within(
     out: Path,
     max_drop_points: float,
     input_dtype: InputDtype = "float32",
+    calibration: Faces | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> BudgetResult:
     """Write an INT8 file that loses at most `max_drop_points` of accuracy on `faces`.
@@ -94,6 +98,7 @@ def quantize_within(
         out: The file to write.
         max_drop_points: Such as 0.3.
         input_dtype: Of the file to write.
+        calibration: Other faces, to correct biases on; None: biases stay.
         on_step: Told what is being tried.
 
     Raises:
@@ -108,7 +113,9 @@ def quantize_within(
     reference = file_form(artifact, faces).logits
     right = int((reference.argmax(1) == labels).sum())
     with tempfile.TemporaryDirectory() as folder:
-        search = _Search(artifact, target, options, faces, labels, reference, input_dtype, out, Path(folder), on_step)
+        search = _Search(
+            artifact, target, options, faces, labels, reference, input_dtype, calibration, out, Path(folder), on_step
+        )
 
         def drop(trial: Trial) -> float:
             return 100 * (right - trial.right) / len(faces)
@@ -118,6 +125,10 @@ def quantize_within(
             if drop(best) <= max_drop_points:
                 break
             best = max(best, search.judge(ranges.method, ()), key=lambda trial: (trial.right, trial.signal_db))
+        if drop(best) > max_drop_points and calibration is not None:
+            corrected = search.judge(best.method, (), biases=True)
+            best = max(best, corrected, key=lambda trial: (trial.right, trial.signal_db))
+        biases = best.biases_corrected
         sensitivity: list[Trial] = []
         kept: list[Trial] = [best]
         if drop(best) > max_drop_points:
@@ -125,7 +136,7 @@ def quantize_within(
         for (node,) in (trial.in_float for trial in sensitivity):
             if drop(kept[-1]) <= max_drop_points:
                 break
-            trial = search.judge(best.method, (*kept[-1].in_float, node))
+            trial = search.judge(best.method, (*kept[-1].in_float, node), biases=biases)
             if trial.right > kept[-1].right:
                 kept.append(trial)
         final = kept[-1]
@@ -152,9 +163,9 @@ def quantize_within(
             for index, (before, after) in enumerate(itertools.pairwise(kept))
         )
         ranges = next(ranges for ranges in options if ranges.method == final.method)
-        done = quantize(artifact, target, ranges, out, input_dtype, final.in_float)
+        done = quantize(artifact, target, ranges, out, input_dtype, final.in_float, calibration if biases else None)
         search.state.unlink(missing_ok=True)
-    return BudgetResult(done, final.method, drop(final), reverted, tuple(sensitivity), ratio.value)
+    return BudgetResult(done, final.method, drop(final), reverted, tuple(sensitivity), ratio.value, biases)
 
 
 class _Search:
@@ -169,6 +180,7 @@ class _Search:
         labels: NDArray[np.int64],
         reference: NDArray[np.float32],
         input_dtype: InputDtype,
+        calibration: Faces | None,
         out: Path,
         folder: Path,
         on_step: Callable[[str], None],
@@ -176,9 +188,10 @@ class _Search:
         self.artifact, self.target, self.input_dtype = artifact, target, input_dtype
         self.options: Mapping[str, Ranges] = {ranges.method: ranges for ranges in options}
         self.faces, self.labels, self.reference = faces, labels, reference
-        self.folder, self.on_step = folder, on_step
+        self.calibration, self.folder, self.on_step = calibration, folder, on_step
         self.state = out.with_name(f"{out.name}.search.json")
         identity: list[object] = [artifact.sha256, target.value, input_dtype, faces.sha256()]
+        identity.append(None if calibration is None else calibration.sha256())
         identity += [[ranges.method, ranges.sample_sha256, sorted(ranges.tensors.items())] for ranges in options]
         self.identity = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         self.known = self._read()
@@ -193,20 +206,23 @@ class _Search:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
-    def _path(self, method: str, in_float: tuple[str, ...]) -> Path:
-        path = self.folder / f"{hashlib.sha256(repr((method, in_float)).encode()).hexdigest()[:16]}.onnx"
+    def _path(self, method: str, in_float: tuple[str, ...], biases: bool) -> Path:
+        path = self.folder / f"{hashlib.sha256(repr((method, in_float, biases)).encode()).hexdigest()[:16]}.onnx"
         if not path.exists():
-            quantize(self.artifact, self.target, self.options[method], path, self.input_dtype, in_float)
+            bias_faces = self.calibration if biases else None
+            quantize(self.artifact, self.target, self.options[method], path, self.input_dtype, in_float, bias_faces)
         return path
 
-    def judge(self, method: str, in_float: tuple[str, ...], faces: int | None = None) -> Trial:
+    def judge(self, method: str, in_float: tuple[str, ...], faces: int | None = None, biases: bool = False) -> Trial:
         """One INT8 file on the first `faces` faces (default all)."""
         count = len(self.faces) if faces is None else min(faces, len(self.faces))
-        key = json.dumps([method, in_float, count])
+        key = json.dumps([method, in_float, count, biases])
         if key not in self.known:
-            self.on_step(f"{method}, {len(in_float)} layers in float" + (f": {in_float[-1]}" if in_float else ""))
+            corrected = ", biases corrected" if biases else ""
+            last = f": {in_float[-1]}" if in_float else ""
+            self.on_step(f"{method}{corrected}, {len(in_float)} layers in float{last}")
             part = self.faces.where(np.arange(count))
-            logits = file_form(Artifact.load(self._path(method, in_float)), part).logits
+            logits = file_form(Artifact.load(self._path(method, in_float, biases)), part).logits
             decisions, reference = logits.argmax(1), self.reference[:count]
             self.known[key] = Trial(
                 method,
@@ -214,6 +230,7 @@ class _Search:
                 int((decisions == self.labels[:count]).sum()),
                 int((decisions != reference.argmax(1)).sum()),
                 signal_to_noise_db(reference, logits),
+                biases,
             )
             trials = {key: asdict(trial) for key, trial in self.known.items()}
             write_text(self.state, json.dumps({"identity": self.identity, "trials": trials}, indent=1) + "\n")
@@ -228,5 +245,8 @@ class _Search:
 
     def time(self, trials: Sequence[Trial | None]) -> list[list[float]]:
         """Seconds per call, interleaved, batch 1 and one thread; None is float32."""
-        artifacts = [self.artifact if t is None else Artifact.load(self._path(t.method, t.in_float)) for t in trials]
+        artifacts = [
+            self.artifact if t is None else Artifact.load(self._path(t.method, t.in_float, t.biases_corrected))
+            for t in trials
+        ]
         return time_files(artifacts, self.faces.images, ROUNDS)

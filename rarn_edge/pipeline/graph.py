@@ -66,6 +66,17 @@ def float_activations(model: onnx.ModelProto) -> Iterator[str]:
                 yield name
 
 
+def readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each tensor; a graph output is one more reader, of type `output`, that must not lose its tensor."""
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    for value in model.graph.output:
+        found.setdefault(value.name, []).append(onnx.NodeProto(op_type="output"))
+    return found
+
+
 def drop_unused_initializers(model: onnx.ModelProto) -> None:
     """Remove the constants that no node reads."""
     used = {name for node in model.graph.node for name in node.input}

@@ -13,15 +13,17 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from rarn_edge.pipeline.graph import constants, drop_unused_initializers
+from rarn_edge.pipeline.graph import constants, drop_unused_initializers, readers
 
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 SCALE = "integer_form.scale"  # marks the constants of rule 2 for rule 3
 
 
 def integer_form(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rules 1 and 2, with inferred types in the result; what does not match stays as it is."""
+    """Rules 1 and 2, with inferred types and a name for each node; what does not match stays as it is."""
     model = onnx.shape_inference.infer_shapes(model)
+    for node in model.graph.node:
+        node.name = node.name or node.output[0]  # a foreign graph need not name its nodes
     _pool_channels(model)
     _product_as_matmul(model)
     drop_unused_initializers(model)
@@ -36,16 +38,6 @@ def _shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
         for value in values
         if value.type.tensor_type.HasField("shape")
     }
-
-
-def _readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    for value in model.graph.output:  # a graph output is one more reader that must not lose its tensor
-        readers.setdefault(value.name, []).append(onnx.NodeProto(op_type="output"))
-    return readers
 
 
 def _constant(model: onnx.ModelProto, name: str, value: object, dtype: type) -> str:
@@ -103,12 +95,12 @@ def _pool_channels(model: onnx.ModelProto) -> None:
 
 def _product_as_matmul(model: onnx.ModelProto) -> None:
     """Rule 2: Mul -> GlobalAveragePool (-> Flatten), where nobody else reads the product."""
-    shapes, readers = _shapes(model), _readers(model)
+    shapes, read_by = _shapes(model), readers(model)
     nodes = list(model.graph.node)
     made_by = {name: node for node in nodes for name in node.output}
     for pool in [node for node in nodes if node.op_type == "GlobalAveragePool"]:
         product = made_by.get(pool.input[0])
-        if product is None or product.op_type != "Mul" or len(readers[product.output[0]]) != 1:
+        if product is None or product.op_type != "Mul" or len(read_by[product.output[0]]) != 1:
             continue
         found = _map_and_mask(product, shapes)
         if found is None:
@@ -119,7 +111,7 @@ def _product_as_matmul(model: onnx.ModelProto) -> None:
             continue
         result, target = pool.output[0], [0, -1, 1, 1]
         replaced = [product, pool]
-        after = readers[result]
+        after = read_by[result]
         if len(after) == 1 and after[0].op_type == "Flatten" and all(a.i == 1 for a in after[0].attribute):
             replaced.append(after[0])
             result, target = after[0].output[0], [0, -1]
@@ -156,18 +148,18 @@ def _map_and_mask(product: onnx.NodeProto, shapes: dict[str, list[int | None]]) 
 def fold_scales(model: onnx.ModelProto) -> None:
     """Rule 3 on a QDQ graph: x -> Q(s1) -> DQ(s1) -> Mul c -> Q(s2) -> DQ(s2) becomes x -> Q(s2 / c) -> DQ(s2)."""
     made_by = {name: node for node in model.graph.node for name in node.output}
-    readers = _readers(model)
+    read_by = readers(model)
     constant = constants(model)
     dropped = []
     for product in [node for node in model.graph.node if node.op_type == "Mul"]:
         before, factor = made_by.get(product.input[0]), made_by.get(product.input[1])
-        after = readers[product.output[0]]
+        after = read_by[product.output[0]]
         if before is None or factor is None or len(after) != 1 or after[0].op_type != "QuantizeLinear":
             continue
-        if SCALE not in factor.input[0] or before.op_type != "DequantizeLinear" or len(readers[before.output[0]]) != 1:
+        if SCALE not in factor.input[0] or before.op_type != "DequantizeLinear" or len(read_by[before.output[0]]) != 1:
             continue
         quantize, requantize = made_by[before.input[0]], after[0]
-        if len(readers[quantize.output[0]]) != 1:
+        if len(read_by[quantize.output[0]]) != 1:
             continue
         value = numpy_helper.to_array(constant[factor.input[0]]).astype(np.float64) * numpy_helper.to_array(
             constant[factor.input[1]]

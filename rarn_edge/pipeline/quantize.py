@@ -19,8 +19,10 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantType, add_infer_metadata
 
 from rarn_edge.artifact import Artifact
+from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
+from rarn_edge.pipeline.bias import add_zero_biases, correct_biases
 from rarn_edge.pipeline.bytes_in import byte_range, quantized_graph_from_bytes
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.graph import float_activations, load_graph, opset, save_artifact
@@ -56,6 +58,7 @@ def quantize(
     out: Path,
     input_dtype: InputDtype = "float32",
     keep_float: Collection[str] = (),
+    bias_faces: Faces | None = None,
 ) -> Quantized:
     """Write the INT8 form of `artifact` for `target`.
 
@@ -66,13 +69,14 @@ def quantize(
         out: The file to write.
         input_dtype: `uint8`: the graph takes pixels, see `bytes_in`.
         keep_float: Names of nodes (of the integer form) that stay in float32.
+        bias_faces: Calibration faces to correct biases on, see `bias`; None: biases stay.
 
     Raises:
         InputError: already quantized, an opset below 13, nothing to quantize, ranges of another network or graph, or `out`
             cannot be written.
     """
     check_output(out)
-    require_float32(artifact)
+    require_quantizable(artifact)
     if not ranges.belong_to(artifact):
         weights = artifact.contract.provenance.get("weights_sha256")
         raise InputError(
@@ -81,13 +85,6 @@ def quantize(
             " measure them anew with --calib DATA"
         )
     model = integer_form(load_graph(artifact.path))
-    if opset(model) < MIN_OPSET:
-        raise InputError(
-            f"{artifact.path}: has opset {opset(model)}, and per-channel weights need {MIN_OPSET} or newer;"
-            " convert it first with onnx.version_converter or export it anew"
-        )
-    if not any(node.op_type in WEIGHTED_OPS for node in model.graph.node):
-        raise InputError(f"{artifact.path}: has no convolution and no matrix product, so there is nothing to quantize")
     missing = [name for name in float_activations(model) if name not in ranges.tensors]
     if missing:
         raise InputError(
@@ -98,7 +95,13 @@ def quantize(
     if input_dtype == "uint8":
         tensors[artifact.spec.input_name] = byte_range(artifact.spec)
     lacking = sorted({node.op_type for node in model.graph.node} - {*QUANTIZED_OPS, "Constant", "Identity"})
+    if bias_faces is not None:
+        add_zero_biases(model)
+    reference = onnx.ModelProto()
+    reference.CopyFrom(model)  # the quantizer changes the graph it is given
     quantized = _rewrite(model, target, tensors, keep_float)
+    if bias_faces is not None:
+        correct_biases(quantized, reference, artifact.spec, bias_faces)
     spec = artifact.spec
     if input_dtype == "uint8":
         quantized_graph_from_bytes(quantized, spec)
@@ -116,6 +119,7 @@ def quantize(
             "recipe_int8": RECIPES[target].describe(),
             "onnxruntime_quantization": onnxruntime.__version__,
             **({"kept_in_float": sorted(keep_float)} if keep_float else {}),
+            **({"biases": "corrected"} if bias_faces is not None else {}),
         },
     )
     convolutions = [node for node in quantized.graph.node if node.op_type == "Conv"]
@@ -143,6 +147,23 @@ def require_float32(artifact: Artifact) -> None:
         )
     if artifact.spec.input_dtype != "float32":
         raise InputError(f"{artifact.path}: takes uint8; quantize the float32-input file with --input uint8")
+
+
+def require_quantizable(artifact: Artifact) -> None:
+    """Refuse what `quantize` cannot take.
+
+    Raises:
+        InputError: not a float32 file, an opset below 13, or nothing to quantize.
+    """
+    require_float32(artifact)
+    model = load_graph(artifact.path)
+    if opset(model) < MIN_OPSET:
+        raise InputError(
+            f"{artifact.path}: has opset {opset(model)}, and per-channel weights need {MIN_OPSET} or newer;"
+            " convert it first with onnx.version_converter or export it anew"
+        )
+    if not any(node.op_type in WEIGHTED_OPS for node in model.graph.node):
+        raise InputError(f"{artifact.path}: has no convolution and no matrix product, so there is nothing to quantize")
 
 
 def _rewrite(

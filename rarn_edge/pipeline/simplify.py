@@ -47,9 +47,7 @@ def simplify(artifact: Artifact, out: Path) -> Simplification:
     kept_because = None
     try:
         simplified = pool_means(_onnxsim(original))
-        difference = _difference(original, simplified, artifact.spec)
-        if difference is not None:
-            kept_because = difference
+        kept_because = difference(original, simplified, artifact.spec, "simplified")
     except (
         Exception
     ) as error:  # onnxsim, onnx and onnxruntime share no base class for theirs; the reason is kept and told
@@ -98,18 +96,18 @@ def pool_means(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _difference(original: onnx.ModelProto, simplified: onnx.ModelProto, spec: ModelSpec) -> str | None:
-    """Why the two graphs do not answer alike on faces and on noise, or None when they do."""
+def difference(original: onnx.ModelProto, changed: onnx.ModelProto, spec: ModelSpec, how: str) -> str | None:
+    """Why the two graphs do not answer alike on faces and on noise, or None when they do; `how` it was changed is in the text."""
     faces = to_input(synthetic_faces(CHECKED_FACES, seed=2).images, spec.preprocess)
     noise = np.random.default_rng(2).standard_normal(faces.shape, dtype=np.float32)
     for kind, inputs in (("faces", faces), ("noise", noise)):
-        before, after = _run(original, spec, inputs), _run(simplified, spec, inputs)
+        before, after = _run(original, spec, inputs), _run(changed, spec, inputs)
         worst, allowed = float(np.abs(before - after).max()), TOLERANCE * max(1.0, float(np.abs(before).max()))
         if not worst <= allowed:
-            return f"the simplified graph differs by {worst:.3g} on {kind}, allowed {allowed:.3g}"
+            return f"the {how} graph differs by {worst:.3g} on {kind}, allowed {allowed:.3g}"
         flipped = int((before.argmax(1) != after.argmax(1)).sum())
         if flipped and kind == "faces":
-            return f"the simplified graph decides otherwise on {flipped} of {len(inputs)} faces"
+            return f"the {how} graph decides otherwise on {flipped} of {len(inputs)} faces"
     return None
 
 

@@ -1,0 +1,86 @@
+"""Equalization changes ranges and no answer; corrected biases bring the means of the outputs nearer to float32's."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from rarn_edge.artifact import Artifact, Contract, open_unoptimised
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import InputError
+from rarn_edge.pipeline.calibrate import calibrate
+from rarn_edge.pipeline.equalize import equalize
+from rarn_edge.pipeline.graph import load_graph, save_artifact
+from rarn_edge.pipeline.quantize import quantize
+from rarn_edge.runtime import run_logits
+from rarn_edge.spec import ModelSpec, Preprocess
+from rarn_edge.targets import Target
+
+FACES = synthetic_faces(64, seed=4)
+
+
+def net(folder: Path, between: str = "Relu", groups: int = 1) -> Artifact:
+    """Two convolutions with `between` in the middle, the channels of the first of very unlike range."""
+    generator = np.random.default_rng(0)
+    spread = np.logspace(-2, 1, 8).astype(np.float32)
+    arrays = {
+        "w1": generator.standard_normal((8, 1, 3, 3)).astype(np.float32) * spread[:, None, None, None],
+        "b1": generator.standard_normal(8).astype(np.float32) * spread,
+        "w2": generator.standard_normal((4, 8 // groups, 3, 3)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["input", "w1", "b1"], ["c"], "first"),
+        helper.make_node(between, ["c"], ["r"], "between"),
+        helper.make_node("Conv", ["r", "w2"], ["d"], "second", group=groups),
+        helper.make_node("GlobalAveragePool", ["d"], ["g"], "pool"),
+        helper.make_node("Flatten", ["g"], ["logits"], "flat"),
+    ]
+    value = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 1, 12, 12])
+    answer = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 4])
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "net", [value], [answer], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    spec = ModelSpec("net", ("angry", "disgust", "fear", "happy"), preprocess=Preprocess(12, 12))
+    return save_artifact(model, Contract(spec), folder / "net.onnx")
+
+
+def disparity(model: onnx.ModelProto) -> float:
+    """The largest channel range of the first convolution over its smallest."""
+    weight = next(numpy_helper.to_array(t) for t in model.graph.initializer if t.name == "w1")
+    ranges = np.abs(weight).max(axis=(1, 2, 3))
+    return float(ranges.max() / ranges.min())
+
+
+def answers(artifact: Artifact) -> np.ndarray:
+    return run_logits(open_unoptimised(artifact.path), artifact.spec, FACES.images)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_equalization_keeps_the_answers(tmp_path: Path, groups: int) -> None:
+    before = net(tmp_path, groups=groups)
+    after = equalize(before, tmp_path / "equalized.onnx")
+    assert disparity(load_graph(after.path)) < 0.2 * disparity(load_graph(before.path))
+    expected = answers(before)
+    assert np.abs(answers(after) - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
+    assert after.contract.provenance["equalized"] == "1 pairs of convolutions"
+
+
+def test_nothing_to_equalize_across_a_sigmoid(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="leave --equalize out"):
+        equalize(net(tmp_path, "Sigmoid"), tmp_path / "x.onnx")
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_corrected_biases_bring_the_means_nearer(tmp_path: Path) -> None:
+    """On other faces than those corrected on."""
+    artifact = net(tmp_path)
+    seen = synthetic_faces(64, seed=9)
+    ranges = calibrate(artifact, seen)
+    plain = quantize(artifact, Target.X86_AVX2, ranges, tmp_path / "plain.onnx").artifact
+    corrected = quantize(artifact, Target.X86_AVX2, ranges, tmp_path / "c.onnx", bias_faces=seen).artifact
+    wanted = answers(artifact).mean(axis=0)
+    errors = [float(np.abs(answers(each).mean(axis=0) - wanted).sum()) for each in (plain, corrected)]
+    assert errors[1] < 0.7 * errors[0]
+    assert corrected.contract.provenance["biases"] == "corrected"
