@@ -104,6 +104,8 @@ def predict(
             if answered.picture.error is not None:
                 failures.append(answered.picture.error)
                 note(answered.picture.error, "skipped")
+            if answered.picture.notice is not None:
+                note(answered.picture.notice, "notice")
             if as_json:
                 for row in json_objects(answered):
                     sys.stdout.write(json.dumps(row) + "\n")

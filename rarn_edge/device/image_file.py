@@ -4,6 +4,7 @@ A PNG of a few kilobytes can claim 20,000 x 20,000 pixels; decoding it takes gig
 only by decoding it, so the few bytes that hold it are read here.
 """
 
+import re
 import struct
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def check_size(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple
             f"{name}: a JPEG that is cut short; repair or remove it"
         )  # the decoder would fill it with gray
     return size
+
+
+def is_animated_gif(content: bytes) -> bool:
+    """Whether a GIF holds several pictures: each frame of an animation has a graphic control block before its image."""
+    frames = re.finditer(rb"\x21\xf9\x04.{4}\x00\x2c", content, re.DOTALL)
+    return (
+        content.startswith((b"GIF87a", b"GIF89a")) and next(frames, None) is not None and next(frames, None) is not None
+    )
 
 
 def claimed_size_px(content: bytes) -> tuple[int, int] | None:

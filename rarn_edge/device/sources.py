@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.data.images import SUFFIXES
-from rarn_edge.device.image_file import MAX_PIXELS, check_size, colour_image, gray_image, read_bytes
+from rarn_edge.device.image_file import MAX_PIXELS, check_size, colour_image, gray_image, is_animated_gif, read_bytes
 from rarn_edge.errors import InputError, RarnEdgeError, first_line
 
 IMAGE_SUFFIXES = (*SUFFIXES, ".gif")
@@ -44,6 +44,7 @@ class Picture:
     error: str | None = None
     analysed: bool = True
     fps: float | None = None  # of its video
+    notice: str | None = None  # what was left out of it
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,20 @@ def read_pictures(sources: Iterable[str], reading: Reading) -> Iterator[Picture]
             if is_video(source):
                 yield from _frames(source, reading)
             else:
-                yield Picture(source, _image(source, reading))
+                yield _image(source, reading)
         except RarnEdgeError as error:
             yield Picture(source, None, error=str(error))
 
 
-def _image(source: str, reading: Reading) -> NDArray[np.uint8]:
+def _image(source: str, reading: Reading) -> Picture:
     content = sys.stdin.buffer.read() if source == STDIN else read_bytes(Path(source))
     name = "standard input" if source == STDIN else source
     size = check_size(content, name, reading.max_pixels)
     small = size is not None and max(size) <= CROP_SIDE_PX
     crop = small if reading.crop is None else reading.crop
-    if crop and not reading.colour:
-        return gray_image(content, name, reading.max_pixels)
-    return colour_image(content, name, reading.max_pixels)
+    decode = gray_image if crop and not reading.colour else colour_image
+    notice = f"{name}: an animated GIF; only its first picture is read" if is_animated_gif(content) else None
+    return Picture(source, decode(content, name, reading.max_pixels), notice=notice)
 
 
 def open_video(source: str) -> tuple[cv2.VideoCapture, Video]:

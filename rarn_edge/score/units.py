@@ -107,8 +107,7 @@ def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
         kind = SHARD_SUFFIXES[path.suffix.lower()]
         shard = Unit(0, kind, str(path), shard_size_bytes=status.st_size, shard_mtime_ns=status.st_mtime_ns)
         if kind == "zip":
-            with zipfile.ZipFile(path) as archive:
-                count = len(image_entries(archive))
+            count = _count_images(path)
             for start in range(0, count, rows):
                 yield replace(shard, start=start, stop=min(start + rows, count))
         elif kind == "tar":
@@ -121,6 +120,12 @@ def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
                     yield replace(shard, row_group=group, start=start, stop=min(start + rows, count))
     except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({first_line(error)})") from error
+
+
+def _count_images(path: Path) -> int:
+    """In a function of its own, so that a large zip's directory is not kept while its units are handed out."""
+    with zipfile.ZipFile(path) as archive:
+        return len(image_entries(archive))
 
 
 def image_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

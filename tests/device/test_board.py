@@ -141,6 +141,27 @@ def test_triton_repository(tmp_path: Path) -> None:
     assert (tmp_path / "repository" / "tiny" / "labels.txt").read_text().split()[0] == "angry"
 
 
+def test_triton_configuration_fits_the_graph(tmp_path: Path) -> None:
+    """`dims` are without the batch axis where max_batch_size is above 0, so the graph's batch must be free."""
+    make_bundle(TINY, tmp_path / "repository", "triton")
+    model = tmp_path / "repository" / "tiny"
+    text = (model / "config.pbtxt").read_text(encoding="utf-8")
+    session = ort.InferenceSession(model / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    types = {"tensor(float)": "TYPE_FP32", "tensor(uint8)": "TYPE_UINT8"}
+    for kind, values in (("input", session.get_inputs()), ("output", session.get_outputs())):
+        block = re.search(rf"^{kind} \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+        assert block is not None
+        declared = re.findall(r'name: "(.*)"\n\s+data_type: (\w+)\n\s+dims: \[ (.*) \]', block[1])
+        assert declared == [(v.name, types[v.type], ", ".join(map(str, v.shape[1:]))) for v in values]
+        assert all(not isinstance(value.shape[0], int) for value in values)
+    largest = re.search(r"^max_batch_size: (\d+)$", text, re.MULTILINE)
+    assert largest is not None
+    assert int(largest[1]) > 0
+    batch = np.zeros((int(largest[1]), *session.get_inputs()[0].shape[1:]), dtype=np.float32)
+    assert session.run(None, {session.get_inputs()[0].name: batch})[0].shape[0] == int(largest[1])
+    assert len((model / "labels.txt").read_text(encoding="utf-8").split()) == session.get_outputs()[0].shape[1]
+
+
 def test_triton_reads_the_configuration() -> None:
     """By Triton's own schema, where its client is installed."""
     schema = pytest.importorskip("tritonclient.grpc.model_config_pb2")

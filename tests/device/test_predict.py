@@ -73,6 +73,18 @@ def test_pattern_csv_and_table(cli: Cli, crops: Path) -> None:
     assert f"{rows[0]['label']}?" in table
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+def test_an_animated_gif_says_that_one_picture_is_read(cli: Cli, tmp_path: Path, frames: int) -> None:
+    animation = cv2.Animation()
+    animation.frames = [cv2.cvtColor(face, cv2.COLOR_GRAY2BGRA) for face in synthetic_faces(frames, seed=1).images]
+    animation.durations = np.full(frames, 100, dtype=np.int32)
+    assert cv2.imwriteanimation(str(tmp_path / "a.gif"), animation)
+    done = cli("predict", tmp_path / "a.gif", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert ("an animated GIF; only its first picture is read" in " ".join(done.stderr.split())) == (frames > 1)
+
+
 def test_standard_input(crops: Path) -> None:
     command = [sys.executable, "-m", "rarn_edge", "predict", "-", "--model", str(TINY), "--json"]
     content = (crops / "3.png").read_bytes()
