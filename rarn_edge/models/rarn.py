@@ -32,7 +32,7 @@ which makes the mask turn with the face; `cbam`, no angle map (pool the input it
 
 
 class Backbone(Protocol):
-    """Anything that makes the five maps A1..A5, each about half the size of the one before."""
+    """Anything that makes the five maps A1..A5, each half the size of the one before, or of the same size."""
 
     feature_channels: tuple[int, int, int, int, int]
 
@@ -98,6 +98,8 @@ class TopDownFusion(nn.Module):
 
 def _upsample(x: Tensor, like: Tensor) -> Tensor:
     """Nearest neighbours, to the height and width of `like`; a whole factor stays a constant in the exported graph."""
+    if like.shape[-2:] == x.shape[-2:]:
+        return x
     if like.shape[-2] == 2 * x.shape[-2] and like.shape[-1] == 2 * x.shape[-1]:
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
     return F.interpolate(x, size=like.shape[-2:], mode="nearest")
