@@ -13,7 +13,7 @@ from rarn_edge.data import synthetic_faces
 from rarn_edge.models.build import untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.report.model_card import log_name
-from rarn_edge.train.checkpoint import Weights, load_weights
+from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,18 +28,21 @@ def release() -> ModuleType:
     return module
 
 
-def test_rounding_keeps_ten_bits_and_is_done_once(release: ModuleType) -> None:
-    weight = torch.randn(64, 32, 3, 3, generator=torch.Generator().manual_seed(0))
-    rounded = release.rounded_mantissa(weight)
-    assert ((rounded - weight).abs() <= weight.abs() * 2.0**-10).all()
-    assert (rounded.view(torch.int32) % 2**release.MANTISSA_CUT == 0).all()
-    assert not torch.equal(rounded, weight)
-    assert torch.equal(release.rounded_mantissa(rounded), rounded)
+def test_weights_are_stored_in_half_and_loaded_in_float32(release: ModuleType, tmp_path: Path) -> None:
+    spec = find_model("rarn-n").spec
+    tensors = dict(untrained_model("rarn-n", 0).state_dict())
+    for name, kept in (("whole", tensors), ("half", {key: release.halved(value) for key, value in tensors.items()})):
+        save_weights(tmp_path / name, spec, kept, {})
+    assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "whole").stat().st_size
+    loaded = load_weights(tmp_path / "half").tensors
+    assert {key: value.dtype for key, value in loaded.items()} == {key: value.dtype for key, value in tensors.items()}
+    for key, value in loaded.items():
+        torch.testing.assert_close(value, tensors[key], rtol=2.0**-11, atol=1e-7)
 
 
 @pytest.mark.parametrize("tensor", [torch.rand(16), torch.tensor(3), torch.ones(2, 2, dtype=torch.int64)])
 def test_statistics_and_biases_stay_exact(release: ModuleType, tensor: torch.Tensor) -> None:
-    assert torch.equal(release.rounded_mantissa(tensor), tensor)
+    assert torch.equal(release.halved(tensor), tensor)
 
 
 def test_a_mixture_lies_between_and_has_statistics_of_its_own(release: ModuleType) -> None:

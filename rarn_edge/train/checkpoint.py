@@ -53,6 +53,11 @@ def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], proven
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
 
 
+def widened(tensor: Tensor) -> Tensor:
+    """What is stored in float16 is computed with in float32."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
 def load_weights(path: Path, expected_model: str | None = None) -> Weights:
     """Read what `save_weights` wrote.
 
@@ -65,7 +70,7 @@ def load_weights(path: Path, expected_model: str | None = None) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(METADATA_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is not a dict
+            tensors = {name: widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  # it is not a dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
     if header is None:
