@@ -66,16 +66,17 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the run, mixed into the weights it started from")
     arguments = parser.parse_args()
     name = arguments.source
-    if name not in shipped_models():
-        if arguments.data is None:
-            parser.error("a new model needs --data, to measure its ranges and its accuracy on")
-        name = adopt(Path(arguments.source), arguments.data, arguments.share)
     if arguments.data is not None:
-        measure(name, arguments.data)
+        faces = load_faces(arguments.data)
+        if name not in shipped_models():
+            name = adopt(Path(arguments.source), faces, arguments.share)
+        measure(name, faces)
+    elif name not in shipped_models():
+        parser.error("a new model needs --data, to measure its ranges and its accuracy on")
     build_onnx(name)
 
 
-def adopt(run: Path, data: Path, share: float) -> str:
+def adopt(run: Path, faces: Faces, share: float) -> str:
     """Take weights and log of a finished run into the package; returns the model's name.
 
     A run that started from the weights in the package is a further phase of them: the earlier logs and settings stay, and a
@@ -85,7 +86,6 @@ def adopt(run: Path, data: Path, share: float) -> str:
     name, provenance = weights.spec.name, weights.provenance
     shipped = manifest().get(name, {})
     earlier = shipped["phases"] if provenance["started_from"] == shipped.get("weights_sha256", "") else []
-    faces = load_faces(data)
     held_out = faces.held_out()
     if share < 1:
         if not earlier:
@@ -131,10 +131,9 @@ def manifest() -> dict[str, Any]:
     return content
 
 
-def measure(name: str, data: Path) -> None:
+def measure(name: str, faces: Faces) -> None:
     """Activation ranges, measured quality, evidence and card of the weights in the package."""
     weights = load_weights(shipped_weights(name), expected_model=name)
-    faces = load_faces(data)
     training, held_out = faces.split(Split.TRAINING), faces.held_out()
     with tempfile.TemporaryDirectory() as folder:
         float32, _ = export_and_simplify(weights, Path(folder) / f"{name}.onnx")

@@ -1,7 +1,7 @@
 """The step from a finished run to the package's files."""
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -19,13 +19,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def release() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_release", ROOT / "export" / "build_release.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def release(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("export/build_release.py")
 
 
 def test_weights_are_stored_in_half_and_loaded_in_float32(release: ModuleType, tmp_path: Path) -> None:

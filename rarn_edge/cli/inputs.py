@@ -150,13 +150,17 @@ def read_subject(file: Path, provider: str, threads: int | None) -> "Subject":
 
 
 def comparison_faces(
-    data: Path | None, split: str | None, classes: tuple[str, ...]
+    data: Path | None, split: str | None, classes: tuple[str, ...], drawn: int | None = None
 ) -> tuple[Faces, NDArray[np.int64] | None, str]:
-    """Faces for parity, labels where they mean something, and a description for the table's title."""
+    """Faces for parity, labels where they mean something, and a description for the table's title.
+
+    Without data, `drawn` synthetic faces stand in (default: `SYNTHETIC_FACES`).
+    """
     if data is None:
         if split is not None:
             raise InputError("--split needs --data")
-        return synthetic_faces(SYNTHETIC_FACES, SYNTHETIC_SEED), None, f"{SYNTHETIC_FACES} synthetic faces"
+        count = drawn or SYNTHETIC_FACES
+        return synthetic_faces(count, SYNTHETIC_SEED), None, f"{count} synthetic faces"
     faces = labelled_faces(data, split)
     return faces, faces.labels_in(classes), describe(faces)
 

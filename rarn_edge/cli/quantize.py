@@ -24,6 +24,7 @@ VERDICT_FACES, VERDICT_ROUNDS = 128, 100  # some seconds
 
 @app.command(rich_help_panel=MAKE)
 def quantize(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A float32 ONNX file from `export` or `stamp`", metavar="MODEL.onnx")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write")],
     precision: Annotated[str, typer.Option(help="int8, int8-dynamic (no calibration), or fp16 (CUDA, Arm)")] = "int8",
@@ -103,7 +104,7 @@ def quantize(
     if calib is not None:
         calibration = calibration_faces(calib, images, seed)
         if equalize:
-            artifact = _equalized(artifact)
+            artifact = _equalized(artifact, context)
         observed = _observe(artifact, calibration, how != "minmax" or compare_methods or max_drop is not None)
         measured = observed.ranges(how)
     else:
@@ -153,9 +154,8 @@ def quantize(
 
 def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split: str | None) -> None:
     """Whether the file pays here, or where to find out when it was made for another kind of CPU."""
-    from rarn_edge.cli.inputs import describe, labelled_faces
+    from rarn_edge.cli.inputs import comparison_faces
     from rarn_edge.cli.verdict import median_channels
-    from rarn_edge.data.synthetic import synthetic_faces
     from rarn_edge.targets import detect_host
     from rarn_edge.verdict import measure
 
@@ -163,25 +163,20 @@ def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split
         say(f"verdict: on the machine it is for, run: rarn-edge verdict {before.path} {after.path}")
         return
     with err.status("measuring the verdict"):
-        if data is None:
-            faces, labels, shown = synthetic_faces(VERDICT_FACES, seed=7), None, f"{VERDICT_FACES} synthetic faces"
-        else:
-            faces = labelled_faces(data, split)
-            labels, shown = faces.labels_in(before.spec.classes), describe(faces)
+        chosen = None if data is None else split  # a split of no data was never read
+        faces, labels, shown = comparison_faces(data, chosen, before.spec.classes, VERDICT_FACES)
         result = measure(before, after, faces, labels, rounds=VERDICT_ROUNDS, narrow_channels=median_channels(after))
     say(f"verdict on {shown}: {result.line()}")
 
 
-def _equalized(artifact: "Artifact") -> "Artifact":
-    """The equalized network, in a file that lives as long as this process."""
-    import atexit
+def _equalized(artifact: "Artifact", context: typer.Context) -> "Artifact":
+    """The equalized network, in a file that lives as long as this command."""
     import tempfile
 
     from rarn_edge.pipeline.equalize import equalize
 
-    folder = tempfile.TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    return equalize(artifact, Path(folder.name) / artifact.path.name)
+    folder = context.with_resource(tempfile.TemporaryDirectory(prefix="rarn-edge-"))
+    return equalize(artifact, Path(folder) / artifact.path.name)
 
 
 def _other_precision(artifact: "Artifact", precision: str, output: Path) -> None:

@@ -6,6 +6,7 @@ only by decoding it, so the few bytes that hold it are read here.
 
 import re
 import struct
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +76,7 @@ def check_size(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple
 def is_animated_gif(content: bytes) -> bool:
     """Whether a GIF holds several pictures: each frame of an animation has a graphic control block before its image."""
     frames = re.finditer(rb"\x21\xf9\x04.{4}\x00\x2c", content, re.DOTALL)
-    return (
-        content.startswith((b"GIF87a", b"GIF89a")) and next(frames, None) is not None and next(frames, None) is not None
-    )
+    return content.startswith((b"GIF87a", b"GIF89a")) and next(islice(frames, 1, None), None) is not None
 
 
 def claimed_size_px(content: bytes) -> tuple[int, int] | None:

@@ -238,18 +238,18 @@ def edge_model(
 
 
 def rarn_s(num_classes: int, in_channels: int) -> RARN:
-    """The edge model: 1.95 M parameters, 61 M multiply-adds, for INT8 about 2x faster than float32."""
+    """The edge model: 1.95 M parameters, 62 M multiply-adds."""
     return edge_model(32, (32, 64, 128, 192), (1, 2, 2, 2), (1, 2, 2, 2), num_classes, in_channels,
-                 width=64, angle="lifted", angle_channels=16, dropout=0.1)  # fmt: skip
+                      width=64, angle="lifted", angle_channels=16, dropout=0.1)  # fmt: skip
 
 
 def rarn_n(num_classes: int, in_channels: int, angle: Angle = "lifted") -> RARN:
-    """The smallest: under 0.4 M parameters; few wide layers at few pixels, because each node has a fixed cost (docs/int8.md).
+    """The smallest: under 0.4 M parameters; few wide layers at few pixels, because each node has a fixed cost.
 
     Another `angle` is for the question what the lifted map is worth: everything else is then the same.
     """
     return edge_model(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1), num_classes, in_channels,
-                 width=48, angle=angle, angle_channels=8, dropout=0.0)  # fmt: skip
+                      width=48, angle=angle, angle_channels=8, dropout=0.0)  # fmt: skip
 
 
 def _on_resnet(backbone: ResNet, num_classes: int) -> RARN:

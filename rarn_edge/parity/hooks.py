@@ -37,7 +37,8 @@ def explain_torch(weights: Weights, after: Artifact, images: NDArray[np.uint8], 
     fresh = export(weights, folder / "fresh.onnx")
     graph = load_graph(fresh.path)
     inputs = to_input(images, weights.spec.preprocess)
-    answers = module_outputs(weights.model(), inputs)
+    model = weights.model()
+    answers = module_outputs(model, inputs)
     made = {path: tensor for path, tensor in last_tensors(graph).items() if path in answers}
     exported = tensor_values(graph, list(made.values()), {fresh.spec.input_name: inputs})
     truth = {
@@ -47,7 +48,7 @@ def explain_torch(weights: Weights, after: Artifact, images: NDArray[np.uint8], 
         if answers[path].shape == exported[tensor].shape
         and signal_to_noise_db(answers[path], exported[tensor]) >= MIN_INT8_SNR_DB
     }
-    modules = tensor_modules(graph, set(dict(weights.model().named_modules())))
+    modules = tensor_modules(graph, set(dict(model.named_modules())))
     rows = explain(fresh, after, images, truth)
     return [replace(row, node=f"{modules.get(row.tensor) or 'forward'}, {row.node}") for row in rows]
 

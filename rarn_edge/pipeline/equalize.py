@@ -61,6 +61,11 @@ def equalize(artifact: Artifact, out: Path) -> Artifact:
     return save_artifact(model, contract, out)
 
 
+def has_pairs(model: onnx.ModelProto) -> bool:
+    """Whether there is anything to equalize."""
+    return next(_pairs(model), None) is not None
+
+
 def equalize_graph(model: onnx.ModelProto) -> int:
     """Equalize in place until nothing moves, for a convolution can be in two pairs; returns the number of pairs."""
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}

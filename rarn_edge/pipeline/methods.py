@@ -13,7 +13,7 @@ from rarn_edge.audit.saturation import signal_to_noise_db
 from rarn_edge.data import Faces
 from rarn_edge.parity.chain import file_form
 from rarn_edge.pipeline.calibrate import Observed, Ranges, calibrate
-from rarn_edge.pipeline.equalize import equalize, equalize_graph
+from rarn_edge.pipeline.equalize import equalize, has_pairs
 from rarn_edge.pipeline.graph import load_graph
 from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
 from rarn_edge.pipeline.quantize import quantize
@@ -72,7 +72,7 @@ def compare_methods(
             add(method, artifact, observed.ranges(method))
         chosen = observed.ranges(DEFAULT_METHOD)
         add(f"{DEFAULT_METHOD}, biases corrected", artifact, chosen, calibration)
-        if equalize_graph(load_graph(artifact.path)):
+        if has_pairs(load_graph(artifact.path)):
             equalized = equalize(artifact, folder / "equalized.onnx")
             anew = calibrate(equalized, calibration)
             add(f"{DEFAULT_METHOD}, equalized", equalized, anew)

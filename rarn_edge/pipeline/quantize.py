@@ -76,7 +76,7 @@ def quantize(
             cannot be written.
     """
     check_output(out)
-    require_quantizable(artifact)
+    graph = _quantizable(artifact)
     if not ranges.belong_to(artifact):
         weights = artifact.contract.provenance.get("weights_sha256")
         raise InputError(
@@ -84,7 +84,7 @@ def quantize(
             f" ({(ranges.weights_sha256 or ranges.model_sha256)[:12]}..., the model has {(weights or artifact.sha256)[:12]}...);"
             " measure them anew with --calib DATA"
         )
-    model = integer_form(load_graph(artifact.path))
+    model = integer_form(graph)
     missing = [name for name in float_activations(model) if name not in ranges.tensors]
     if missing:
         raise InputError(
@@ -95,12 +95,13 @@ def quantize(
     if input_dtype == "uint8":
         tensors[artifact.spec.input_name] = byte_range(artifact.spec)
     lacking = sorted({node.op_type for node in model.graph.node} - {*QUANTIZED_OPS, "Constant", "Identity"})
-    if bias_faces is not None:
+    if bias_faces is None:
+        quantized = _rewrite(model, target, tensors, keep_float)
+    else:
         add_zero_biases(model)
-    reference = onnx.ModelProto()
-    reference.CopyFrom(model)  # the quantizer changes the graph it is given
-    quantized = _rewrite(model, target, tensors, keep_float)
-    if bias_faces is not None:
+        reference = onnx.ModelProto()
+        reference.CopyFrom(model)  # the quantizer changes the graph it is given
+        quantized = _rewrite(model, target, tensors, keep_float)
         correct_biases(quantized, reference, artifact.spec, bias_faces)
     spec = artifact.spec
     if input_dtype == "uint8":
@@ -149,8 +150,8 @@ def require_float32(artifact: Artifact) -> None:
         raise InputError(f"{artifact.path}: takes uint8; quantize the float32-input file with --input uint8")
 
 
-def require_quantizable(artifact: Artifact) -> None:
-    """Refuse what `quantize` cannot take.
+def _quantizable(artifact: Artifact) -> onnx.ModelProto:
+    """The graph of what `quantize` can take.
 
     Raises:
         InputError: not a float32 file, an opset below 13, or nothing to quantize.
@@ -164,6 +165,7 @@ def require_quantizable(artifact: Artifact) -> None:
         )
     if not any(node.op_type in WEIGHTED_OPS for node in model.graph.node):
         raise InputError(f"{artifact.path}: has no convolution and no matrix product, so there is nothing to quantize")
+    return model
 
 
 def _rewrite(
