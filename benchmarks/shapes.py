@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from rarn_edge.bench.cases import load_cases
-from rarn_edge.bench.run import Request, benchmark
+from rarn_edge.bench.request import Request
+from rarn_edge.bench.run import benchmark
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.models import build
 from rarn_edge.models.catalog import find_model

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rarn_edge.artifact import Contract
+from rarn_edge.bench.audited import AuditFacts
 from rarn_edge.bench.cases import BenchCase
 from rarn_edge.bench.environment import Environment
 from rarn_edge.bench.memory import MemoryResult
@@ -45,6 +46,10 @@ class Plan:
     groups: tuple[Group, ...]
     cases: tuple[BenchCase, ...]
     title: str = "benchmark"
+
+    def case(self, label: str) -> BenchCase:
+        """The case of that label, which is unique."""
+        return next(case for case in self.cases if case.label == label)
 
     def to_dict(self) -> dict[str, Any]:
         cases = [
@@ -99,3 +104,4 @@ class Measured:
     profiles: list[Profile] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
     multi_streams: list[MultiStream] = field(default_factory=list)
+    audits: list[AuditFacts] = field(default_factory=list)

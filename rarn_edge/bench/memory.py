@@ -22,6 +22,7 @@ class Memory:
     peak_bytes: int  # the highest, opening and optimising the graph included
     steady_bytes: int | None  # after some calls
     peak_without_arena_bytes: int | None  # the same with ONNX Runtime's memory arena off
+    weights_bytes: int | None = None  # constants that the executed graph reads, counted and not measured
     device_bytes: int | None = None  # on the GPU: what is in use there above what was before
 
 
@@ -43,22 +44,37 @@ def measure_memory(
 ) -> MemoryResult:
     """The model's memory; a child that fails, crashes or hangs is a result with its reason."""
     try:
-        import_bytes, session, peak, steady, device = _run(
-            case, batch, provider, threads, allow_fallback, True, open_worker
-        )
+        usual = _run(case, batch, provider, threads, allow_fallback, True, open_worker)
         bare = _run(case, batch, provider, threads, allow_fallback, False, open_worker)
     except WorkerError as failed:
         return MemoryResult(None, str(failed).splitlines()[0])
     return MemoryResult(
         Memory(
-            import_bytes=import_bytes,
-            session_bytes=None if session is None else max(0, session - import_bytes),
-            peak_bytes=max(0, peak - import_bytes),
-            steady_bytes=None if steady is None else max(0, steady - import_bytes),
-            peak_without_arena_bytes=max(0, bare[2] - bare[0]),
-            device_bytes=device,
+            import_bytes=usual.import_bytes,
+            session_bytes=_above(usual.session_bytes, usual),
+            peak_bytes=max(0, usual.peak_bytes - usual.import_bytes),
+            steady_bytes=_above(usual.steady_bytes, usual),
+            peak_without_arena_bytes=max(0, bare.peak_bytes - bare.import_bytes),
+            weights_bytes=bare.weights_bytes,
+            device_bytes=usual.device_bytes,
         )
     )
+
+
+@dataclass(frozen=True)
+class _Process:
+    """Bytes of one fresh process, as its system counts them."""
+
+    import_bytes: int  # the peak while it imported
+    session_bytes: int | None
+    peak_bytes: int
+    steady_bytes: int | None
+    weights_bytes: int | None
+    device_bytes: int | None
+
+
+def _above(value: int | None, process: _Process) -> int | None:
+    return None if value is None else max(0, value - process.import_bytes)
 
 
 def _run(
@@ -69,8 +85,7 @@ def _run(
     allow_fallback: bool,
     arena: bool,
     open_worker: Callable[[], Worker],
-) -> tuple[int, int | None, int, int | None, int | None]:
-    """Bytes of a fresh process: imports (their peak), session open, peak, steady; and on the GPU."""
+) -> _Process:
     with open_worker() as worker:
         before = worker.ask("memory")
         worker.ask(
@@ -93,10 +108,11 @@ def _run(
         )
         after = worker.ask("run", count=_RUNS)
         on_gpu = provider in ("cuda", "tensorrt") and before["gpu_used_bytes"] is not None
-        return (
-            before["peak_rss_bytes"],
-            opened["rss_bytes"],
-            after["peak_rss_bytes"],
-            after["rss_bytes"],
-            after["gpu_used_bytes"] - before["gpu_used_bytes"] if on_gpu else None,
+        return _Process(
+            import_bytes=before["peak_rss_bytes"],
+            session_bytes=opened["rss_bytes"],
+            peak_bytes=after["peak_rss_bytes"],
+            steady_bytes=after["rss_bytes"],
+            weights_bytes=None if arena else worker.ask("weights")["weights_bytes"],  # last: it opens another session
+            device_bytes=after["gpu_used_bytes"] - before["gpu_used_bytes"] if on_gpu else None,
         )

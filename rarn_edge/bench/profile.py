@@ -2,15 +2,18 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from rarn_edge.assets import asset
+from rarn_edge.bench.nodes import NodeWork, computes_in_int8, is_node, node_key
 
 _PEAK_SIDE = 512  # rows and columns of the constant matrix in assets/peak_*.onnx
 _PEAK_ROWS = 128
@@ -38,6 +41,10 @@ class Share:
     calls: int  # nodes of that type
     seconds: float  # in one call of the model
     share: float  # of the time in all nodes
+    macs_per_s: float | None = None  # None: no convolution or matrix product
+    peak_share: float | None = None  # of the measured peak of its type of number
+    bytes_per_s: float | None = None  # None: the provider does not report sizes
+    bandwidth_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,41 +61,43 @@ class Profile:
     bytes_moved: int  # inputs, weights and outputs of every node, once each
     activation_peak_bytes: int  # of ONNX Runtime's allocator while a node ran
     activation_peak_node: str
-    macs_per_s: float | None  # None: the file does not state its multiply-adds
+    macs_per_s: float | None  # None: neither the file nor the provider states its multiply-adds
     peak_share: float | None  # of the measured peak of its data type
     bandwidth_share: float | None  # None: the provider does not report sizes
     peaks: Peaks
 
 
-def summarise(events: Sequence[dict[str, Any]], calls: int) -> dict[str, Any]:
-    """Sum the node events of the last `calls` calls up; JSON-ready, seconds per call.
+def summarise(
+    events: Sequence[dict[str, Any]], calls: int, work: Mapping[str, NodeWork] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Sum the node events of the last `calls` calls up, with what each node computes; JSON-ready, seconds per call.
 
     Raises:
         ValueError: the profile has no node events.
     """
-    nodes: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(
-        list
-    )  # by name and index: a name may be used twice
-    for event in events:
-        if event.get("cat") == "Node" and str(event.get("name", "")).endswith("_kernel_time"):
-            index = str(event.get("args", {}).get("node_index", ""))
-            nodes[str(event["name"]).removesuffix("_kernel_time"), index].append(event)
+    nodes: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for event in filter(is_node, events):
+        nodes[node_key(event)].append(event)
     if not nodes:
         raise ValueError("ONNX Runtime's profile names no node: this provider does not report its nodes")
     rows, moved, highest, highest_node = [], 0, 0, ""
     by_provider: dict[str, float] = defaultdict(float)
-    for (name, _index), all_events in nodes.items():
+    for key, all_events in nodes.items():
         kept = all_events[-calls:]  # the first calls warm up
-        seconds = sum(float(event["dur"]) for event in kept) / len(kept) / 1e6
+        seconds = (
+            median(float(event["dur"]) for event in kept) / 1e6
+        )  # a mean would blame the node that was interrupted
         facts = kept[-1].get("args", {})
-        rows.append((name, str(facts.get("op_name", "?")), seconds))
+        name, done = key.rpartition("/")[0], work.get(key)
+        row = {"name": name, "operator": str(facts.get("op_name", "?")), "seconds": seconds}
+        rows.append({**row, "multiply_adds": done and done.multiply_adds, "bytes": done and done.bytes_moved})
         by_provider[str(facts.get("provider", "?"))] += seconds
-        moved += sum(int(facts.get(key, 0)) for key in ("activation_size", "parameter_size", "output_size"))
+        moved += done.bytes_moved if done else 0
         used = int(facts.get("mem_in_use_peak", 0))
         if used > highest:
             highest, highest_node = used, name
     return {
-        "nodes": [{"name": name, "operator": operator, "seconds": seconds} for name, operator, seconds in rows],
+        "nodes": rows,
         "providers": dict(by_provider),
         "bytes_moved": moved,
         "activation_peak_bytes": highest,
@@ -109,12 +118,14 @@ def build_profile(
 ) -> Profile:
     """From the worker's sums; `latency_s` is the unprofiled median, which the distances to the limits refer to."""
     total_s = sum(node["seconds"] for node in answer["nodes"])
-    kinds: dict[str, list[float]] = defaultdict(list)
+    kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for node in answer["nodes"]:
-        kinds[node["operator"]].append(node["seconds"])
-    operators = [Share(kind, kind, len(each), sum(each), sum(each) / total_s) for kind, each in kinds.items()]
-    nodes = [Share(n["name"], n["operator"], 1, n["seconds"], n["seconds"] / total_s) for n in answer["nodes"]]
-    rate = None if multiply_adds is None else multiply_adds * batch / latency_s
+        kinds[node["operator"]].append(node)
+    operators = [_share_of(kind, each, total_s, peaks) for kind, each in kinds.items()]
+    nodes = [_share_of(node["name"], [node], total_s, peaks) for node in answer["nodes"]]
+    counted = sum(node["multiply_adds"] or 0 for node in answer["nodes"])  # of the whole batch
+    done = counted if multiply_adds is None else multiply_adds * batch
+    rate = done / latency_s if done else None
     peak = peaks.int8_macs_per_s if is_int8 else peaks.float32_macs_per_s
     return Profile(
         label=label,
@@ -131,6 +142,27 @@ def build_profile(
         peak_share=None if rate is None else rate / peak,
         bandwidth_share=(answer["bytes_moved"] / latency_s / peaks.bytes_per_s) if answer["bytes_moved"] else None,
         peaks=peaks,
+    )
+
+
+def _share_of(name: str, nodes: Sequence[dict[str, Any]], total_s: float, peaks: Peaks) -> Share:
+    """Nodes of one operator together: their part of the time, and how near they come to the limits."""
+    operator = str(nodes[0]["operator"])
+    seconds = sum(node["seconds"] for node in nodes)
+    work, moved = (sum(node[key] or 0 for node in nodes) for key in ("multiply_adds", "bytes"))
+    peak = peaks.int8_macs_per_s if computes_in_int8(operator) else peaks.float32_macs_per_s
+    rate = work / seconds if work and seconds else None
+    traffic = moved / seconds if moved and seconds else None
+    return Share(
+        name=name,
+        operator=operator,
+        calls=len(nodes),
+        seconds=seconds,
+        share=seconds / total_s,
+        macs_per_s=rate,
+        peak_share=None if rate is None else rate / peak,
+        bytes_per_s=traffic,
+        bandwidth_share=None if traffic is None else traffic / peaks.bytes_per_s,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rarn_edge.bench.audited import AuditFacts
 from rarn_edge.bench.environment import Environment
 from rarn_edge.bench.memory import Memory
 from rarn_edge.bench.profile import Peaks, Profile, Share
@@ -16,8 +17,9 @@ from rarn_edge.bench.scenarios import MultiStream, Server
 from rarn_edge.bench.stats import Ratio
 from rarn_edge.errors import InputError
 
-SCHEMA_VERSION = 2
-"""1: the first. 2: rounds of samples, p95 and p99, memory in parts, failures, warnings, profiles, scenarios."""
+SCHEMA_VERSION = 3
+"""1: the first. 2: rounds of samples, p95 and p99, memory in parts, failures, warnings, profiles, scenarios. 3: audits, weights
+apart in memory, each node's distance to the limits."""
 
 NOT_MEASURED = "not asked for"
 """`peak_rss_missing` when the caller wanted no memory figures: nothing to warn about."""
@@ -96,6 +98,7 @@ class BenchReport:
     profiles: tuple[Profile, ...] = ()
     servers: tuple[Server, ...] = ()
     multi_streams: tuple[MultiStream, ...] = ()
+    audits: tuple[AuditFacts, ...] = ()  # of INT8 files, when asked for
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary with the schema version."""
@@ -111,9 +114,9 @@ class BenchReport:
         if not isinstance(data, dict) or data.get("kind") != "bench":
             raise InputError("not a benchmark result; make one with: rarn-edge bench MODEL --json")
         version = data.get("schema_version")
-        if version not in (1, SCHEMA_VERSION):
+        if version not in range(1, SCHEMA_VERSION + 1):
             raise InputError(
-                f"benchmark result of schema {version!r}, expected 1 or {SCHEMA_VERSION}; "
+                f"benchmark result of schema {version!r}, expected 1 to {SCHEMA_VERSION}; "
                 "update rarn-edge, or run the benchmark again"
             )
         try:
@@ -156,6 +159,9 @@ def _report(data: Mapping[str, Any]) -> BenchReport:
     fields["profiles"] = tuple(_profile(each) for each in fields["profiles"])
     fields["servers"] = tuple(Server.from_dict(each) for each in fields["servers"])
     fields["multi_streams"] = tuple(MultiStream(**each) for each in fields["multi_streams"])
+    fields["audits"] = tuple(
+        AuditFacts(**{**each, "islands": tuple(each["islands"])}) for each in fields.get("audits", ())
+    )
     return BenchReport(**fields)
 
 

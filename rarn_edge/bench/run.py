@@ -3,82 +3,25 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from rarn_edge.bench.after import After, prepare
 from rarn_edge.bench.cases import BenchCase
 from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.disturbance import Counters, busy_at_start, yardstick_s
 from rarn_edge.bench.environment import detect_environment
 from rarn_edge.bench.journal import Journal
 from rarn_edge.bench.measured import Group, Measured, Opened, Plan
-from rarn_edge.bench.memory import measure_memory
-from rarn_edge.bench.profile import Peaks, build_profile
+from rarn_edge.bench.request import Progress, Request
 from rarn_edge.bench.result import BenchReport, Failure
 from rarn_edge.bench.rounds import Turn, TurnFailed, run_rounds
-from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES, MultiStream, find_server_rate
-from rarn_edge.bench.stats import MIN_SAMPLES, median_s, percentile_s
+from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES
 from rarn_edge.bench.summary import summarise
 from rarn_edge.errors import InputError, ProviderError
-from rarn_edge.providers import CPU, check_provider, find_provider
+from rarn_edge.providers import check_provider
 from rarn_edge.threads import default_threads
 
-Scenario = Literal["single-stream", "offline", "server", "multi-stream"]
-SCENARIOS: tuple[Scenario, ...] = ("single-stream", "offline", "server", "multi-stream")
-
 _WARM_UP_S = 3.0
-_PROFILE_CALLS = 30
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a benchmark is, for a progress bar."""
-
-    stage: Literal["open", "warm-up", "timing", "server", "multi-stream", "profile", "memory"]
-    label: str  # the model, or the batch size while timing
-    done: int
-    total: int | None  # None: as many as the time budget allows
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to measure and how.
-
-    Attributes:
-        provider: A key of `rarn_edge.providers.PROVIDERS`.
-        batches: Images per call.
-        threads: Threads within an operator, each a sweep of its own; empty: `default_threads()`.
-        rounds: Most timed calls of each case per batch size and thread count; None: as many as the budget allows.
-        budget_s: About how long warm-up and timing may take in all; after some rounds of every case it goes to the case whose
-            ratio is least certain. Three rounds run anyway.
-        reference_label: The case that ratios refer to, default the first.
-        memory: Also measure memory, fresh processes for each case, batch size and thread count.
-        seed: Of the inputs, the order within rounds, the arrivals and the bootstrap.
-        allow_fallback: Nodes that the provider cannot take may run on the CPU; the rows then say so.
-        cuda_graph: Capture the call in a CUDA graph (cuda and tensorrt).
-        profile: Also say where the time goes.
-        server: Also find the highest rate of arrivals.
-        server_bound_s: What p99 must keep to there; None: five times the median latency.
-        multi_stream: Also measure queries of eight images.
-        title: Of the report.
-    """
-
-    provider: str = CPU
-    batches: tuple[int, ...] = (1,)
-    threads: tuple[int, ...] = ()
-    rounds: int | None = 100
-    budget_s: float | None = None
-    reference_label: str | None = None
-    memory: bool = True
-    seed: int = 0
-    allow_fallback: bool = False
-    cuda_graph: bool = False
-    profile: bool = False
-    server: bool = False
-    server_bound_s: float | None = None
-    multi_stream: bool = False
-    title: str = "benchmark"
 
 
 def benchmark(
@@ -116,7 +59,9 @@ def benchmark(
         measured.notes += counters.warnings()
     run.raise_if_nothing()
     if request.memory:
-        run.measure_memory()
+        run.after.memory()
+    if request.audit:
+        run.after.audit()
     return summarise(measured)
 
 
@@ -167,8 +112,7 @@ class _Run:
     ) -> None:
         self.request, self.measured, self.log, self.on_progress = request, measured, log, on_progress
         self.first_error: tuple[str, WorkerError] | None = None
-
-    # --- timing ------------------------------------------------------------------------------------------------------
+        self.after = After(request, measured, on_progress, self.fail)
 
     def time_all(self) -> None:
         """Every thread count with fresh workers, every batch size on them."""
@@ -181,9 +125,9 @@ class _Run:
                     share_s = None if end_s is None else max(0.0, end_s - time.perf_counter()) / left
                     self.revive(workers, threads)
                     self.time_group(workers, group, share_s)
-                self.extras(workers, threads)
+                self.after.scenarios(workers, threads)
             if self.request.profile:
-                self.profile(threads)
+                self.after.profile(threads)
 
     @contextmanager
     def workers(self, threads: int) -> Iterator[dict[str, Worker]]:
@@ -246,7 +190,7 @@ class _Run:
         for done, (label, worker) in enumerate(workers.items()):
             self.on_progress(Progress("warm-up", label, done, len(workers)))
             try:
-                if not self.prepare(worker, label, group.batch, limit_s):
+                if not prepare(worker, self.measured.plan.case(label), group.batch, self.request.seed, limit_s):
                     self.measured.unstable.add((label, group))
             except WorkerError as failed:
                 self.fail(label, group.batch, group.threads, "warm-up", failed)
@@ -274,19 +218,6 @@ class _Run:
         for label, reason in outcome.failures.items():
             self.fail(label, group.batch, group.threads, "timing", WorkerError(reason))
 
-    def prepare(self, worker: Worker, label: str, batch: int, limit_s: float) -> bool:
-        """Input made and warmed up; False: its time was still changing."""
-        case = next(case for case in self.measured.plan.cases if case.label == label)
-        answer = worker.ask(
-            "prepare",
-            input_name=case.input_name,
-            dtype=case.input_dtype,
-            shape=case.shape(batch),
-            seed=self.request.seed,
-            limit_s=limit_s,
-        )
-        return bool(answer["stable"])
-
     def fail(self, label: str, batch: int | None, threads: int, stage: str, failed: TurnFailed) -> None:
         failure = Failure(label, batch, threads, stage, str(failed))
         self.measured.failures.append(failure)
@@ -308,91 +239,6 @@ class _Run:
             raise ProviderError(failure.reason)
         where = "" if failure.batch is None else f" at batch {failure.batch}"
         raise InputError(f"{failure.label}: does not run{where} ({failure.reason})")
-
-    # --- scenarios, profile, memory ----------------------------------------------------------------------------------
-
-    def extras(self, workers: Mapping[str, Worker], threads: int) -> None:
-        """The server and multi-stream scenarios, model after model: each needs the machine for itself."""
-        asked = [
-            name
-            for name, wanted in (("server", self.request.server), ("multi-stream", self.request.multi_stream))
-            if wanted
-        ]
-        for scenario in asked:
-            for done, (label, worker) in enumerate(workers.items()):
-                if not worker.alive:
-                    continue
-                try:
-                    if scenario == "server":
-                        self.on_progress(Progress("server", label, done, len(workers)))
-                        self.serve(worker, label, threads)
-                    else:
-                        self.on_progress(Progress("multi-stream", label, done, len(workers)))
-                        self.stream(worker, label, threads)
-                except WorkerError as failed:
-                    self.fail(label, 1 if scenario == "server" else MULTI_STREAM_IMAGES, threads, scenario, failed)
-
-    def serve(self, worker: Worker, label: str, threads: int) -> None:
-        self.prepare(worker, label, 1, _WARM_UP_S)
-        latency_s = median_s([worker.ask("turn")["seconds"] for _ in range(20)])
-        found = find_server_rate(worker, label, threads, latency_s, self.request.server_bound_s, self.request.seed)
-        self.measured.servers.append(found)
-
-    def stream(self, worker: Worker, label: str, threads: int) -> None:
-        self.prepare(worker, label, MULTI_STREAM_IMAGES, _WARM_UP_S)
-        samples_s = [worker.ask("turn")["seconds"] for _ in range(MIN_SAMPLES[99])]
-        result = MultiStream(label, threads, MULTI_STREAM_IMAGES, percentile_s(samples_s, 99), median_s(samples_s))
-        self.measured.multi_streams.append(result)
-
-    def profile(self, threads: int) -> None:
-        """Where the time goes, each model in a process of its own under ONNX Runtime's profiler."""
-        import tempfile
-
-        with Worker() as worker:
-            peaks = Peaks(**worker.ask("peaks", threads=threads))
-        for group in (each for each in self.measured.plan.groups if each.threads == threads):
-            timed = {
-                label: each.seconds for label, each in self.measured.samples.get(group, {}).items() if each.seconds
-            }
-            for done, (label, seconds) in enumerate(timed.items()):
-                self.on_progress(Progress("profile", label, done, len(timed)))
-                case = next(case for case in self.measured.plan.cases if case.label == label)
-                is_int8 = case.contract is not None and case.contract.precision == "int8"
-                try:
-                    with tempfile.TemporaryDirectory() as folder, Worker() as worker:
-                        worker.ask(
-                            "open",
-                            path=str(case.path),
-                            provider=self.request.provider,
-                            threads=threads,
-                            allow_fallback=self.request.allow_fallback,
-                            profile_prefix=str(Path(folder) / "profile"),
-                        )
-                        self.prepare(worker, label, group.batch, 1.0)
-                        answer = worker.ask("profile", count=_PROFILE_CALLS)
-                except WorkerError as failed:
-                    self.fail(label, group.batch, threads, "profile", failed)
-                    continue
-                macs = None if case.contract is None else case.contract.multiply_adds
-                place = find_provider(self.request.provider).ort_name
-                latency_s = median_s(seconds)
-                self.measured.profiles.append(
-                    build_profile(label, group.batch, threads, answer, place, latency_s, macs, is_int8, peaks)
-                )
-
-    def measure_memory(self) -> None:
-        """Memory of everything that was timed, after the timing: its processes would disturb it."""
-        pairs = [
-            (case, group)
-            for group, samples in self.measured.samples.items()
-            for case in self.measured.plan.cases
-            if case.label in samples and samples[case.label].seconds
-        ]
-        for done, (case, group) in enumerate(pairs):
-            self.on_progress(Progress("memory", case.label, done, len(pairs)))
-            self.measured.memory[case.label, group] = measure_memory(
-                case, group.batch, self.request.provider, group.threads, self.request.allow_fallback
-            )
 
 
 def _turn(worker: Worker, label: str, device_s: dict[str, float], cpu_s: dict[str, float]) -> Turn:

@@ -40,12 +40,13 @@ def summarise(measured: Measured) -> BenchReport:
         profiles=tuple(measured.profiles),
         servers=tuple(measured.servers),
         multi_streams=tuple(measured.multi_streams),
+        audits=tuple(measured.audits),
     )
 
 
 def _row(measured: Measured, group: Group, label: str, samples: Samples, reference: Samples | None) -> BenchRow:
     plan = measured.plan
-    case = next(case for case in plan.cases if case.label == label)
+    case = plan.case(label)
     contract = case.contract
     latency_s = median_s(samples.seconds)
     found = measured.memory.get((label, group), MemoryResult(None, NOT_MEASURED))
@@ -94,7 +95,7 @@ def _ratio(samples: Samples, reference: Samples | None, seed: int) -> Ratio | No
 def row_warnings(measured: Measured, group: Group, label: str, samples: int) -> tuple[str, ...]:
     """What a reader must know before believing the row."""
     plan = measured.plan
-    case = next(case for case in plan.cases if case.label == label)
+    case = plan.case(label)
     contract, cores = case.contract, plan.environment.cores_available
     opened = measured.opened.get((label, group.threads))
     found: list[str | None] = []

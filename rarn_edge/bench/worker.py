@@ -7,6 +7,7 @@ calls, so that a sample contains no pipe and no scheduler of the parent.
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import METADATA_KEY, open_unoptimised
+from rarn_edge.artifact import METADATA_KEY, Artifact, open_unoptimised
 from rarn_edge.bench import profile, server
 from rarn_edge.bench.device import bind
+from rarn_edge.bench.nodes import UNPACKED, NodeWork, node_work
 from rarn_edge.bench.process_memory import gpu_used_bytes, peak_rss_bytes, rss_bytes
 from rarn_edge.bench.timing import Call, overhead_s, timed_s, warm_up
-from rarn_edge.errors import InputError, RarnEdgeError, first_line
+from rarn_edge.errors import InputError, RarnEdgeError, first_line, require_extra
 from rarn_edge.providers import assigned_operators, find_provider, open_session
 
 # A session's idle threads spin for a while in case more work comes. Between interleaved models that work is another
@@ -29,6 +31,7 @@ from rarn_edge.providers import assigned_operators, find_provider, open_session
 _SESSION_CONFIG = {"session.force_spinning_stop": "1"}
 _CPU_CLOCK_RESOLUTION_S = time.get_clock_info("process_time").resolution
 _FINE_S = 1e-5  # Windows counts processor time in 16 ms: no figure is better than that one
+AUDIT_FACES = 512
 _MEMORY_SHARE = (
     0.9  # of what is free now may be used: past it an allocation fails here, instead of the system killing others
 )
@@ -39,7 +42,9 @@ class Held:
 
     def __init__(self) -> None:
         self.session: ort.InferenceSession | None = None
+        self.path = Path()
         self.provider = ""
+        self.allow_fallback = False
         self.call: Call | None = None
         self.feed: dict[str, NDArray[np.generic]] = {}
         self.on_device: Call | None = None
@@ -84,7 +89,7 @@ def open_model(
         Path(path), provider, threads, extra, _SESSION_CONFIG, allow_fallback=allow_fallback, tune=tune
     )
     session_s = time.perf_counter() - start_s
-    held.provider = provider
+    held.path, held.provider, held.allow_fallback = Path(path), provider, allow_fallback
     assigned = assigned_operators(held.session)
     ours = find_provider(provider).ort_name
     elsewhere = {place: dict(operators) for place, operators in assigned.items() if place != ours}
@@ -149,11 +154,46 @@ def profile_calls(held: Held, count: int) -> dict[str, Any]:
     assert held.call is not None, "the parent asks for `prepare` first"
     for _ in range(count):
         held.call()
-    path = Path(held.opened().end_profiling())
+    return profile.summarise(_events(held.opened()), count, _work(held))
+
+
+def weights(held: Held) -> dict[str, Any]:
+    """Bytes of the constants that the executed graph reads; None where the provider reports no sizes."""
+    found = _work(held)
+    return {"weights_bytes": sum(each.weight_bytes for each in found.values()) if found else None}
+
+
+def _work(held: Held) -> dict[str, NodeWork]:
+    """Of one call with the prepared input, in a session of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def tune(options: ort.SessionOptions) -> None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "work")
+
+        session = open_session(held.path, held.provider, 1, {}, UNPACKED, allow_fallback=held.allow_fallback, tune=tune)
+        session.run(None, held.feed)
+        return node_work(_events(session))
+
+
+def _events(session: ort.InferenceSession) -> list[dict[str, Any]]:
+    """What a profiled session recorded; it records nothing further."""
+    path = Path(session.end_profiling())
     try:
-        return profile.summarise(json.loads(path.read_text(encoding="utf-8")), calls=count)
+        events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return events
     finally:
         path.unlink(missing_ok=True)
+
+
+def audit(_held: Held, path: str, threads: int) -> dict[str, Any]:
+    """The INT8 audit of a file, saturation on drawn faces."""
+    require_extra("onnx", "export")
+    from rarn_edge.audit.run import audit as audit_file
+    from rarn_edge.bench.audited import audit_facts
+    from rarn_edge.data.synthetic import synthetic_faces
+
+    return audit_facts(audit_file(Artifact.load(Path(path)), synthetic_faces(AUDIT_FACES, 0).images, threads))
 
 
 def peaks(_held: Held, threads: int) -> dict[str, Any]:
@@ -189,6 +229,8 @@ _COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "run": run_calls,
     "serve": serve,
     "profile": profile_calls,
+    "weights": weights,
+    "audit": audit,
     "peaks": peaks,
     "memory": memory,
     "overhead": overhead,

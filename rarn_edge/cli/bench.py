@@ -9,7 +9,7 @@ from rarn_edge.cli.app import CHECK, Json, Provider, Seed, app, err, note, out, 
 from rarn_edge.errors import GateError, InputError
 
 if TYPE_CHECKING:
-    from rarn_edge.bench.run import Request
+    from rarn_edge.bench.request import Request
     from rarn_edge.bench.suite import Suite
 
 
@@ -43,6 +43,9 @@ def bench(
         bool, typer.Option("--profile", help="Say where the time goes, and how far the limits are")
     ] = False,
     memory: Annotated[bool | None, typer.Option(help="Measure memory, in fresh processes [default: yes]")] = None,
+    audit: Annotated[
+        bool | None, typer.Option(help="Audit the INT8 files: what runs in INT8, saturation [default: with --html]")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Labelled faces: also the accuracy of trained models")] = None,
     split: Annotated[str | None, typer.Option(help="Split of --data (default: the held-out one)")] = None,
     result: Annotated[
@@ -78,7 +81,7 @@ def bench(
     chosen = Suite("benchmark", rounds=100 if budget is None else None) if suite is None else load_suite(suite)
     request = _request(
         chosen, provider, batch, threads, reference, rounds, budget, scenario, p99_bound, allow_fallback, cuda_graph, profile,
-        memory, seed,
+        memory, seed, html is not None if audit is None else audit,
     )  # fmt: skip
     for path in (result, html):
         if path is not None:
@@ -136,9 +139,10 @@ def _request(
     profile: bool,
     memory: bool | None,
     seed: int,
+    audit: bool,
 ) -> "Request":
     """What the suite says, and over it what the command line says."""
-    from rarn_edge.bench.run import SCENARIOS, Request
+    from rarn_edge.bench.request import SCENARIOS, Request
     from rarn_edge.cli.inputs import read_numbers, read_seconds
 
     asked = {name.strip() for name in scenario.split(",")}
@@ -165,5 +169,6 @@ def _request(
         server="server" in asked,
         server_bound_s=None if p99_bound is None else read_seconds(p99_bound, "--p99-bound"),
         multi_stream="multi-stream" in asked,
+        audit=audit,
         title=suite.title,
     )

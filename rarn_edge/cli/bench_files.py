@@ -1,7 +1,14 @@
-"""From model names and suites to ONNX files on disk; what is exported, quantized or stamped is kept and reused."""
+"""From model names and suites to ONNX files on disk; what is exported, quantized or stamped is kept and reused.
 
+Files are made in a process of their own: torch, onnx and whole graphs leave no trace in the one that measures.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rarn_edge.cli.app import err
 from rarn_edge.errors import InputError, require_extra
@@ -10,22 +17,34 @@ if TYPE_CHECKING:
     from rarn_edge.bench.suite import Suite, SuiteFile
 
 
+T = TypeVar("T")
+
+
 def bench_files(names: list[str], work: Path) -> list[Path]:
-    """The file of each name, exported where it is a model's; nothing of torch is loaded when all are files."""
+    """The file of each name, exported where it is a model's."""
     unique = list(dict.fromkeys(names))
-    exported = _export([name for name in unique if not name.endswith(".onnx")], work)
+    models = [name for name in unique if not name.endswith(".onnx")]
+    exported = _apart(partial(_export, models, work)) if models else {}
     return [exported.get(name, Path(name)) for name in unique]
 
 
 def suite_files(suite: "Suite", folder: Path | None, work: Path) -> list[Path]:
-    """Every file of a suite: float32 models, their INT8 forms, then the foreign files.
+    """Every file of a suite: float32 models, their INT8 forms, then the foreign files stamped with their contracts.
 
     Raises:
         InputError: a foreign file is not where it was looked for, or cannot be stamped.
     """
-    foreign = [
-        _foreign(suite, each, folder, work) for each in suite.files
-    ]  # before the exports: a missing file costs no time
+    return _apart(partial(_make_suite, suite, folder, work))
+
+
+def _apart(make: Callable[[], T]) -> T:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(make).result()
+
+
+def _make_suite(suite: "Suite", folder: Path | None, work: Path) -> list[Path]:
+    sources = [(each, _source(suite, each, folder)) for each in suite.files]  # first: a missing file costs no time
+    foreign = [_stamped(suite, each, source, work) for each, source in sources]
     exported = _export(list(suite.models), work)
     paths = []
     for name in suite.models:
@@ -71,10 +90,14 @@ def _int8(name: str, float32: Path) -> Path:
         ).artifact.path
 
 
-def _foreign(suite: "Suite", file: "SuiteFile", folder: Path | None, work: Path) -> Path:
+def _source(suite: "Suite", file: "SuiteFile", folder: Path | None) -> Path:
     source = (folder or suite.folder) / file.path
     if not source.is_file():
         raise InputError(f"{source}: the suite needs this file; name its folder with --files FOLDER")
+    return source
+
+
+def _stamped(suite: "Suite", file: "SuiteFile", source: Path, work: Path) -> Path:
     if file.spec is None:
         return source
     require_extra("onnx", "export")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from rarn_edge.artifact import Artifact
 from rarn_edge.assets import shipped_models, shipped_ranges
 from rarn_edge.bench.cases import load_cases
+from rarn_edge.bench.request import Request
 from rarn_edge.bench.result import BenchReport
-from rarn_edge.bench.run import Request, benchmark
+from rarn_edge.bench.run import benchmark
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
@@ -138,7 +139,7 @@ def run_pipeline(
         on_stage(f"export the baselines {', '.join(names)}")
         paths += [artifact.path for artifact in named_models(names, folder / "baselines")]
     on_stage("benchmark")
-    bench = benchmark(load_cases(paths), Request(threads=(1,), rounds=BENCH_ROUNDS, title=name))
+    bench = benchmark(load_cases(paths), Request(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=name))
     on_stage("report")
     report = folder / "report.md"
     write_text(report, report_markdown(name, hops, faces_description, bench))

@@ -9,7 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from rarn_edge.bench.profile import Profile
+from rarn_edge.bench.profile import Profile, Share
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.report.bench_table import milliseconds
 
@@ -35,6 +35,8 @@ def tables(report: BenchReport) -> list[PlainTable]:
         _servers(report),
         _multi_streams(report),
         _device(report),
+        _audits(report),
+        _islands(report),
     ]
     for profile in report.profiles:
         found += [_limits(profile), _operators(profile), _nodes(profile)]
@@ -74,11 +76,13 @@ def _memory(report: BenchReport) -> PlainTable:
             continue
         memory = row.memory
         figures = (memory.session_bytes, memory.peak_bytes, memory.steady_bytes, memory.peak_without_arena_bytes)
-        cells = tuple(_mb(value) for value in (row.file_size_bytes, *figures, memory.import_bytes))
+        parts = (row.file_size_bytes, memory.weights_bytes, *figures, memory.import_bytes)
+        cells = tuple(_mb(value) for value in parts)
         rows.append((_name(report, row.label, row.batch, row.threads), *cells))
-    columns = ("memory, MB", "file", "opened", "peak", "steady", "peak, no arena", "imports alone")
+    columns = ("memory, MB", "file", "weights", "opened", "peak", "steady", "peak, no arena", "imports alone")
     note = (
-        "Resident memory of a fresh process above one that only imports (last column). Arena: ONNX Runtime's allocator."
+        "Resident memory of a fresh process above one that only imports (last column). Weights: constants that the executed "
+        "graph reads, counted. Arena: ONNX Runtime's allocator."
     )
     return PlainTable("Memory in parts", columns, tuple(rows), note)
 
@@ -159,20 +163,61 @@ def _traffic(profile: Profile) -> float | None:
 
 
 def _operators(profile: Profile) -> PlainTable:
-    rows = [(each.name, str(each.calls), milliseconds(each.seconds), f"{each.share:.1%}") for each in profile.operators]
+    rows = [(each.name, str(each.calls), *_time_and_limits(each)) for each in profile.operators]
     note = (
         f"ONNX Runtime's profile; {milliseconds(profile.nodes_s)} ms in all nodes of one call, slowed by the profiler."
     )
     title = f"{profile.label} at batch {profile.batch}: time by operator"
-    return PlainTable(title, ("operator", "nodes", "ms", "share"), tuple(rows), note)
+    return PlainTable(title, ("operator", "nodes", *_LIMIT_COLUMNS), tuple(rows), note)
 
 
 def _nodes(profile: Profile) -> PlainTable:
-    rows = [
-        (each.name, each.operator, milliseconds(each.seconds), f"{each.share:.1%}") for each in profile.slowest_nodes
-    ]
+    rows = [(each.name, each.operator, *_time_and_limits(each)) for each in profile.slowest_nodes]
     title = f"{profile.label} at batch {profile.batch}: the slowest nodes"
-    return PlainTable(title, ("node", "operator", "ms", "share"), tuple(rows))
+    note = (
+        "Of limit: multiply-adds against the measured peak of the same type of number; traffic (inputs, weights and outputs "
+        "once) against the measured copy, and above 100% it stayed in the caches."
+    )
+    return PlainTable(title, ("node", "operator", *_LIMIT_COLUMNS), tuple(rows), note)
+
+
+_LIMIT_COLUMNS = ("ms", "share", "GMAC/s", "of limit", "GB/s", "of limit")
+
+
+def _time_and_limits(share: Share) -> tuple[str, ...]:
+    products = (_giga(share.macs_per_s), _share(share.peak_share))
+    return (
+        milliseconds(share.seconds), f"{share.share:.1%}", *products, _giga(share.bytes_per_s), _share(share.bandwidth_share),
+    )  # fmt: skip
+
+
+def _audits(report: BenchReport) -> PlainTable:
+    rows = [
+        (
+            found.label,
+            f"{found.int8_convolutions} of {found.convolutions}",
+            _UNKNOWN if found.int8_share is None else f"{found.int8_share:.1%}",
+            str(len(found.islands)),
+            f"{found.conversions} ({found.conversion_time_share:.1%} of the time)",
+            f"{found.saturation_flips} of {found.saturation_images}",
+            f"{found.fused_db:.1f}",
+        )
+        for found in report.audits
+    ]
+    columns = (
+        "INT8 file", "convolutions in INT8", "of their multiply-adds", "float islands", "conversions left", "flips by saturation",
+        "signal to noise, dB",
+    )  # fmt: skip
+    note = (
+        "What ONNX Runtime really ran on this CPU, from its optimised graph and profile. Flips: decisions on drawn faces that "
+        "change when 8-bit products cannot saturate. Signal to noise: logits against the simulation in float."
+    )
+    return PlainTable("INT8 audit", columns, tuple(rows), note)
+
+
+def _islands(report: BenchReport) -> PlainTable:
+    rows = [(found.label, island) for found in report.audits for island in found.islands]
+    return PlainTable("Float islands of the INT8 files", ("INT8 file", "operators, where and why"), tuple(rows))
 
 
 def _name(report: BenchReport, label: str, batch: int | None, threads: int) -> str:

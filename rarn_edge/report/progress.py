@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from rarn_edge.bench.run import Progress as BenchProgress
+    from rarn_edge.bench.request import Progress as BenchProgress
     from rarn_edge.train.run import BatchLog, EpochLog
 
 

@@ -13,15 +13,16 @@ import pytest
 from rich.console import Console
 
 from rarn_edge.artifact import Contract
-from rarn_edge.bench import run
+from rarn_edge.bench import after, run
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
 from rarn_edge.bench.client import Worker
 from rarn_edge.bench.environment import detect_environment
 from rarn_edge.bench.measured import Group, Measured, Opened, Plan
 from rarn_edge.bench.memory import MemoryResult
+from rarn_edge.bench.request import Progress, Request
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report
 from rarn_edge.bench.rounds import Samples, Turn
-from rarn_edge.bench.run import Progress, Request, benchmark
+from rarn_edge.bench.run import benchmark
 from rarn_edge.bench.summary import row_warnings, summarise
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.providers import PROVIDERS
@@ -66,7 +67,7 @@ def test_rows(report: BenchReport) -> None:
 
 def test_json_round_trip(report: BenchReport) -> None:
     data = json.loads(json.dumps(report.to_dict()))
-    assert data["schema_version"] == 2
+    assert data["schema_version"] == 3
     assert len(data["rows"][0]["samples_s"]) == 64
     assert BenchReport.from_dict(data) == report
 
@@ -74,7 +75,7 @@ def test_json_round_trip(report: BenchReport) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema 99, expected 1 or 2"),
+        ({"schema_version": 99}, "schema 99, expected 1 to 3"),
         ({"kind": "parity"}, "not a benchmark result"),
         ({"rows": [{"label": "x"}]}, "damaged benchmark result"),
     ],
@@ -113,7 +114,7 @@ def test_memory_is_measured_per_case_and_batch(make_onnx) -> None:
 
 def test_a_failed_memory_measurement_does_not_end_the_run(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
     crash = MemoryResult(None, "its process was killed by SIGSEGV")
-    monkeypatch.setattr(run, "measure_memory", lambda *_: crash)
+    monkeypatch.setattr(after, "measure_memory", lambda *_: crash)
     report = benchmark(load_cases([make_onnx("model")]), Request(threads=(1,), rounds=64))
     assert report.rows[0].peak_rss_missing == crash.reason
     assert about_rows(report) == [f"model at batch 1: no memory figures: {crash.reason}"]
