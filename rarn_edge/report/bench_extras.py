@@ -24,6 +24,7 @@ class PlainTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    folded: bool = False  # long: a page shows its title until asked for more
 
 
 def tables(report: BenchReport) -> list[PlainTable]:
@@ -168,7 +169,7 @@ def _operators(profile: Profile) -> PlainTable:
         f"ONNX Runtime's profile; {milliseconds(profile.nodes_s)} ms in all nodes of one call, slowed by the profiler."
     )
     title = f"{profile.label} at batch {profile.batch}: time by operator"
-    return PlainTable(title, ("operator", "nodes", *_LIMIT_COLUMNS), tuple(rows), note)
+    return PlainTable(title, ("operator", "nodes", *_LIMIT_COLUMNS), tuple(rows), note, folded=True)
 
 
 def _nodes(profile: Profile) -> PlainTable:
@@ -178,7 +179,7 @@ def _nodes(profile: Profile) -> PlainTable:
         "Of limit: multiply-adds against the measured peak of the same type of number; traffic (inputs, weights and outputs "
         "once) against the measured copy, and above 100% it stayed in the caches."
     )
-    return PlainTable(title, ("node", "operator", *_LIMIT_COLUMNS), tuple(rows), note)
+    return PlainTable(title, ("node", "operator", *_LIMIT_COLUMNS), tuple(rows), note, folded=True)
 
 
 _LIMIT_COLUMNS = ("ms", "share", "GMAC/s", "of limit", "GB/s", "of limit")
