@@ -15,7 +15,7 @@ def train(
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoint, weights, log, curves")],
     model: Model = "rarn-s",
     recipe: Annotated[
-        str, typer.Option(help="paper, edge, edge-nano (for rarn-n) or edge-refine (with --init)")
+        str, typer.Option(help="paper, edge, edge-nano (for rarn-n), edge-refine or edge-finish (both with --init)")
     ] = "edge",
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's number")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's size")] = None,

@@ -110,7 +110,18 @@ EDGE_REFINE = replace(
     augmentation=replace(EDGE.augmentation, rotation_deg=40.0),
 )
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, EDGE, EDGE_NANO, EDGE_REFINE)}
+EDGE_FINISH = replace(
+    # The last phase of a net whose confidence shall be believed: no smoothed labels, the teachers' soft answers instead.
+    EDGE_REFINE,
+    name="edge-finish",
+    epochs=8,
+    learning_rate=0.02,
+    label_smoothing=0.0,
+    teacher_share=0.7,
+    teacher_temperature=1.0,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (PAPER, EDGE, EDGE_NANO, EDGE_REFINE, EDGE_FINISH)}
 
 
 def find_recipe(name: str) -> Recipe:
