@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact
+from rarn_edge.bench.profile import LITTLE_GAIN, measure_products
 from rarn_edge.bench.stats import Ratio, latency_ratio
 from rarn_edge.bench.timing import time_in_turns
 from rarn_edge.data import Faces
@@ -78,17 +79,21 @@ def judge(
     agreement: float,
     narrow_channels: int | None = None,
     allowed_drop: float = ALLOWED_DROP,
+    integer_gain: float | None = None,
 ) -> Verdict:
     """Decide from a latency ratio (candidate over reference) and a paired accuracy difference (candidate minus reference).
 
     Slower, or as fast within the interval: keep float32. More than `allowed_drop` lost: keep it too, and say how to get it back.
+    `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
     """
     speed = Ratio(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
     lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
     decision: Decision = "ship"
     if speed.high < 1:
-        width = "" if narrow_channels is None else f" (its convolutions have {narrow_channels} channels in the median)"
-        decision, advice = "keep", f"keep float32, {candidate} is slower on this CPU{width}"
+        decision, advice = (
+            "keep",
+            f"keep float32, {candidate} is slower on this CPU{_why(narrow_channels, integer_gain)}",
+        )
     elif speed.low <= 1:
         decision, advice = "undecided", "no speed-up is proven; ship it for its size, or measure on an idle machine"
     elif lost > allowed_drop + 1e-9:
@@ -97,6 +102,12 @@ def judge(
     else:
         advice = "ship it" if accuracy is not None else "ship it, once labelled faces (--data) confirm the accuracy"
     return Verdict(decision, candidate, speed, accuracy, agreement, advice)
+
+
+def _why(narrow_channels: int | None, integer_gain: float | None) -> str:
+    if integer_gain is not None and integer_gain < LITTLE_GAIN:
+        return f" (it multiplies bytes only {integer_gain:.2f}x as fast as floats)"
+    return "" if narrow_channels is None else f" (its convolutions have {narrow_channels} channels in the median)"
 
 
 def measure(
@@ -113,10 +124,13 @@ def measure(
     reference_s, candidate_s = time_files((reference, candidate), faces.images, rounds, threads)
     decisions = before.argmax(1), after.argmax(1)
     paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
+    ratio = latency_ratio(candidate_s, reference_s)
+    slower_in_int8 = ratio.low > 1 and candidate.contract.precision == "int8"
     return judge(
         candidate.contract.precision,
-        latency_ratio(candidate_s, reference_s),
+        ratio,
         paired,
         float((decisions[0] == decisions[1]).mean()),
         narrow_channels,
+        integer_gain=measure_products(threads).integer_gain if slower_in_int8 else None,
     )

@@ -30,6 +30,12 @@ def test_decisions(ratio: tuple[float, float, float], lost: int, decision: str, 
     assert words in found.line()
 
 
+def test_a_cpu_without_fast_integers_is_the_reason() -> None:
+    line = judge("int8", Ratio(1.1, 1.08, 1.12), None, 0.99, narrow_channels=28, integer_gain=0.99).line()
+    assert "slower on this CPU (it multiplies bytes only 0.99x as fast as floats)" in line
+    assert "28 channels" in judge("int8", Ratio(1.1, 1.08, 1.12), None, 0.99, 28, integer_gain=3.0).line()
+
+
 def test_line() -> None:
     found = judge("int8", Ratio(0.5, 0.4, 0.625), None, 0.985)
     assert found.line().startswith(

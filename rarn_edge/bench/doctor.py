@@ -16,6 +16,7 @@ from rarn_edge.assets import asset
 from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.disturbance import busy_at_start
 from rarn_edge.bench.environment import Environment, detect_environment, package_version
+from rarn_edge.bench.profile import Products, measure_products
 from rarn_edge.providers import PROVIDERS, cache_folder, installed_runtimes, tensorrt_version
 from rarn_edge.targets import detect_host
 from rarn_edge.threads import cgroup_quota_cores
@@ -63,6 +64,7 @@ class Diagnosis:
 
     environment: Environment
     int8: str  # what the CPU can and what follows
+    products: Products  # measured with one thread
     cpu_features: tuple[str, ...]
     quota_cores: float | None
     memory_free_bytes: int | None
@@ -90,6 +92,7 @@ def diagnose() -> Diagnosis:
     return Diagnosis(
         environment=environment,
         int8=host.explain(),
+        products=measure_products(1),
         cpu_features=tuple(sorted(host.features & (_X86 | _ARM))),
         quota_cores=cgroup_quota_cores(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
         memory_free_bytes=meminfo.get("MemAvailable"),

@@ -15,6 +15,7 @@ import onnxruntime as ort
 from rarn_edge.assets import asset
 from rarn_edge.bench.nodes import NodeWork, computes_in_int8, is_node, node_key
 
+LITTLE_GAIN = 1.5  # `Products.integer_gain` below this does not pay for the conversions around 8-bit arithmetic
 _PEAK_SIDE = 512  # rows and columns of the constant matrix in assets/peak_*.onnx
 _PEAK_ROWS = 128
 _PEAK_REPEATS = 200  # of a few milliseconds: on a busy machine some of them run undisturbed
@@ -166,16 +167,31 @@ def _share_of(name: str, nodes: Sequence[dict[str, Any]], total_s: float, peaks:
     )
 
 
-def measure_peaks(threads: int) -> dict[str, float]:
-    """Multiply-adds per second of a large matrix product, and bytes per second of a large copy; the best of several."""
+@dataclass(frozen=True)
+class Products:
+    """Multiply-adds per second of a large matrix product through ONNX Runtime, the best of many."""
+
+    float32_macs_per_s: float
+    int8_macs_per_s: float  # u8 x s8
+
+    @property
+    def integer_gain(self) -> float:
+        """How many times as fast bytes are multiplied: near 1, INT8 cannot make a model much faster here."""
+        return self.int8_macs_per_s / self.float32_macs_per_s
+
+
+def measure_products(threads: int) -> Products:
+    """On the CPU; about a second."""
     float32_s = _product_s("peak_float32.onnx", np.dtype(np.float32), threads)
     int8_s = _product_s("peak_int8.onnx", np.dtype(np.uint8), threads)
     work = _PEAK_ROWS * _PEAK_SIDE * _PEAK_SIDE
-    return {
-        "float32_macs_per_s": work / float32_s,
-        "int8_macs_per_s": work / int8_s,
-        "bytes_per_s": _copy_bytes_per_s(threads),
-    }
+    return Products(work / float32_s, work / int8_s)
+
+
+def measure_peaks(threads: int) -> Peaks:
+    """The limits of this machine: matrix products and a large copy."""
+    products = measure_products(threads)
+    return Peaks(products.float32_macs_per_s, products.int8_macs_per_s, _copy_bytes_per_s(threads))
 
 
 def _product_s(name: str, dtype: np.dtype[Any], threads: int) -> float:

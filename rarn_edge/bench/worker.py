@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -198,7 +199,7 @@ def audit(_held: Held, path: str, threads: int) -> dict[str, Any]:
 
 def peaks(_held: Held, threads: int) -> dict[str, Any]:
     """This machine's measured limits."""
-    return profile.measure_peaks(threads)
+    return asdict(profile.measure_peaks(threads))
 
 
 def memory(_held: Held) -> dict[str, Any]:

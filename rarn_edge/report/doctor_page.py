@@ -5,6 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rarn_edge.bench.doctor import Diagnosis, extra_of
+from rarn_edge.bench.profile import LITTLE_GAIN, Products
 
 _STATES = {
     "starts": "[green]starts[/green]",
@@ -25,6 +26,7 @@ def facts_table(found: Diagnosis) -> Table:
         ("processor", where.cpu if where.cpu_model is None else f"{where.cpu} ({where.cpu_model})"),
         ("features", " ".join(found.cpu_features) or "not known on this system"),
         ("INT8", found.int8),
+        ("multiply-adds", _products(found.products)),
         ("cores", f"{where.cores_available} usable; cgroup quota {quota}"),
         (
             "memory",
@@ -56,6 +58,13 @@ def providers_table(found: Diagnosis) -> Table:
     for each in found.providers:
         table.add_row(each.name, _STATES[each.state], escape("\n".join(filter(None, (each.reason, each.get)))))
     return table
+
+
+def _products(found: Products) -> str:
+    rates = f"{found.float32_macs_per_s / 1e9:.1f} G/s in float32, {found.int8_macs_per_s / 1e9:.1f} G/s in INT8, one thread"
+    if found.integer_gain < LITTLE_GAIN:
+        return f"{rates}: INT8 saves memory here, hardly time"
+    return f"{rates}: INT8 may be up to {found.integer_gain:.1f}x as fast"
 
 
 def _gb(value: int | None) -> str:

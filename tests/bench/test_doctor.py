@@ -7,7 +7,9 @@ import pytest
 from rarn_edge.bench import doctor
 from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.doctor import diagnose
+from rarn_edge.bench.profile import Products
 from rarn_edge.providers import PROVIDERS
+from rarn_edge.report import doctor_page
 
 
 def test_doctor(cli) -> None:
@@ -19,6 +21,12 @@ def test_doctor(cli) -> None:
     assert states["cpu"] == "starts"
     assert all(each["get"] for each in found["providers"] if each["state"] != "starts")
     assert found["environment"]["cores_available"] >= 1
+    assert min(found["products"].values()) > 1e6
+
+
+@pytest.mark.parametrize(("int8", "said"), [(22e9, "hardly time"), (80e9, "up to 4.0x as fast")])
+def test_doctor_says_whether_int8_can_pay(int8: float, said: str) -> None:
+    assert said in doctor_page._products(Products(20e9, int8))
 
 
 def test_a_provider_that_does_not_start_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
