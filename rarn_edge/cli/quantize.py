@@ -68,8 +68,8 @@ def quantize(
     )
     from rarn_edge.files import check_output
     from rarn_edge.pipeline.calibrate import Ranges
+    from rarn_edge.pipeline.quantize import quantizable, require_float32
     from rarn_edge.pipeline.quantize import quantize as quantize_artifact
-    from rarn_edge.pipeline.quantize import require_float32
     from rarn_edge.pipeline.run import ranges_of
 
     if precision not in PRECISIONS:
@@ -89,18 +89,19 @@ def quantize(
     for path in (output, save_ranges):
         if path is not None:
             check_output(path)
-    given = [path.resolve() for path in (source, output, save_ranges) if path is not None]
-    if len(set(given)) < len(given):
+    named = [path.resolve() for path in (source, output, save_ranges) if path is not None]
+    if len(set(named)) < len(named):
         raise InputError(f"{output}: the model, --output and --save-ranges need three different paths")
-    artifact = Artifact.load(source)
-    require_float32(artifact)
+    given = Artifact.load(source)
     if precision != "int8":
-        _other_precision(artifact, precision, output)
+        require_float32(given)
+        _other_precision(given, _simplified(given, context), precision, output)
         return
+    quantizable(given)
     chosen, how, takes = read_target(target), read_method(method), read_input_dtype(input_dtype)
     observed: Observed | None = None
     calibration: Faces | None = None
-    reference = artifact
+    artifact = _simplified(given, context)
     if calib is not None:
         calibration = calibration_faces(calib, images, seed)
         if equalize:
@@ -128,7 +129,8 @@ def quantize(
                 max_drop,
                 takes,
                 calibration,
-                lambda step: status.update(f"judging {step}"),
+                on_step=lambda step: status.update(f"judging {step}"),
+                on_notice=lambda notice: note(notice, "warning"),
             )
         _show_budget(result, max_drop)
         done, used = result.quantized, result.method
@@ -145,11 +147,11 @@ def quantize(
         note(f"no INT8 kernel for {', '.join(done.float_operators)}: they stay in float32", "warning")
     say(
         f"{output}: int8 for {chosen.value}, {done.quantized_convolutions} of {done.convolutions} convolutions in INT8,"
-        f" {done.artifact.size_bytes / 1e6:.2f} MB ({done.artifact.size_bytes / artifact.size_bytes:.2f}x);"
+        f" {done.artifact.size_bytes / 1e6:.2f} MB ({done.artifact.size_bytes / given.size_bytes:.2f}x);"
         f" ranges: {used} of {measured.sample}"
     )
     if verdict:
-        _say_verdict(reference, done.artifact, data, split)
+        _say_verdict(given, done.artifact, data, split)
 
 
 def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split: str | None) -> None:
@@ -169,23 +171,40 @@ def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split
     say(f"verdict on {shown}: {result.line()}")
 
 
-def _equalized(artifact: "Artifact", context: typer.Context) -> "Artifact":
-    """The equalized network, in a file that lives as long as this command."""
+def _working_copy(path: Path, context: typer.Context) -> Path:
+    """A file of that name that lives as long as this command."""
     import tempfile
 
+    return Path(context.with_resource(tempfile.TemporaryDirectory(prefix="rarn-edge-"))) / path.name
+
+
+def _simplified(given: "Artifact", context: typer.Context) -> "Artifact":
+    """The file given, or a simplified copy where nobody tried before."""
+    from rarn_edge.pipeline.simplify import simplify_given
+
+    done = simplify_given(given, _working_copy(given.path, context))
+    if done is None:
+        return given
+    if done.kept_because is not None:
+        note(f"{given.path} stays as it is: {done.kept_because}", "not simplified")
+    else:
+        note(f"{given.path} was not simplified yet; done here: {done.nodes_before} nodes -> {done.nodes_after}")
+    return done.artifact
+
+
+def _equalized(artifact: "Artifact", context: typer.Context) -> "Artifact":
     from rarn_edge.pipeline.equalize import equalize
 
-    folder = context.with_resource(tempfile.TemporaryDirectory(prefix="rarn-edge-"))
-    return equalize(artifact, Path(folder) / artifact.path.name)
+    return equalize(artifact, _working_copy(artifact.path, context))
 
 
-def _other_precision(artifact: "Artifact", precision: str, output: Path) -> None:
+def _other_precision(given: "Artifact", artifact: "Artifact", precision: str, output: Path) -> None:
     from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
 
     done = to_float16(artifact, output) if precision == "fp16" else to_dynamic_int8(artifact, output)
     say(
         f"{output}: {done.contract.precision}, {done.size_bytes / 1e6:.2f} MB"
-        f" ({done.size_bytes / artifact.size_bytes:.2f}x); check it: rarn-edge parity {artifact.path} {output}"
+        f" ({done.size_bytes / given.size_bytes:.2f}x); check it: rarn-edge parity {given.path} {output}"
     )
 
 

@@ -25,7 +25,7 @@ from rarn_edge.artifact import Artifact
 from rarn_edge.audit.saturation import signal_to_noise_db
 from rarn_edge.bench.stats import latency_ratio, median_s
 from rarn_edge.data import Faces
-from rarn_edge.errors import GateError, InputError
+from rarn_edge.errors import GateError, InputError, first_line
 from rarn_edge.files import check_output, write_text
 from rarn_edge.parity.chain import file_form
 from rarn_edge.pipeline.calibrate import Ranges
@@ -87,6 +87,7 @@ def quantize_within(
     input_dtype: InputDtype = "float32",
     calibration: Faces | None = None,
     on_step: Callable[[str], None] = lambda _: None,
+    on_notice: Callable[[str], None] = lambda _: None,
 ) -> BudgetResult:
     """Write an INT8 file that loses at most `max_drop_points` of accuracy on `faces`.
 
@@ -100,6 +101,7 @@ def quantize_within(
         input_dtype: Of the file to write.
         calibration: Other faces, to correct biases on; None: biases stay.
         on_step: Told what is being tried.
+        on_notice: Told when an earlier search cannot be gone on with, and why.
 
     Raises:
         InputError: unusable input.
@@ -116,6 +118,7 @@ def quantize_within(
         search = _Search(
             artifact, target, options, faces, labels, reference, input_dtype, calibration, out, Path(folder), on_step
         )
+        search.resume(on_notice)
 
         def drop(trial: Trial) -> float:
             return 100 * (right - trial.right) / len(faces)
@@ -194,17 +197,23 @@ class _Search:
         identity.append(None if calibration is None else calibration.sha256())
         identity += [[ranges.method, ranges.sample_sha256, sorted(ranges.tensors.items())] for ranges in options]
         self.identity = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-        self.known = self._read()
+        self.known: dict[str, Trial] = {}
 
-    def _read(self) -> dict[str, Trial]:
-        """What an interrupted search of exactly this found; anything else is started over."""
+    def resume(self, on_notice: Callable[[str], None]) -> None:
+        """Take over what an interrupted search of exactly this found; anything else is started over, and told."""
+        if not self.state.exists():
+            return
         try:
             data = json.loads(self.state.read_text(encoding="utf-8"))
-            if data["identity"] != self.identity:
-                return {}
-            return {key: Trial(**{**t, "in_float": tuple(t["in_float"])}) for key, t in data["trials"].items()}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
+            identity = data["identity"]
+            trials = {key: _trial(fields) for key, fields in data["trials"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            on_notice(f"{self.state} is damaged, starting the search over ({first_line(error)})")
+            return
+        if identity == self.identity:
+            self.known = trials
+        else:
+            on_notice(f"{self.state} is of another model, target, ranges or faces, starting the search over")
 
     def _path(self, method: str, in_float: tuple[str, ...], biases: bool) -> Path:
         path = self.folder / f"{hashlib.sha256(repr((method, in_float, biases)).encode()).hexdigest()[:16]}.onnx"
@@ -250,3 +259,15 @@ class _Search:
             for t in trials
         ]
         return time_files(artifacts, self.faces.images, ROUNDS)
+
+
+def _trial(fields: dict[str, Any]) -> Trial:
+    """Read what was kept of one.
+
+    Raises:
+        TypeError, KeyError: it is something else.
+    """
+    trial = Trial(**{**fields, "in_float": tuple(fields["in_float"])})
+    if not (isinstance(trial.right, int) and isinstance(trial.signal_db, float)):
+        raise TypeError("a trial without figures")
+    return trial

@@ -50,12 +50,12 @@ def equalize(artifact: Artifact, out: Path) -> Artifact:
     pairs = equalize_graph(model)
     if pairs == 0:
         raise InputError(
-            f"{artifact.path}: no convolution feeds another through ReLU or pooling alone, so there is nothing to equalize;"
+            f"{artifact.path.name}: no convolution feeds another through ReLU or pooling alone, so there is nothing to equalize;"
             " leave --equalize out"
         )
     different = difference(original, model, artifact.spec, "equalized")
     if different is not None:
-        raise GateError(f"{artifact.path}: {different}; leave --equalize out")
+        raise GateError(f"{artifact.path.name}: {different}; leave --equalize out")
     note = f"{pairs} pairs of convolutions"
     contract = replace(artifact.contract, provenance={**artifact.contract.provenance, "equalized": note})
     return save_artifact(model, contract, out)

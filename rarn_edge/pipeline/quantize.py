@@ -76,7 +76,7 @@ def quantize(
             cannot be written.
     """
     check_output(out)
-    graph = _quantizable(artifact)
+    graph = quantizable(artifact)
     if not ranges.belong_to(artifact):
         weights = artifact.contract.provenance.get("weights_sha256")
         raise InputError(
@@ -150,7 +150,7 @@ def require_float32(artifact: Artifact) -> None:
         raise InputError(f"{artifact.path}: takes uint8; quantize the float32-input file with --input uint8")
 
 
-def _quantizable(artifact: Artifact) -> onnx.ModelProto:
+def quantizable(artifact: Artifact) -> onnx.ModelProto:
     """The graph of what `quantize` can take.
 
     Raises:

@@ -1,8 +1,8 @@
 """Simplification as a gated step: a smaller graph that answers the same, or the graph as it was and the reason why.
 
-1. onnxsim folds constants and removes what has no effect.
+1. onnxsim folds constants and batch normalisation, and removes what has no effect.
 2. A mean over height and width (as torch exports global average pooling) becomes GlobalAveragePool, and the reshape after
-   it a Flatten: ONNX Runtime has an INT8 kernel for those and none for ReduceMean.
+   it, or the dropping of its axes, a Flatten: ONNX Runtime has an INT8 kernel for those and none for ReduceMean.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from rarn_edge.preprocess import to_input
 from rarn_edge.spec import ModelSpec
 
 CHECKED_FACES = 32
+SIMPLIFIED = "simplified"  # in the provenance: by what, or why not
 TOLERANCE = 1e-4  # of the largest logit difference, relative to the largest logit where that is above 1
 
 
@@ -56,10 +57,24 @@ def simplify(artifact: Artifact, out: Path) -> Simplification:
     note = kept_because or f"onnxsim {onnxsim.__version__}"
     contract = replace(
         artifact.contract,
-        provenance={**artifact.contract.provenance, "simplified": note, "source_sha256": artifact.sha256},
+        provenance={**artifact.contract.provenance, SIMPLIFIED: note, "source_sha256": artifact.sha256},
     )
     written = save_artifact(graph, contract, out)
     return Simplification(written, before, len(graph.graph.node), kept_because)
+
+
+def simplify_given(given: Artifact, out: Path) -> Simplification | None:
+    """A working copy of a file that nobody has simplified yet; None where that was tried before.
+
+    The copy keeps the sha256 of the file given: ranges measured on it, and what is made of it, belong to that file.
+
+    Raises:
+        InputError: `out` cannot be written, or onnxsim is not installed.
+    """
+    if SIMPLIFIED in given.contract.provenance:
+        return None
+    done = simplify(given, out)
+    return replace(done, artifact=replace(done.artifact, sha256=given.sha256))
 
 
 def _onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -78,15 +93,12 @@ def pool_means(model: onnx.ModelProto) -> onnx.ModelProto:
     pooled: set[str] = set()
     nodes = []
     for node in model.graph.node:
-        if (
-            node.op_type == "ReduceMean"
-            and rank.get(node.input[0]) == 4
-            and reduced_axes(node, constant) == {2, 3}
-            and keeps_axes(node)
-        ):
-            pooled.add(node.output[0])
-            node = helper.make_node("GlobalAveragePool", [node.input[0]], list(node.output), name=node.name)
-        elif node.op_type == "Reshape" and node.input[0] in pooled and rank.get(node.output[0]) == 2:
+        if node.op_type == "ReduceMean" and rank.get(node.input[0]) == 4 and reduced_axes(node, constant) == {2, 3}:
+            if keeps_axes(node):
+                pooled.add(node.output[0])
+            nodes += _pooled(node)
+            continue
+        if node.op_type == "Reshape" and node.input[0] in pooled and rank.get(node.output[0]) == 2:
             node = helper.make_node("Flatten", [node.input[0]], list(node.output), name=node.name, axis=1)
         nodes.append(node)
     del model.graph.node[:]
@@ -94,6 +106,15 @@ def pool_means(model: onnx.ModelProto) -> onnx.ModelProto:
     drop_unused_initializers(model)
     onnx.checker.check_model(model)
     return model
+
+
+def _pooled(mean: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The same mean as GlobalAveragePool, with a Flatten behind it where the axes are dropped."""
+    (result,) = mean.output
+    if keeps_axes(mean):
+        return [helper.make_node("GlobalAveragePool", [mean.input[0]], [result], mean.name)]
+    pool = helper.make_node("GlobalAveragePool", [mean.input[0]], [f"{result}.pooled"], f"{mean.name or result}.pool")
+    return [pool, helper.make_node("Flatten", [f"{result}.pooled"], [result], mean.name, axis=1)]
 
 
 def difference(original: onnx.ModelProto, changed: onnx.ModelProto, spec: ModelSpec, how: str) -> str | None:

@@ -1,6 +1,8 @@
 """The search holds its budget, remembers what it judged, and writes nothing when it cannot."""
 
 import json
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,3 +68,70 @@ def test_a_search_is_resumed_and_a_broken_budget_writes_nothing(
     with pytest.raises(GateError):
         quantize_within(simplified, Target.X86_AVX2, [narrow], wrong, out, 0, on_step=again.append)
     assert again == ["float32"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "is damaged"),
+        (b"", "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        (b"[]", "is damaged"),
+        (b'{"identity": "x"}', "is damaged"),
+        (b'{"identity": "x", "trials": []}', "is damaged"),
+        (b'{"identity": "x", "trials": {"a": {"in_float": []}}}', "is damaged"),
+        (b'{"identity": "x", "trials": {}}', "is of another model, target, ranges or faces"),
+    ],
+)
+def test_a_search_that_cannot_be_resumed_is_told(
+    simplified: Artifact, ranges: Ranges, judged: Faces, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    state = tmp_path / "x.onnx.search.json"
+    state.write_bytes(content)
+    told: list[str] = []
+    quantize_within(simplified, Target.X86_AVX2, [ranges], judged, tmp_path / "x.onnx", 20.0, on_notice=told.append)
+    (line,) = told
+    assert line.startswith(f"{state} {reason}, starting the search over")
+    assert "\n" not in line
+
+
+def test_figures_of_another_type_are_damage(
+    simplified: Artifact, ranges: Ranges, judged: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right search, but a trial that cannot be compared."""
+    out, state = tmp_path / "x.onnx", tmp_path / "x.onnx.search.json"
+
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(budget, "time_files", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            quantize_within(simplified, Target.X86_AVX2, [ranges], judged, out, 20.0)
+    data = json.loads(state.read_text())
+    for trial in data["trials"].values():
+        trial["right"] = "many"
+    state.write_text(json.dumps(data))
+    told: list[str] = []
+    quantize_within(simplified, Target.X86_AVX2, [ranges], judged, out, 20.0, on_notice=told.append)
+    assert [line.split(" (")[0] for line in told] == [f"{state} is damaged, starting the search over"]
+
+
+def test_the_command_line_tells_of_a_damaged_search(
+    cli: Callable[..., subprocess.CompletedProcess[str]],
+    simplified: Artifact,
+    ranges: Ranges,
+    faces_folder: Path,
+    tmp_path: Path,
+) -> None:
+    ranges.save(tmp_path / "r.json")
+    out, state = tmp_path / "x.onnx", tmp_path / "x.onnx.search.json"
+    state.write_text("{half")
+    budgeted = ("--ranges", tmp_path / "r.json", "--data", faces_folder, "--max-drop", 100)
+    done = cli("quantize", simplified.path, "-o", out, "--target", "x86-avx2", "--no-verdict", *budgeted)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if "damaged" in line] == [
+        f"warning: {state} is damaged, starting the search over"
+        " (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"
+    ]
+    assert not state.exists()

@@ -1,5 +1,7 @@
 """Equalization changes ranges and no answer; corrected biases bring the means of the outputs nearer to float32's."""
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +86,69 @@ def test_corrected_biases_bring_the_means_nearer(tmp_path: Path) -> None:
     errors = [float(np.abs(answers(each).mean(axis=0) - wanted).sum()) for each in (plain, corrected)]
     assert errors[1] < 0.7 * errors[0]
     assert corrected.contract.provenance["biases"] == "corrected"
+
+
+def weights(artifact: Artifact, layer: str) -> np.ndarray:
+    """The integer weights of a layer of an INT8 file."""
+    graph = load_graph(artifact.path).graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    convolution = next(node for node in graph.node if node.name == layer)
+    name = made_by[convolution.input[1]].input[0]
+    return next(numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == name)
+
+
+@pytest.mark.parametrize(
+    ("options", "equalized", "corrected"),
+    [((), False, False), (("--equalize",), True, False), (("--bias-correct",), False, True), (None, True, True)],
+)
+def test_the_flags_do_what_they_say(
+    cli: Callable[..., subprocess.CompletedProcess[str]],
+    faces_folder: Path,
+    tmp_path: Path,
+    options: tuple[str, ...] | None,
+    equalized: bool,
+    corrected: bool,
+) -> None:
+    source, out = net(tmp_path), tmp_path / "int8.onnx"
+    flags = ("--equalize", "--bias-correct") if options is None else options
+    before = source.path.read_bytes()
+    done = cli("quantize", source.path, "-o", out, "--calib", faces_folder, "--target", "x86-avx2", *flags)
+    assert done.returncode == 0, done.stderr
+    assert source.path.read_bytes() == before
+    made = Artifact.load(out)
+    assert ("equalized" in made.contract.provenance) is equalized
+    assert ("biases" in made.contract.provenance) is corrected
+    plain = tmp_path / "plain.onnx"
+    assert cli("quantize", source.path, "-o", plain, "--calib", faces_folder, "--target", "x86-avx2").returncode == 0
+    # per-channel scales hide the first layer's spread; the second's inputs share one scale, and show it
+    same = np.array_equal(weights(made, "second"), weights(Artifact.load(plain), "second"))
+    assert same is not equalized
+    assert (made.path.read_bytes() == plain.read_bytes()) is not (equalized or corrected)
+    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "int8.onnx", "plain.onnx"}
+
+
+def test_equalize_of_what_has_no_pairs_is_refused(
+    cli: Callable[..., subprocess.CompletedProcess[str]], faces_folder: Path, tmp_path: Path
+) -> None:
+    source = net(tmp_path, "Sigmoid")
+    done = cli("quantize", source.path, "-o", tmp_path / "x.onnx", "--calib", faces_folder, "--equalize")
+    assert done.returncode == 2
+    assert "leave --equalize out" in done.stderr
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--equalize",), "--equalize and --bias-correct need faces to measure on"),
+        (("--bias-correct", "--ranges", "r.json"), "--equalize and --bias-correct need faces to measure on"),
+        (("--equalize", "--calib", "DATA", "--save-ranges", "r.json"), "leave it or --equalize out"),
+        (("--bias-correct", "--calib", "DATA", "--data", "DATA", "--max-drop", "1"), "leave --bias-correct out"),
+    ],
+)
+def test_flags_that_do_not_go_together(
+    cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, options: tuple[str, ...], text: str
+) -> None:
+    done = cli("quantize", net(tmp_path).path, "-o", tmp_path / "x.onnx", *options)
+    assert done.returncode == 2
+    assert text in done.stderr

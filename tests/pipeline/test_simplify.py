@@ -136,7 +136,7 @@ def pooling_net(
         (1, (-1, -2), True, (-1, 3), ["GlobalAveragePool", "Flatten", "Abs"]),
         (1, (2, 3), False, (-1, 3), ["GlobalAveragePool", "Flatten", "Abs"]),
         (1, (2, 3), True, (-1, 3, 1), ["GlobalAveragePool", "Reshape", "Abs"]),
-        (0, (2, 3), True, (-1, 3), ["ReduceMean", "Reshape", "Abs"]),
+        (0, (2, 3), True, (-1, 3), ["GlobalAveragePool", "Flatten", "Reshape", "Abs"]),
         (1, (1,), True, (-1, 16), ["ReduceMean", "Reshape", "Abs"]),
         (1, (1, 2, 3), True, (-1, 1), ["ReduceMean", "Reshape", "Abs"]),
         (1, (3,), False, (-1, 12), ["ReduceMean", "Reshape", "Abs"]),
