@@ -100,7 +100,7 @@ def calibration_faces(data: Path, images: int, seed: int) -> Faces:
     """A balanced sample of the Training split: ranges tuned on a test split would flatter the result."""
     from rarn_edge.pipeline.calibrate import check_sample
 
-    faces = load_faces(data).split(Split.TRAINING).balanced_sample(images, seed)
+    faces = load_faces(data, lambda found: found.split(Split.TRAINING).balanced_sample(images, seed))
     for warning in check_sample(faces):
         note(warning, "warning")
     return faces
@@ -108,15 +108,20 @@ def calibration_faces(data: Path, images: int, seed: int) -> Faces:
 
 def labelled_faces(data: Path, split: str | None) -> Faces:
     """The faces to measure on: the split named, or the held-out one."""
-    return held_out_and_training(data, split)[0]
+    return load_faces(data, lambda found: _to_measure_on(found, split))
 
 
 def held_out_and_training(data: Path, split: str | None) -> tuple[Faces, Faces | None]:
     """The faces to measure on, and the Training split of the same data where that is another one."""
     faces = load_faces(data)
-    chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
+    chosen = _to_measure_on(faces, split)
     apart = Split.TRAINING in faces.available_splits and Split.TRAINING not in chosen.available_splits
-    return chosen.labelled(), faces.split(Split.TRAINING) if apart else None
+    return chosen, faces.split(Split.TRAINING) if apart else None
+
+
+def _to_measure_on(faces: Faces, split: str | None) -> Faces:
+    chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
+    return chosen.labelled()
 
 
 def read_subject(file: Path, provider: str, threads: int | None) -> "Subject":

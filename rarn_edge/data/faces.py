@@ -1,6 +1,7 @@
 """The one form in which images travel: a whole set as uint8 in memory (83 MB for all of FER-2013)."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -172,6 +173,9 @@ class Faces:
             mask[members[: round(len(members) * fraction)]] = True
         return mask
 
+
+Choose = Callable[[Faces], Faces]
+"""Which faces of a set are wanted, from labels, splits and names alone: decoding the others would take seconds."""
 
 _ALIASES = {
     "anger": "angry",

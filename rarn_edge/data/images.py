@@ -4,12 +4,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from rarn_edge.data.faces import UNLABELLED, Faces, Split, class_index
+from rarn_edge.data.faces import UNLABELLED, Choose, Faces, Split, class_index
 from rarn_edge.errors import InputError
 from rarn_edge.preprocess import decode_gray, resize
 
@@ -37,8 +37,8 @@ class _Entry:
     split: Split
 
 
-def read_folder(root: Path, side_px: int) -> Faces:
-    """Read every image below `root`; images come out as [N, side_px, side_px].
+def read_folder(root: Path, side_px: int, choose: Choose | None = None) -> Faces:
+    """Read every image below `root`, or the chosen ones; images come out as [N, side_px, side_px].
 
     Raises:
         InputError: no images, a folder name that is no class, or an image that cannot be decoded (file named).
@@ -46,11 +46,11 @@ def read_folder(root: Path, side_px: int) -> Faces:
     relative = {path: PurePosixPath(path.relative_to(root).as_posix()) for path in root.rglob("*")}
     files = sorted(entry for path, entry in relative.items() if is_image(entry) and path.is_file())
     entries = _entries(files, str(root))
-    return _read(entries, lambda path: (root / path).read_bytes(), str(root), side_px)
+    return _read(entries, lambda path: (root / path).read_bytes(), str(root), side_px, choose)
 
 
-def read_zip(path: Path, side_px: int) -> Faces:
-    """Read every image in a zip; nothing is unpacked to disk.
+def read_zip(path: Path, side_px: int, choose: Choose | None = None) -> Faces:
+    """Read every image in a zip, or the chosen ones; nothing is unpacked to disk.
 
     Raises:
         InputError: not a zip or a damaged one, no images, an unknown class folder, or a broken image (entry named).
@@ -63,7 +63,8 @@ def read_zip(path: Path, side_px: int) -> Faces:
                 size = infos[file].file_size
                 if size > MAX_FILE_BYTES:
                     raise InputError(f"{path}: {file} is {size:,} bytes; {MAX_FILE_BYTES:,} is the limit")
-            return _read(_entries(files, str(path)), lambda file: archive.read(infos[file]), str(path), side_px)
+            entries = _entries(files, str(path))
+            return _read(entries, lambda file: archive.read(infos[file]), str(path), side_px, choose)
     except _ZIP_ERRORS as error:
         raise InputError(f"{path}: cannot be read as a zip of images ({error})") from error
 
@@ -102,14 +103,22 @@ def _split_of(path: PurePosixPath) -> Split:
     return Split.UNSPLIT
 
 
-def _read(entries: list[_Entry], read_bytes: Callable[[PurePosixPath], bytes], source: str, side_px: int) -> Faces:
-    images = np.empty((len(entries), side_px, side_px), dtype=np.uint8)
-    for index, entry in enumerate(entries):
-        images[index] = resize(decode_gray(read_bytes(entry.path), f"{source}: {entry.path}"), side_px, side_px)
-    return Faces(
-        images,
+def _read(
+    entries: list[_Entry],
+    read_bytes: Callable[[PurePosixPath], bytes],
+    source: str,
+    side_px: int,
+    choose: Choose | None,
+) -> Faces:
+    found = Faces(
+        np.empty((len(entries), 0, 0), dtype=np.uint8),
         np.array([entry.label for entry in entries], dtype=np.int64),
         np.array([entry.split.value for entry in entries]),
         tuple(str(entry.path) for entry in entries),
         source,
     )
+    chosen = found if choose is None else choose(found)
+    images = np.empty((len(chosen), side_px, side_px), dtype=np.uint8)
+    for index, name in enumerate(chosen.names):
+        images[index] = resize(decode_gray(read_bytes(PurePosixPath(name)), f"{source}: {name}"), side_px, side_px)
+    return replace(chosen, images=images)

@@ -180,3 +180,18 @@ def test_an_entry_that_claims_to_be_huge_is_not_unpacked(write_zip: Write, face_
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images in it"):
         load_faces(tmp_path)
+
+
+def test_only_what_is_chosen_is_decoded(write: Write, face_jpeg: Jpeg) -> None:
+    """A broken image that nobody asked for is never opened; each chosen one comes with its own pixels."""
+    files = {f"train/{name}/{index}.jpg": face_jpeg(name) for name in CLASSES for index in range(4)}
+    broken = write({**files, "test/happy/broken.jpg": b"?"})
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        load_faces(broken)
+    sample = load_faces(broken, lambda faces: faces.split(Split.TRAINING).balanced_sample(10, seed=3))
+    assert len(sample) == 10
+    assert len(set(sample.names)) == 10
+    for image, label, name in zip(sample.images, sample.labels, sample.names, strict=True):
+        drawn = cv2.imdecode(np.frombuffer(files[name], dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert (image == drawn).all()
+        assert name.startswith(f"train/{CLASSES[label]}/")
