@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.parity.hops import signal_to_noise_db
 from rarn_edge.providers import open_session
 from rarn_edge.runtime import run_logits
 
 
 @dataclass(frozen=True)
 class Saturation:
-    """Signal-to-noise in dB against the float simulation (infinite: equal), and decisions flipped."""
+    """Signal-to-noise in dB against the float simulation (`MAX_SNR_DB`: equal), and decisions flipped."""
 
     images: int
     fused_db: float
@@ -41,9 +42,3 @@ def check_saturation(artifact: Artifact, images: NDArray[np.uint8], threads: int
         int((fused.argmax(1) != unsaturated.argmax(1)).sum()),
         int((fused.argmax(1) != simulated.argmax(1)).sum()),
     )
-
-
-def signal_to_noise_db(signal: NDArray[np.float32], noisy: NDArray[np.float32]) -> float:
-    """10 log10 of the variance of `signal` over the power of the difference; infinite for equal answers."""
-    noise = float(np.mean((signal.astype(np.float64) - noisy) ** 2))
-    return float(10 * np.log10(float(signal.var()) / noise)) if noise > 0 else float("inf")

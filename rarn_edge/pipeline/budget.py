@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact
-from rarn_edge.audit.saturation import signal_to_noise_db
 from rarn_edge.bench.stats import latency_ratio, median_s
 from rarn_edge.data import Faces
 from rarn_edge.errors import GateError, InputError, first_line
 from rarn_edge.files import check_output, write_text
 from rarn_edge.parity.chain import file_form
+from rarn_edge.parity.hops import signal_to_noise_db
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.graph import load_graph
 from rarn_edge.pipeline.integer import integer_form

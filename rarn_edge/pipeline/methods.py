@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact
-from rarn_edge.audit.saturation import signal_to_noise_db
 from rarn_edge.data import Faces
 from rarn_edge.parity.chain import file_form
+from rarn_edge.parity.hops import signal_to_noise_db
 from rarn_edge.pipeline.calibrate import Observed, Ranges, calibrate
 from rarn_edge.pipeline.equalize import equalize, has_pairs
 from rarn_edge.pipeline.graph import load_graph

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
+
+from rarn_edge.parity.hops import MAX_SNR_DB
 
 if TYPE_CHECKING:
     from rarn_edge.audit.run import Audit
@@ -35,4 +36,4 @@ def audit_lines(audit: Audit) -> list[str]:
 
 
 def _db(value: float) -> str:
-    return "equal" if math.isinf(value) else f"{value:.1f} dB"
+    return "equal" if value >= MAX_SNR_DB else f"{value:.1f} dB"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from rarn_edge.artifact import Artifact
-from rarn_edge.audit.saturation import signal_to_noise_db
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.chain import file_form
+from rarn_edge.parity.hops import signal_to_noise_db
 from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
 
 
