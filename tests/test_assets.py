@@ -25,9 +25,9 @@ from rarn_edge.parity.bundle import load_bundle
 from rarn_edge.parity.chain import file_form
 from rarn_edge.parity.hops import compare
 from rarn_edge.parity.tolerances import TOLERANCES
-from rarn_edge.pipeline.calibrate import Ranges
+from rarn_edge.pipeline.calibrate import Ranges, ranges_of
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.pipeline.run import export_and_simplify, ranges_of
+from rarn_edge.pipeline.run import export_and_simplify
 from rarn_edge.spec import CLASSES
 from rarn_edge.targets import Target, detect_host
 from rarn_edge.train.checkpoint import load_weights

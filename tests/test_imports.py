@@ -5,11 +5,16 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rarn_edge.assets import shipped_onnx, shipped_onnx_models
 from rarn_edge.models.catalog import CATALOG
+
+if TYPE_CHECKING:
+    from rarn_edge.artifact import Artifact
+    from rarn_edge.pipeline.calibrate import Ranges
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).with_name("device") / "tiny.onnx"
@@ -57,6 +62,15 @@ def test_help_imports_nothing_heavy(python: Python, arguments: tuple[str, ...]) 
 
 def test_models_imports_no_framework(python: Python) -> None:
     done = python("-c", IMPORTED, ",".join((*ABSENT, "onnxruntime", "cv2")), "models")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported:"
+
+
+def test_quantize_imports_no_torch(python: Python, simplified: "Artifact", ranges: "Ranges", tmp_path: Path) -> None:
+    """Only the exporter needs it, and importing it costs as much as the work itself."""
+    ranges.save(tmp_path / "r.json")
+    options = ("--ranges", tmp_path / "r.json", "--target", "x86-avx2", "--no-verdict")
+    done = python("-c", IMPORTED, "torch", "quantize", simplified.path, "-o", tmp_path / "int8.onnx", *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "imported:"
 

@@ -94,7 +94,8 @@ def parity(
             )
         with tempfile.TemporaryDirectory(prefix="rarn-edge-") as folder, quiet_or_progress(err) as on_stage:
             if not artifacts and start is not None:
-                from rarn_edge.pipeline.run import make_forms, ranges_of
+                from rarn_edge.pipeline.calibrate import ranges_of
+                from rarn_edge.pipeline.run import make_forms
 
                 ranges = ranges_of(name, start.sha256)
                 artifacts = make_forms(start, read_target(target), Path(folder), ranges, on_stage).artifacts

@@ -67,10 +67,9 @@ def quantize(
         read_target,
     )
     from rarn_edge.files import check_output
-    from rarn_edge.pipeline.calibrate import Ranges
+    from rarn_edge.pipeline.calibrate import Ranges, ranges_of
     from rarn_edge.pipeline.quantize import quantizable, require_float32
     from rarn_edge.pipeline.quantize import quantize as quantize_artifact
-    from rarn_edge.pipeline.run import ranges_of
 
     if precision not in PRECISIONS:
         raise InputError(f"no precision '{precision}'; one of: {', '.join(PRECISIONS)}")
@@ -188,7 +187,8 @@ def _simplified(given: "Artifact", context: typer.Context) -> "Artifact":
     if done.kept_because is not None:
         note(f"{given.path} stays as it is: {done.kept_because}", "not simplified")
     else:
-        note(f"{given.path} was not simplified yet; done here: {done.nodes_before} nodes -> {done.nodes_after}")
+        fewer = f", {done.nodes_before} nodes -> {done.nodes_after}" if done.nodes_after < done.nodes_before else ""
+        note(f"{given.path} was not simplified yet; this starts from a simplified copy{fewer}")
     return done.artifact
 
 

@@ -45,7 +45,8 @@ def run(
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.inputs import calibration_faces, comparison_faces, read_target, read_weights
     from rarn_edge.files import make_folder
-    from rarn_edge.pipeline.run import ranges_of, run_pipeline
+    from rarn_edge.pipeline.calibrate import ranges_of
+    from rarn_edge.pipeline.run import run_pipeline
     from rarn_edge.report.bench_table import bench_table, bench_warnings
     from rarn_edge.report.ledger import ledger_table
     from rarn_edge.report.progress import stage_progress

@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.assets import shipped_models, shipped_ranges
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
@@ -75,6 +76,22 @@ class Ranges:
             raise InputError(
                 f"{path}: not a ranges file ({error}); make one with: rarn-edge quantize --calib DATA --save-ranges FILE"
             ) from error
+
+
+def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
+    """The ranges shipped for these weights of `model`.
+
+    Raises:
+        InputError: these weights are not the shipped ones, so their ranges must be measured.
+    """
+    if model not in shipped_models():
+        raise InputError(f"no activation ranges are shipped for '{model}'; measure them with --calib DATA")
+    ranges = Ranges.load(shipped_ranges(model))
+    if ranges.weights_sha256 != weights_sha256:
+        raise InputError(
+            f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
+        )
+    return ranges
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact
-from rarn_edge.assets import shipped_models, shipped_ranges
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.request import Request
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.run import benchmark
 from rarn_edge.data import Faces
-from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.parity.hops import Hop
@@ -54,22 +52,6 @@ def export_and_simplify(weights: Weights, out: Path, simplified: bool = True) ->
     finally:
         raw.unlink(missing_ok=True)
     return done.artifact, done.kept_because
-
-
-def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
-    """The ranges shipped for these weights of `model`.
-
-    Raises:
-        InputError: these weights are not the shipped ones, so their ranges must be measured.
-    """
-    if model not in shipped_models():
-        raise InputError(f"no activation ranges are shipped for '{model}'; measure them with --calib DATA")
-    ranges = Ranges.load(shipped_ranges(model))
-    if ranges.weights_sha256 != weights_sha256:
-        raise InputError(
-            f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
-        )
-    return ranges
 
 
 @dataclass(frozen=True)

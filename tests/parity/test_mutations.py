@@ -17,9 +17,10 @@ from rarn_edge.parity.hooks import explain_torch
 from rarn_edge.parity.hops import Hop
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.ledger import run_ledger
+from rarn_edge.pipeline.calibrate import ranges_of
 from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.pipeline.run import export_and_simplify, ranges_of
+from rarn_edge.pipeline.run import export_and_simplify
 from rarn_edge.pipeline.to_onnx import export
 from rarn_edge.targets import Target
 from rarn_edge.train.checkpoint import Weights, load_weights
