@@ -11,7 +11,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from rarn_edge.files import atomic, make_folder
@@ -40,7 +40,9 @@ def write_parquet(path: Path, rows: Iterator[Row]) -> None:
     from pyarrow import parquet
 
     schema = pa.schema([("name", pa.string()), ("image", pa.binary())])
-    with parquet.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:  # JPEGs stay as they are
+    with parquet.ParquetWriter(
+        path, schema, compression="none", use_dictionary=False
+    ) as writer:  # JPEGs stay as they are
         while group := list(islice(rows, ROWS_PER_GROUP)):
             names, contents = zip(*group, strict=True)
             writer.write_table(pa.table([list(names), list(contents)], schema=schema))
@@ -61,7 +63,11 @@ def write_tar(path: Path, rows: Iterator[Row]) -> None:
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
 
 
-WRITERS: dict[str, Callable[[Path, Iterator[Row]], None]] = {"parquet": write_parquet, "zip": write_zip, "tar": write_tar}
+WRITERS: dict[str, Callable[[Path, Iterator[Row]], None]] = {
+    "parquet": write_parquet,
+    "zip": write_zip,
+    "tar": write_tar,
+}
 
 
 def main() -> None:
@@ -80,7 +86,7 @@ def main() -> None:
                 temporary.write_bytes(content)
         return
     ends = [arguments.rows * number // arguments.files for number in range(arguments.files + 1)]
-    for number, (first, stop) in enumerate(zip(ends, ends[1:], strict=False)):
+    for number, (first, stop) in enumerate(pairwise(ends)):
         with atomic(folder / f"{number:04d}.{arguments.kind}") as temporary:
             WRITERS[arguments.kind](temporary, repeated(crops, first, stop))
 

@@ -1,4 +1,4 @@
-"""The image files of one unit as bytes, one after the other; an archive stays open for the next unit of this process."""
+"""The image files of one unit as bytes, one after the other; a Parquet file stays open for the next unit of this process."""
 
 import os
 import struct
@@ -6,13 +6,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from rarn_edge.data.images import MAX_FILE_BYTES
 from rarn_edge.errors import InputError, first_line, require_extra
-from rarn_edge.score.units import Unit, image_entries
+from rarn_edge.score.units import Unit
+from rarn_edge.score.zip_pieces import open_piece
 
 Content = bytes | InputError
 _ENTRY_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
@@ -25,9 +25,9 @@ def read_unit(unit: Unit, column: str, base: Path) -> Iterator[tuple[str, Conten
         for name in unit.names:
             yield str(Path(unit.path, name)), _file(Path(where, name))
     elif unit.kind == "zip":
-        archive, entries = _zip(where, unit.shard_mtime_ns)
-        for entry in entries[unit.start : unit.stop]:
-            yield f"{unit.path}/{entry.filename}", _entry(archive, entry)
+        with open_piece(Path(where), unit.start, unit.stop) as (archive, entries):
+            for entry in entries:
+                yield f"{unit.path}/{entry.filename}", _entry(archive, entry)
     elif unit.kind == "tar":
         with Path(where).open("rb") as file:
             for name, (offset, size_bytes) in zip(unit.names, unit.offsets, strict=True):
@@ -60,13 +60,6 @@ def _slice(file: int, offset: int, size_bytes: int) -> Content:
         return InputError(f"{size_bytes:,} bytes; {MAX_FILE_BYTES:,} is the limit")
     content = os.pread(file, size_bytes, offset)
     return content if len(content) == size_bytes > 0 else InputError("the tar ends before this entry does")
-
-
-@lru_cache(maxsize=1)
-def _zip(path: str, mtime_ns: int) -> tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]:  # noqa: ARG001  # part of the key
-    """Reading the directory of a large zip takes longer than a unit's images."""
-    archive = zipfile.ZipFile(path)
-    return archive, image_entries(archive)
 
 
 @dataclass

@@ -99,7 +99,7 @@ def score(
     job = Job(str(model.resolve()), str(folder.resolve()), suffix, column, provider, max_pixels, str(Path.cwd()))
     finished = finished_parts(folder, suffix)
     done: dict[int, Done] = {}
-    resumed_rows = 0
+    resumed_rows = new_rows = 0
 
     def remaining() -> Iterator[Unit]:
         nonlocal resumed_rows
@@ -113,12 +113,13 @@ def score(
 
     for part in _engine(engine, workers)(remaining(), job, workers):
         done[part.number] = part
+        new_rows += part.rows
         if on_rows is not None:
-            on_rows(sum(one.rows for one in done.values()))
+            on_rows(resumed_rows + new_rows)
     ordered = [done[number] for number in range(len(done))]
     join_parts([part.path(folder, suffix) for part in ordered], out, classes)
     shutil.rmtree(folder)
-    return Scored(out, sum(part.rows for part in ordered), sum(part.failed for part in ordered), resumed_rows)
+    return Scored(out, resumed_rows + new_rows, sum(part.failed for part in ordered), resumed_rows)
 
 
 def score_unit(unit: Unit, job: Job) -> Done:

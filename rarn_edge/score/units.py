@@ -13,6 +13,7 @@ from typing import Literal
 
 from rarn_edge.data.images import SUFFIXES, is_image
 from rarn_edge.errors import InputError, first_line, require_extra
+from rarn_edge.score.zip_pieces import cut_zip
 
 Kind = Literal["files", "zip", "tar", "parquet"]
 SHARD_SUFFIXES: dict[str, Kind] = {".zip": "zip", ".tar": "tar", ".parquet": "parquet"}
@@ -21,14 +22,14 @@ COMPRESSED_TARS = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece: image files by name, entries `start` to `stop` of a zip, of a tar's images, or rows of a Parquet row group."""
+    """One piece: image files or a tar's members by name, some rows of a Parquet row group, or of a zip's directory."""
 
     number: int
     kind: Kind
     path: str  # the folder, or the shard
     names: tuple[str, ...] = ()  # files and tar members
     offsets: tuple[tuple[int, int], ...] = ()  # of tar members: (first byte, bytes)
-    start: int = 0
+    start: int = 0  # rows of the row group, bytes of a zip's file
     stop: int = 0
     row_group: int = 0
     shard_size_bytes: int = 0  # a shard that changed makes another unit
@@ -107,9 +108,8 @@ def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
         kind = SHARD_SUFFIXES[path.suffix.lower()]
         shard = Unit(0, kind, str(path), shard_size_bytes=status.st_size, shard_mtime_ns=status.st_mtime_ns)
         if kind == "zip":
-            count = _count_images(path)
-            for start in range(0, count, rows):
-                yield replace(shard, start=start, stop=min(start + rows, count))
+            for start, stop in cut_zip(path, rows):
+                yield replace(shard, start=start, stop=stop)
         elif kind == "tar":
             members = _tar_members(path)
             while part := tuple(islice(members, rows)):
@@ -120,17 +120,6 @@ def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
                     yield replace(shard, row_group=group, start=start, stop=min(start + rows, count))
     except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({first_line(error)})") from error
-
-
-def _count_images(path: Path) -> int:
-    """In a function of its own, so that a large zip's directory is not kept while its units are handed out."""
-    with zipfile.ZipFile(path) as archive:
-        return len(image_entries(archive))
-
-
-def image_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The images of a zip in its own order. Nothing is ever unpacked to disk, so a name such as `../x.jpg` is only a name."""
-    return [info for info in archive.infolist() if not info.is_dir() and is_image(PurePosixPath(info.filename))]
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
