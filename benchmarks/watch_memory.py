@@ -7,6 +7,7 @@ each process's own highest RSS, which the kernel keeps (nothing is missed, share
 """
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -46,9 +47,11 @@ def main() -> None:
         for one in processes:
             peaks_kb[one] = max(peaks_kb.get(one, 0), kilobytes(Path(f"/proc/{one}/status"), "VmHWM:"))
         time.sleep(SAMPLE_S)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the command and the processes it waited for
     figures = {
         "exit_code": child.returncode,
         "wall_s": round(time.perf_counter() - start_s, 1),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
         "peak_pss_mb": round(pss_kb * 1024 / 1e6, 1),
         "sum_of_rss_peaks_mb": round(sum(peaks_kb.values()) * 1024 / 1e6, 1),
         "rss_peaks_mb": [round(peak * 1024 / 1e6, 1) for peak in peaks_kb.values()],
