@@ -19,7 +19,7 @@ def score(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: the cores this one may use)")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray: a cluster (RAY_ADDRESS)")] = "local",
     column: Annotated[str, typer.Option(help="The Parquet column with image files as bytes")] = "image",
-    rows_per_part: Annotated[int, typer.Option(min=1, help="Images in a part; a kill costs a worker one part")] = 4096,
+    rows_per_part: Annotated[int, typer.Option(min=1, help="Images in a part; a kill costs a worker one part")] = 1024,
     max_megapixels: Annotated[float, typer.Option(min=0.001, help="Larger images become rows with an error")] = 50,
     provider: Provider = "cpu",
     as_json: Json = False,

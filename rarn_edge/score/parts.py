@@ -14,6 +14,7 @@ from rarn_edge.files import atomic
 from rarn_edge.score.units import Unit
 
 FORMATS = (".parquet", ".csv")
+ROWS_PER_GROUP = 32_768  # at least, of a finished Parquet file
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,30 @@ def write_part(folder: Path, suffix: str, unit: Unit, part: Part, classes: tuple
 
 
 def join_parts(parts: list[Path], out: Path, classes: tuple[str, ...]) -> None:
-    """One file of all parts, in their order, in the memory of one part."""
+    """One file of all parts, in their order, in the memory of one row group of it."""
     with atomic(out) as temporary:
         if out.suffix.lower() == ".parquet":
-            parquet = require_extra("pyarrow.parquet", "score")
-            with parquet.ParquetWriter(temporary, _schema(classes), compression="zstd") as writer:
-                for part in parts:
-                    writer.write_table(parquet.read_table(part))
+            _join_parquet(parts, temporary, classes)
         else:
             with temporary.open("wb") as whole:
                 whole.write((",".join(_columns(classes)) + "\r\n").encode())
                 for part in parts:
                     with part.open("rb") as rows:
                         shutil.copyfileobj(rows, whole)
+
+
+def _join_parquet(parts: list[Path], whole: Path, classes: tuple[str, ...]) -> None:
+    """Small parts share a row group: hundreds of small groups would be slow to write and to read."""
+    pyarrow = require_extra("pyarrow", "score")
+    parquet = require_extra("pyarrow.parquet", "score")
+    with parquet.ParquetWriter(whole, _schema(classes), compression="zstd") as writer:
+        gathered, rows = [], 0
+        for part in parts:
+            gathered.append(parquet.ParquetFile(part).read(use_threads=False))
+            rows += len(gathered[-1])
+            if rows >= ROWS_PER_GROUP or part == parts[-1]:
+                writer.write_table(pyarrow.concat_tables(gathered))
+                gathered, rows = [], 0
 
 
 def check_format(out: Path) -> str:

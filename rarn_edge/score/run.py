@@ -32,7 +32,7 @@ from rarn_edge.score.read import Content, read_unit
 from rarn_edge.score.units import Unit, plan
 
 Engine = Literal["local", "ray"]
-ROWS_PER_PART = 4096
+ROWS_PER_PART = 1024  # so that a few thousand images keep every core busy to the end
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Literal
 
 from rarn_edge.data.images import SUFFIXES, is_image
 from rarn_edge.errors import InputError, first_line, require_extra
+from rarn_edge.score.walk import walk
 from rarn_edge.score.zip_pieces import cut_zip
 
 Kind = Literal["files", "zip", "tar", "parquet"]
@@ -42,7 +42,7 @@ class Unit:
 
 
 def plan(inputs: list[str], rows: int, column: str) -> Iterator[Unit]:
-    """The units of all inputs, at most `rows` images each, numbered from 0; only the current folder's names are in memory.
+    """The units of all inputs, at most `rows` images each, numbered from 0.
 
     Raises:
         InputError: an input that is absent, empty, of an unknown kind, or damaged; or a Parquet file without `column`.
@@ -74,32 +74,24 @@ def _units(path: Path, rows: int, column: str) -> Iterator[Unit]:
 
 def _folder(root: Path, rows: int, column: str) -> Iterator[Unit]:
     """Images below a folder in sorted order, in pieces; shards in it are units of their own, after the images."""
-    images, shards = _walk(root)
-    while names := tuple(islice(images, rows)):
-        yield Unit(0, "files", str(root), names)
-    for shard in sorted(shards):
-        yield from _shard(shard, rows, column)
-
-
-def _walk(root: Path) -> tuple[Iterator[str], list[Path]]:
     shards: list[Path] = []
 
-    def fail(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
-
     def images() -> Iterator[str]:
-        for folder, below, names in os.walk(root, onerror=fail, followlinks=True):
-            below[:] = sorted(name for name in below if name != "__MACOSX" and not name.startswith("."))
-            for name in sorted(names):
-                suffix = PurePosixPath(name).suffix.lower()
-                if name.startswith("."):
-                    continue
-                if suffix in SUFFIXES:
-                    yield os.path.relpath(os.path.join(folder, name), root)  # noqa: PTH118  # a million Paths take seconds
-                elif suffix in SHARD_SUFFIXES:
-                    shards.append(Path(folder) / name)
+        for path in walk(str(root)):
+            suffix = PurePosixPath(path).suffix.lower()
+            if suffix in SUFFIXES:
+                yield path
+            elif suffix in SHARD_SUFFIXES:
+                shards.append(root / path)
 
-    return images(), shards
+    found = images()
+    try:
+        while names := tuple(islice(found, rows)):
+            yield Unit(0, "files", str(root), names)
+    except OSError as error:
+        raise InputError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
+    for shard in sorted(shards):
+        yield from _shard(shard, rows, column)
 
 
 def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:

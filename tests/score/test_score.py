@@ -138,8 +138,10 @@ def test_a_killed_run_goes_on(folder: Path, tmp_path: Path) -> None:
         seen = len(list(parts.glob("0*.csv")))
         assert not out.exists()
     assert 9 <= seen < 30
-    scored = score([str(folder)], out, TINY, workers=1, rows_per_part=5)
+    counted: list[int] = []
+    scored = score([str(folder)], out, TINY, workers=1, rows_per_part=5, on_rows=counted.append)
     assert scored.resumed_rows == 5 * seen
+    assert counted == list(range(5 * seen + 5, COUNT + 1, 5))
     assert rows_of(out) == expected
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not parts.exists()
@@ -259,6 +261,16 @@ def test_parquet_in_and_out(images: list[bytes], folder: Path, tmp_path: Path) -
         score([str(tmp_path / "plain.parquet")], tmp_path / "o.csv", TINY, workers=1, column="picture")
     with pytest.raises(InputError, match="column 'other' holds int64"):
         score([str(tmp_path / "plain.parquet")], tmp_path / "o.csv", TINY, workers=1, column="other")
+
+
+def test_small_parts_share_a_row_group(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("rarn_edge.score.parts.ROWS_PER_GROUP", 64)
+    out = tmp_path / "out.parquet"
+    score([str(folder)], out, TINY, workers=1, rows_per_part=20)
+    file = parquet.ParquetFile(out)
+    assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [80, 70]
+    assert file.read(["image"])["image"].to_pylist() == sorted(str(path) for path in folder.rglob("*.png"))
 
 
 def test_ray_gives_the_same_file(folder: Path, tmp_path: Path) -> None:
