@@ -1,6 +1,7 @@
 """A device has numpy, OpenCV, typer, rich and onnxruntime: everything it needs works with the rest absent."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -18,16 +19,9 @@ if TYPE_CHECKING:
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).with_name("device") / "tiny.onnx"
+BLOCKING = Path(__file__).parent / "absent"
 ABSENT = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "matplotlib")
 HEAVY = (*ABSENT, "onnxruntime", "cv2", "numpy")
-
-WITHOUT = """
-import sys
-for name in sys.argv.pop(1).split(","):
-    sys.modules[name] = None  # importing it now fails as if it were not installed
-from rarn_edge.cli import main
-main()
-"""
 
 IMPORTED = """
 import sys
@@ -42,7 +36,9 @@ print("\\nimported:", *sorted(name for name in heavy if name in sys.modules))
 
 
 def without(python: Python, absent: tuple[str, ...], *arguments: object) -> subprocess.CompletedProcess[str]:
-    return python("-c", WITHOUT, ",".join(absent), *arguments)
+    """The command line in processes in which `absent` cannot be imported, those it starts included."""
+    path = os.pathsep.join((str(BLOCKING), str(BLOCKING.parents[1])))
+    return python("-m", "rarn_edge", *arguments, env={"PYTHONPATH": path, "ABSENT": ",".join(absent)})
 
 
 def test_the_package_imports_alone(python: Python) -> None:
