@@ -123,4 +123,4 @@ def test_int8_keeps_the_accuracy_on_real_faces(shipped: tuple[Artifact, Artifact
     else:
         assert failed <= {"same decision"}
         assert hop.measured.agreement >= 0.97
-        assert hop.accuracy_after >= 0.63
+        assert hop.accuracy_after >= 0.65
