@@ -5,15 +5,18 @@ Every plot answers one question, states it as its title, and comes with the same
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rarn_edge.bench.result import BenchReport, BenchRow
 from rarn_edge.report.bench_extras import PlainTable
 from rarn_edge.report.bench_table import milliseconds
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _WIDTH_IN = 4.1  # about as wide as a phone: text keeps its size there, and grows a little on a desk
 _FONT_PT = 9.5
@@ -75,23 +78,15 @@ def _accuracy(report: BenchReport) -> Plot | None:
     axes = drawing.axes
     axes.set_xscale("log")
     axes.plot(*zip(*(points[index] for index in front), strict=True), color=_ACCENT, linewidth=1.2, zorder=1)
-    for index, (row, score, (x, y)) in enumerate(zip(rows, scores, points, strict=True)):
+    for index, (score, (x, y)) in enumerate(zip(scores, points, strict=True)):
         color = _ACCENT if index in front else _SECOND
         spread = [[(score.value - score.low) * 100], [(score.high - score.value) * 100]]
         axes.errorbar(x, y, yerr=spread, color=color, marker=_MARKERS[index % len(_MARKERS)], markersize=6, linewidth=1)
-        near_right = x > np.sqrt(min(p[0] for p in points) * max(p[0] for p in points))
-        axes.annotate(
-            row.label,
-            (x, y),
-            xytext=(-7, 6) if near_right else (7, -11),
-            textcoords="offset points",
-            ha="right" if near_right else "left",
-            color=_INK,
-        )
     axes.margins(x=0.25, y=0.15)
     axes.set_xlabel("ms per call (log; left is faster)")
     axes.set_ylabel("accuracy, %")
     _plain_ticks(axes.xaxis)
+    _label_points(axes, points, [row.label for row in rows])
     names = [rows[index].label for index in front]
     table = PlainTable(
         "Accuracy against latency",
@@ -110,6 +105,46 @@ def _accuracy(report: BenchReport) -> Plot | None:
     )
     summary = f"On the Pareto front, where nothing is both faster and more accurate: {', '.join(names)}."
     return drawing.plot("What accuracy costs in time", summary, table)
+
+
+def _label_points(axes: "Axes", points: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:
+    """A label beside each point, where it covers neither a point nor another label, as far as there is room."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.transforms import Bbox
+
+    canvas = FigureCanvasAgg(axes.figure)  # type: ignore[arg-type]  # a figure of its own, not a part of another
+    canvas.draw()  # type: ignore[no-untyped-call]  # places are in pixels, which the layout decides
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]  # matplotlib has no types there
+    reach = 4 * axes.figure.dpi / 72  # half a marker
+    spots = [axes.transData.transform(point) for point in points]
+    taken = [Bbox.from_extents(x - reach, y - reach, x + reach, y + reach) for x, y in spots]
+    for own, (point, label) in enumerate(zip(points, labels, strict=True)):
+        best, fewest = None, len(taken) + 1
+        for right, up in _LABEL_PLACES:
+            note = axes.annotate(
+                label,
+                point,
+                xytext=(right, up),
+                textcoords="offset points",
+                ha="left" if right > 0 else "right",
+                va="center",
+                color=_INK,
+            )
+            box = note.get_window_extent(renderer)
+            covered = sum(box.overlaps(other) for index, other in enumerate(taken) if index != own)
+            covered += not axes.bbox.padded(reach).contains(box.x0, box.y0)
+            covered += not axes.bbox.padded(reach).contains(box.x1, box.y1)
+            if covered < fewest:
+                if best is not None:
+                    best.remove()
+                best, fewest = note, covered
+            else:
+                note.remove()
+        assert best is not None
+        taken.append(best.get_window_extent(renderer))
+
+
+_LABEL_PLACES = [(side, up) for up in (-8, 9, -20, 21, -32, 33, -44, 45) for side in (8, -8)]  # points from the marker
 
 
 def _latencies(report: BenchReport) -> Plot:
