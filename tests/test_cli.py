@@ -340,7 +340,8 @@ def make_csv(folder: Path, label: str, pixels: str) -> Path:
 def make_zip(folder: Path, content: bytes) -> Path:
     path = folder / "faces.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("train/happy/broken.jpg", content)
+        for split in ("train", "test"):
+            archive.writestr(f"{split}/happy/broken.jpg", content)
     return path
 
 
