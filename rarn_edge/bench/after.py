@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from rarn_edge.bench.audited import AuditFacts
 from rarn_edge.bench.cases import BenchCase
@@ -15,7 +16,7 @@ from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES, MultiStream, find_ser
 from rarn_edge.bench.stats import MIN_SAMPLES, median_s, percentile_s
 from rarn_edge.providers import CPU, find_provider
 
-_WARM_UP_S = 3.0
+WARM_UP_S = 3.0
 _PROFILE_WARM_UP_S = 1.0
 _PROFILE_CALLS = 30
 
@@ -51,30 +52,29 @@ class After:
 
     def scenarios(self, workers: Mapping[str, Worker], threads: int) -> None:
         """Server and multi-stream, model after model: each needs the machine for itself."""
-        workers = {label: worker for label, worker in workers.items() if worker.alive}
+        asked: list[tuple[Literal["server", "multi-stream"], int, Callable[[Worker, str, int], None]]] = []
         if self.request.server:
-            for done, (label, worker) in enumerate(workers.items()):
-                self.on_progress(Progress("server", label, done, len(workers)))
-                try:
-                    self._serve(worker, label, threads)
-                except WorkerError as failed:
-                    self.fail(label, 1, threads, "server", failed)
+            asked.append(("server", 1, self._serve))
         if self.request.multi_stream:
+            asked.append(("multi-stream", MULTI_STREAM_IMAGES, self._stream))
+        for scenario, batch, measure in asked:
             for done, (label, worker) in enumerate(workers.items()):
-                self.on_progress(Progress("multi-stream", label, done, len(workers)))
+                if not worker.alive:
+                    continue
+                self.on_progress(Progress(scenario, label, done, len(workers)))
                 try:
-                    self._stream(worker, label, threads)
+                    measure(worker, label, threads)
                 except WorkerError as failed:
-                    self.fail(label, MULTI_STREAM_IMAGES, threads, "multi-stream", failed)
+                    self.fail(label, batch, threads, scenario, failed)
 
     def _serve(self, worker: Worker, label: str, threads: int) -> None:
-        prepare(worker, self.measured.plan.case(label), 1, self.request.seed, _WARM_UP_S)
+        prepare(worker, self.measured.plan.case(label), 1, self.request.seed, WARM_UP_S)
         latency_s = median_s([worker.ask("turn")["seconds"] for _ in range(20)])
         found = find_server_rate(worker, label, threads, latency_s, self.request.server_bound_s, self.request.seed)
         self.measured.servers.append(found)
 
     def _stream(self, worker: Worker, label: str, threads: int) -> None:
-        prepare(worker, self.measured.plan.case(label), MULTI_STREAM_IMAGES, self.request.seed, _WARM_UP_S)
+        prepare(worker, self.measured.plan.case(label), MULTI_STREAM_IMAGES, self.request.seed, WARM_UP_S)
         samples_s = [worker.ask("turn")["seconds"] for _ in range(MIN_SAMPLES[99])]
         result = MultiStream(label, threads, MULTI_STREAM_IMAGES, percentile_s(samples_s, 99), median_s(samples_s))
         self.measured.multi_streams.append(result)
@@ -143,8 +143,7 @@ class After:
             except WorkerError as failed:
                 self.measured.notes.append(f"{case.label}: not audited: {failed}")
                 continue
-            facts = {**answer, "label": case.label, "islands": tuple(answer["islands"])}
-            self.measured.audits.append(AuditFacts(**facts))
+            self.measured.audits.append(AuditFacts.from_dict({**answer, "label": case.label}))
 
     def _timed(self) -> list[tuple[BenchCase, Group]]:
         return [

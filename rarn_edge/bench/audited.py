@@ -1,12 +1,11 @@
 """What an INT8 file does on this machine, in the few facts that stand beside its speed."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # it loads onnx
     from rarn_edge.audit.run import Audit
-
-_MAX_DB = 200.0  # beyond float32's own resolution: the same answers
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,11 @@ class AuditFacts:
     saturation_images: int
     fused_db: float  # signal to noise of the logits against the float simulation
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "AuditFacts":
+        """Read what `asdict` and JSON made."""
+        return cls(**{**data, "islands": tuple(data["islands"])})
+
 
 def audit_facts(audit: "Audit") -> dict[str, Any]:
     """JSON-ready; the label is the caller's."""
@@ -39,6 +43,6 @@ def audit_facts(audit: "Audit") -> dict[str, Any]:
         conversion_time_share=audit.conversion_time_share,
         saturation_flips=audit.saturation.saturation_flips,
         saturation_images=audit.saturation.images,
-        fused_db=min(audit.saturation.fused_db, _MAX_DB),
+        fused_db=audit.saturation.fused_db,
     )
     return asdict(facts)

@@ -159,9 +159,7 @@ def _report(data: Mapping[str, Any]) -> BenchReport:
     fields["profiles"] = tuple(_profile(each) for each in fields["profiles"])
     fields["servers"] = tuple(Server.from_dict(each) for each in fields["servers"])
     fields["multi_streams"] = tuple(MultiStream(**each) for each in fields["multi_streams"])
-    fields["audits"] = tuple(
-        AuditFacts(**{**each, "islands": tuple(each["islands"])}) for each in fields.get("audits", ())
-    )
+    fields["audits"] = tuple(AuditFacts.from_dict(each) for each in fields.get("audits", ()))
     return BenchReport(**fields)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rarn_edge.bench.after import After, prepare
+from rarn_edge.bench.after import WARM_UP_S, After, prepare
 from rarn_edge.bench.cases import BenchCase
 from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.disturbance import Counters, busy_at_start, yardstick_s
@@ -20,8 +20,6 @@ from rarn_edge.bench.summary import summarise
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.providers import check_provider
 from rarn_edge.threads import default_threads
-
-_WARM_UP_S = 3.0
 
 
 def benchmark(
@@ -183,7 +181,7 @@ class _Run:
     def time_group(self, workers: Mapping[str, Worker], group: Group, budget_s: float | None) -> None:
         """Warm every case up at this batch size, then take rounds."""
         deadline_s = None if budget_s is None else time.perf_counter() + budget_s
-        limit_s = _WARM_UP_S if budget_s is None else min(_WARM_UP_S, 0.2 * budget_s / max(1, len(workers)))
+        limit_s = WARM_UP_S if budget_s is None else min(WARM_UP_S, 0.2 * budget_s / max(1, len(workers)))
         turns: dict[str, Turn] = {}
         device_s: dict[str, float] = {}
         cpu_s: dict[str, float] = {}
