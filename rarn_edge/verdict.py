@@ -3,9 +3,11 @@
 Either alone misleads: an INT8 file can be slower than the float32 one it came from, and a half point of accuracy can be chance.
 """
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -117,7 +119,6 @@ def measure(
     labels: NDArray[np.int64] | None,
     threads: int = 1,
     rounds: int = 200,
-    narrow_channels: int | None = None,
 ) -> Verdict:
     """Run both files on the same faces, and then in turns with batch 1, on the CPU."""
     before, after = (file_form(artifact, faces, threads=threads).logits for artifact in (reference, candidate))
@@ -125,12 +126,24 @@ def measure(
     decisions = before.argmax(1), after.argmax(1)
     paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
     ratio = latency_ratio(candidate_s, reference_s)
-    slower_in_int8 = ratio.low > 1 and candidate.contract.precision == "int8"
+    slower = ratio.low > 1  # only then is there something to explain
+    in_int8 = candidate.contract.precision == "int8"
     return judge(
         candidate.contract.precision,
         ratio,
         paired,
         float((decisions[0] == decisions[1]).mean()),
-        narrow_channels,
-        integer_gain=measure_products(threads).integer_gain if slower_in_int8 else None,
+        median_channels(candidate) if slower else None,
+        integer_gain=measure_products(threads).integer_gain if slower and in_int8 else None,
     )
+
+
+def median_channels(artifact: Artifact) -> int | None:
+    """Output channels of the median convolution, where onnx is at hand to look."""
+    if find_spec("onnx") is None:
+        return None
+    from rarn_edge.audit.executed import executed_graph
+
+    nodes = executed_graph(artifact).nodes
+    widths = [node.weight_shape[0] for node in nodes if node.is_convolution and node.weight_shape]
+    return int(statistics.median(widths)) if widths else None

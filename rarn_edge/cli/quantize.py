@@ -156,7 +156,6 @@ def quantize(
 def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split: str | None) -> None:
     """Whether the file pays here, or where to find out when it was made for another kind of CPU."""
     from rarn_edge.cli.inputs import comparison_faces
-    from rarn_edge.cli.verdict import median_channels
     from rarn_edge.targets import detect_host
     from rarn_edge.verdict import measure
 
@@ -166,7 +165,7 @@ def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split
     with err.status("measuring the verdict"):
         chosen = None if data is None else split  # a split of no data was never read
         faces, labels, shown = comparison_faces(data, chosen, before.spec.classes, VERDICT_FACES)
-        result = measure(before, after, faces, labels, rounds=VERDICT_ROUNDS, narrow_channels=median_channels(after))
+        result = measure(before, after, faces, labels, rounds=VERDICT_ROUNDS)
     say(f"verdict on {shown}: {result.line()}")
 
 
