@@ -94,12 +94,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
     arguments = parser.parse_args()
     training, held_out = split_for_training(load_faces(arguments.data), arguments.seed)
     folder = make_folder(arguments.runs / f"{arguments.name}-{arguments.epochs}-{arguments.seed}")
     rows: list[Row] = []
-    for row in ablate(VARIANTS[arguments.name], training, held_out, folder, arguments.epochs, arguments.seed):
+    plan = Plan(arguments.epochs, arguments.seed, arguments.threads, folder)
+    for row in ablate(VARIANTS[arguments.name], training, held_out, plan):
         rows.append(row)
         write_text(
             make_folder(RESULTS) / f"{arguments.name}.csv", as_csv(rows)
@@ -107,25 +109,32 @@ def main() -> None:
         print(as_table(rows[-1:], head=len(rows) == 1), flush=True)
 
 
-def ablate(
-    variants: tuple[Variant, ...], training: Faces, held_out: Faces, folder: Path, epochs: int, seed: int
-) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Plan:
+    """What all variants share."""
+
+    epochs: int
+    seed: int
+    threads: int
+    folder: Path
+
+
+def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan: Plan) -> Iterator[Row]:
     """Train each variant in a folder of its own and judge it; a finished one is only judged again."""
     reference: NDArray[np.bool_] | None = None
     for variant in variants:
-        targets = _taught(training, folder) if variant.taught else None
-        recipe = replace(variant.recipe, epochs=epochs)
-        run = Run(
-            variant.model, recipe, seed, training, held_out, folder / variant.name.replace(" ", "-"), default_threads(), targets
-        )  # fmt: skip
+        targets = _taught(training, plan.folder) if variant.taught else None
+        recipe = replace(variant.recipe, epochs=plan.epochs)
+        folder = plan.folder / variant.name.replace(" ", "-")
+        run = Run(variant.model, recipe, plan.seed, training, held_out, folder, plan.threads, targets)
         train(run, resume=(run.folder / STATE_FILE).exists())
         right = {angle: _right(run, angle) for angle in (0, -TURN_DEG, TURN_DEG)}
         reference = right[0] if reference is None else reference
         found = compare_decisions(reference, right[0])
         yield Row(
             variant=variant.name,
-            epochs=epochs,
-            seed=seed,
+            epochs=plan.epochs,
+            seed=plan.seed,
             faces=found.faces,
             upright=float(right[0].mean()),
             turned_left=float(right[TURN_DEG].mean()),
