@@ -23,13 +23,13 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
         ablations.Variant("none", "rarn-n-none", plain),
         ablations.Variant("taught", recipe=plain, taught=True),
     )
-    rows = list(ablations.ablate(variants, training, held_out, tmp_path, 1, 0))
+    rows = list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path)))
     assert [row.variant for row in rows] == ["plain", "none", "taught"]
     assert (rows[0].difference, rows[0].p_value) == (0.0, 1.0)
     assert [row.difference for row in rows[1:]] == pytest.approx([row.upright - rows[0].upright for row in rows[1:]])
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert len(files) == 3
-    assert list(ablations.ablate(variants, training, held_out, tmp_path, 1, 0)) == rows
+    assert list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path))) == rows
     assert {path: path.stat().st_mtime_ns for path in files} == files  # judged again, not trained again
     assert ablations.as_csv(rows).count("\n") == 4
     assert "| taught |" in ablations.as_table(rows)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from rarn_edge.bench.environment import MACHINE_FACTS, SOFTWARE_FACTS, different_facts
 from rarn_edge.bench.result import BenchReport, BenchRow
-from rarn_edge.bench.stats import Ratio, median_s, unpaired_ratio
+from rarn_edge.bench.stats import Ratio, median_s, unpaired_ratio_over_starts
 from rarn_edge.errors import InputError
 
 Verdict = Literal["same", "slower", "faster"]
@@ -96,7 +96,7 @@ def _compare(before: BenchRow, after: BenchRow, seed: int) -> ComparedRow:
         threads=before.threads,
         before_s=before.latency_median_s,
         after_s=after.latency_median_s,
-        ratio=unpaired_ratio(after.samples_s, before.samples_s, seed),
+        ratio=unpaired_ratio_over_starts(after.samples_by_start(), before.samples_by_start(), seed),
         peak_rss_ratio=peaks[1] / peaks[0] if peaks[0] and peaks[1] is not None else None,
         size_ratio=after.file_size_bytes / before.file_size_bytes,
     )

@@ -10,14 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from rarn_edge.bench.measured import Group, Measured, Opened, Plan
+from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
 from rarn_edge.bench.result import BenchReport, Failure
-from rarn_edge.bench.rounds import Samples
 from rarn_edge.bench.summary import summarise
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
 
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
 
 
 class Journal:
@@ -45,24 +44,8 @@ class Journal:
     def opened(self, label: str, threads: int, opened: Opened) -> None:
         self._write({"opened": label, "threads": threads, **asdict(opened)})
 
-    def round(
-        self,
-        group: Group,
-        number: int,
-        samples: dict[str, float],
-        device: dict[str, float],
-        cpu: dict[str, float],
-        yard_s: float,
-    ) -> None:
-        line: dict[str, Any] = {
-            "batch": group.batch,
-            "threads": group.threads,
-            "round": number,
-            "s": samples,
-            "yard_s": yard_s,
-        }
-        extra = {key: each for key, each in (("device_s", device), ("cpu_s", cpu)) if each}
-        self._write({**line, **extra})
+    def round(self, group: Group, taken: Round) -> None:
+        self._write({**asdict(group), "round": asdict(taken)})
 
     def failure(self, failure: Failure) -> None:
         self._write({"failure": asdict(failure)})
@@ -114,13 +97,4 @@ def _apply(measured: Measured, line: dict[str, Any]) -> None:
         label, threads = line.pop("opened"), line.pop("threads")
         measured.opened[label, threads] = Opened(**line)
     else:
-        group = Group(line["batch"], line["threads"])
-        samples = measured.samples.setdefault(group, {})
-        for label, seconds in line["s"].items():
-            each = samples.setdefault(label, Samples())
-            each.seconds.append(seconds)
-            each.rounds.append(line["round"])
-        for key, kept in (("device_s", measured.device), ("cpu_s", measured.cpu)):
-            for label, seconds in line.get(key, {}).items():
-                kept.setdefault((label, group), []).append(seconds)
-        measured.yardstick_s.append(line["yard_s"])
+        measured.add(Group(line["batch"], line["threads"]), Round(**line["round"]))

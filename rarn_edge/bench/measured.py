@@ -1,5 +1,6 @@
 """What a run measures, before anything is concluded from it: the plan, and what came in."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -85,16 +86,28 @@ def _case(data: Mapping[str, Any]) -> BenchCase:
     return BenchCase(**fields)
 
 
+@dataclass(frozen=True)
+class Round:
+    """One round of a group: seconds of each model that took its turn."""
+
+    start: int  # of the processes
+    seconds: Mapping[str, float]
+    device_s: Mapping[str, float]  # without the copies, on a GPU
+    cpu_s: Mapping[str, float]  # processor time, where the system counts it finely
+    yard_s: float  # the fixed piece of work
+
+
 @dataclass
 class Measured:
     """Everything that came in so far."""
 
     plan: Plan
     samples: dict[Group, dict[str, Samples]] = field(default_factory=dict)
+    starts: dict[Group, list[int]] = field(default_factory=dict)  # of each round, which start of the processes
     device: dict[tuple[str, Group], list[float]] = field(default_factory=dict)  # without the copies
     cpu: dict[tuple[str, Group], list[float]] = field(default_factory=dict)  # processor time of the calls
     opened: dict[tuple[str, int], Opened] = field(default_factory=dict)  # by label and threads
-    unstable: set[tuple[str, Group]] = field(default_factory=set)  # still changing after the warm-up
+    unstable: Counter[tuple[str, Group]] = field(default_factory=Counter)  # starts that still changed after the warm-up
     failures: list[Failure] = field(default_factory=list)
     yardstick_s: list[float] = field(default_factory=list)
     memory: dict[tuple[str, Group], MemoryResult] = field(default_factory=dict)
@@ -105,3 +118,19 @@ class Measured:
     servers: list[Server] = field(default_factory=list)
     multi_streams: list[MultiStream] = field(default_factory=list)
     audits: list[AuditFacts] = field(default_factory=list)
+
+    def add(self, group: Group, taken: Round) -> int:
+        """Take in a round; returns its number."""
+        starts = self.starts.setdefault(group, [])
+        number = len(starts)
+        starts.append(taken.start)
+        samples = self.samples.setdefault(group, {})
+        for label, seconds in taken.seconds.items():
+            ours = samples.setdefault(label, Samples())
+            ours.seconds.append(seconds)
+            ours.rounds.append(number)
+        for kept, found in ((self.device, taken.device_s), (self.cpu, taken.cpu_s)):
+            for label, seconds in found.items():
+                kept.setdefault((label, group), []).append(seconds)
+        self.yardstick_s.append(taken.yard_s)
+        return number

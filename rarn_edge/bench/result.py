@@ -17,9 +17,9 @@ from rarn_edge.bench.scenarios import MultiStream, Server
 from rarn_edge.bench.stats import Ratio
 from rarn_edge.errors import InputError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """1: the first. 2: rounds of samples, p95 and p99, memory in parts, failures, warnings, profiles, scenarios. 3: audits, weights
-apart in memory, each node's distance to the limits."""
+apart in memory, each node's distance to the limits. 4: the start of the processes each sample is of."""
 
 NOT_MEASURED = "not asked for"
 """`peak_rss_missing` when the caller wanted no memory figures: nothing to warn about."""
@@ -46,6 +46,7 @@ class BenchRow:
     threads: int
     samples_s: tuple[float, ...]  # seconds per call
     sample_rounds: tuple[int, ...]  # the round of each; rows of one batch and thread count share their rounds
+    sample_starts: tuple[int, ...]  # of each, which start of the processes
     latency_median_s: float  # of one call, that is of `batch` images
     latency_p90_s: float | None  # None below 64 samples
     latency_p95_s: float | None  # below 130
@@ -68,6 +69,13 @@ class BenchRow:
     device_median_s: float | None  # on a GPU: without the copies from and to the host
     accuracy: Accuracy | None
     warnings: tuple[str, ...]
+
+    def samples_by_start(self) -> list[list[float]]:
+        """The samples of each start of its process."""
+        found: dict[int, list[float]] = {}
+        for start, seconds in zip(self.sample_starts, self.samples_s, strict=True):
+            found.setdefault(start, []).append(seconds)
+        return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,11 @@ class BenchReport:
     multi_streams: tuple[MultiStream, ...] = ()
     audits: tuple[AuditFacts, ...] = ()  # of INT8 files, when asked for
 
+    @property
+    def starts(self) -> int:
+        """How often the processes were started anew."""
+        return max((len(set(row.sample_starts)) for row in self.rows), default=0)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary with the schema version."""
         return {"schema_version": SCHEMA_VERSION, "kind": "bench", **asdict(self)}
@@ -120,7 +133,8 @@ class BenchReport:
                 "update rarn-edge, or run the benchmark again"
             )
         try:
-            return _report(_from_version_1(data) if version == 1 else data)
+            found = _from_version_1(data) if version == 1 else data
+            return _report(found if version == SCHEMA_VERSION else _from_version_3(found))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"damaged benchmark result: {error}") from error
 
@@ -165,7 +179,7 @@ def _report(data: Mapping[str, Any]) -> BenchReport:
 
 def _row(data: Mapping[str, Any]) -> BenchRow:
     fields = dict(data)
-    for key in ("samples_s", "sample_rounds", "warnings"):
+    for key in ("samples_s", "sample_rounds", "sample_starts", "warnings"):
         fields[key] = tuple(fields[key])
     for key, kind in (("latency_ratio", Ratio), ("memory", Memory), ("accuracy", Accuracy)):
         fields[key] = None if fields[key] is None else kind(**fields[key])
@@ -199,3 +213,8 @@ def _from_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
     rows = [{**row, **new, "sample_rounds": range(len(row["samples_s"]))} for row in data["rows"]]
     empty = dict.fromkeys(("failures", "warnings", "yardstick_s", "profiles", "servers", "multi_streams"), ())
     return {**data, "environment": environment, "rows": rows, **empty}
+
+
+def _from_version_3(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Until schema 3 there was one start."""
+    return {**data, "rows": [{**row, "sample_starts": [0] * len(row["samples_s"])} for row in data["rows"]]}

@@ -32,11 +32,10 @@ class Samples:
     seconds: list[float] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
 
-    def paired(self, other: "Samples") -> tuple[list[float], list[float]]:
-        """Both models' samples of the rounds that both took part in."""
+    def paired(self, other: "Samples") -> list[tuple[int, float, float]]:
+        """The rounds that both models took part in: number, seconds, the other's seconds."""
         theirs = dict(zip(other.rounds, other.seconds, strict=True))
-        pairs = [(s, theirs[r]) for r, s in zip(self.rounds, self.seconds, strict=True) if r in theirs]
-        return [ours for ours, _ in pairs], [their for _, their in pairs]
+        return [(r, s, theirs[r]) for r, s in zip(self.rounds, self.seconds, strict=True) if r in theirs]
 
 
 @dataclass
@@ -53,7 +52,8 @@ def run_rounds(
     rounds: int | None,
     deadline_s: float | None = None,
     seed: int = 0,
-    on_round: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_round: Callable[[Mapping[str, float]], None] | None = None,
+    enough: int = MIN_SAMPLES[95],
 ) -> Outcome:
     """Take turns until `rounds` are done or the deadline is reached, whichever comes first.
 
@@ -66,19 +66,20 @@ def run_rounds(
         rounds: Most samples of one model; None: as many as the deadline allows.
         deadline_s: `time.perf_counter()` value after which no new round starts, once three are done.
         seed: Of the order within the rounds.
-        on_round: Called after each round with its number and its samples, outside the timed part.
+        on_round: Called after each round with its samples, outside the timed part.
+        enough: Samples of every model below which a run with a deadline does not end early.
     """
-    run = _Run(turns, random.Random(seed), on_round or (lambda _number, _samples: None))
+    run = _Run(turns, random.Random(seed), on_round or (lambda _samples: None))
     limit = rounds if rounds is not None else 1 << 62
     even = limit if deadline_s is None else min(limit, _EVEN_ROUNDS)
     while run.number < even and run.working and not (run.number >= MIN_ROUNDS and _past(deadline_s)):
         run.round(run.working)
     if deadline_s is not None:
-        _spend(run, reference, limit, deadline_s)
+        _spend(run, reference, limit, deadline_s, enough)
     return Outcome(run.samples, run.failures)
 
 
-def _spend(run: "_Run", reference: str, limit: int, deadline_s: float) -> None:
+def _spend(run: "_Run", reference: str, limit: int, deadline_s: float, enough: int) -> None:
     """Give the rest of the budget to the widest interval, chunk by chunk."""
     widths: dict[str, float] = {}
     while not _past(deadline_s):
@@ -96,8 +97,7 @@ def _spend(run: "_Run", reference: str, limit: int, deadline_s: float) -> None:
                 if label not in widths:
                     widths[label] = _width(run.samples[label], ours)
             label = max(open_labels, key=lambda each: widths[each])
-            enough = all(len(run.samples[each].seconds) >= MIN_SAMPLES[95] for each in open_labels)
-            if widths[label] < _GOOD_ENOUGH and enough:
+            if widths[label] < _GOOD_ENOUGH and all(len(run.samples[each].seconds) >= enough for each in open_labels):
                 return
             if widths[label] < _GOOD_ENOUGH:
                 label = min(open_labels, key=lambda each: len(run.samples[each].seconds))
@@ -111,8 +111,8 @@ def _spend(run: "_Run", reference: str, limit: int, deadline_s: float) -> None:
 
 def _width(samples: Samples, reference: Samples) -> float:
     """The ratio's 95 % interval relative to the ratio."""
-    ours, theirs = samples.paired(reference)
-    ratio = latency_ratio(ours, theirs, resamples=_GUIDE_RESAMPLES)
+    pairs = samples.paired(reference)
+    ratio = latency_ratio([ours for _, ours, _ in pairs], [their for *_, their in pairs], resamples=_GUIDE_RESAMPLES)
     return (ratio.high - ratio.low) / ratio.value
 
 
@@ -124,7 +124,7 @@ class _Run:
     """The rounds so far: who still works, and what they took."""
 
     def __init__(
-        self, turns: Mapping[str, Turn], order: random.Random, on_round: Callable[[int, Mapping[str, float]], None]
+        self, turns: Mapping[str, Turn], order: random.Random, on_round: Callable[[Mapping[str, float]], None]
     ) -> None:
         self._turns, self._order, self._on_round = turns, order, on_round
         self.samples = {label: Samples() for label in turns}
@@ -147,5 +147,5 @@ class _Run:
                 continue
             self.samples[label].seconds.append(taken[label])
             self.samples[label].rounds.append(self.number)
-        self._on_round(self.number, taken)
+        self._on_round(taken)
         self.number += 1

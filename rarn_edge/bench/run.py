@@ -1,4 +1,7 @@
-"""The benchmark itself: cases x batch sizes x thread counts on one provider, timed interleaved, each in a process of its own."""
+"""The benchmark itself: cases x batch sizes x thread counts on one provider, timed interleaved, each in a process of its own.
+
+All processes are started anew several times: two of the same file differ for as long as they live (see `stats`).
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +14,12 @@ from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.disturbance import Counters, busy_at_start, yardstick_s
 from rarn_edge.bench.environment import detect_environment
 from rarn_edge.bench.journal import Journal
-from rarn_edge.bench.measured import Group, Measured, Opened, Plan
+from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
 from rarn_edge.bench.request import Progress, Request
 from rarn_edge.bench.result import BenchReport, Failure
-from rarn_edge.bench.rounds import Turn, TurnFailed, run_rounds
+from rarn_edge.bench.rounds import MIN_ROUNDS, Turn, TurnFailed, run_rounds
 from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES
+from rarn_edge.bench.stats import MIN_SAMPLES
 from rarn_edge.bench.summary import summarise
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.providers import check_provider
@@ -77,6 +81,8 @@ def _check_request(cases: Sequence[BenchCase], request: Request) -> BenchCase:
             raise InputError(f"threads is at least 1, found {threads}")
     if request.rounds is not None and request.rounds < 1:
         raise InputError(f"rounds is at least 1, found {request.rounds}")
+    if request.starts < 1:
+        raise InputError(f"starts is at least 1, found {request.starts}")
     if request.rounds is None and request.budget_s is None:
         raise InputError("give a number of rounds or a time budget")
     if request.budget_s is not None and not request.budget_s > 0:
@@ -111,27 +117,36 @@ class _Run:
         self.request, self.measured, self.log, self.on_progress = request, measured, log, on_progress
         self.first_error: tuple[str, WorkerError] | None = None
         self.after = After(request, measured, on_progress, self.fail)
+        self.starts = (
+            request.starts if request.rounds is None else min(request.starts, request.rounds // MIN_ROUNDS) or 1
+        )
 
     def time_all(self) -> None:
-        """Every thread count with fresh workers, every batch size on them."""
+        """Every thread count with several starts of fresh workers, every batch size on each."""
         groups = self.measured.plan.groups
-        end_s = None if self.request.budget_s is None else time.perf_counter() + self.request.budget_s
-        for threads in dict.fromkeys(group.threads for group in groups):
-            with self.workers(threads) as workers:
-                for group in (each for each in groups if each.threads == threads):
-                    left = len(groups) - groups.index(group)
-                    share_s = None if end_s is None else max(0.0, end_s - time.perf_counter()) / left
-                    self.revive(workers, threads)
-                    self.time_group(workers, group, share_s)
-                self.after.scenarios(workers, threads)
+        sweep = tuple(dict.fromkeys(group.threads for group in groups))
+        budget = _Budget(self.request.budget_s, self.starts * len(sweep), self.starts * len(groups))
+        for threads in sweep:
+            for start in range(self.starts):
+                with self.workers(threads, budget) as workers:
+                    for group in (each for each in groups if each.threads == threads):
+                        self.revive(workers, threads)
+                        with budget.timing() as share_s:
+                            self.time_group(workers, group, start, share_s)
+                    if start == self.starts - 1:
+                        self.after.scenarios(workers, threads)
             if self.request.profile:
                 self.after.profile(threads)
 
     @contextmanager
-    def workers(self, threads: int) -> Iterator[dict[str, Worker]]:
-        """A worker with its model open for each case that lets itself be opened."""
+    def workers(self, threads: int, budget: "_Budget") -> Iterator[dict[str, Worker]]:
+        """A fresh worker with its model open for each case that lets itself be opened, and did so far."""
         held: dict[str, Worker] = {}
-        cases = [case for case in self.measured.plan.cases if case.broken is None]
+        refused = {
+            failure.label for failure in self.measured.failures if (failure.threads, failure.batch) == (threads, None)
+        }
+        cases = [case for case in self.measured.plan.cases if case.broken is None and case.label not in refused]
+        opening_s = time.perf_counter()
         try:
             for done, case in enumerate(cases):
                 self.on_progress(Progress("open", case.label, done, len(cases)))
@@ -140,6 +155,7 @@ class _Run:
                     held[case.label] = worker
             if held and self.measured.overhead_s is None:
                 self.measured.overhead_s = next(iter(held.values())).ask("overhead")["overhead_s"]
+            budget.opened(time.perf_counter() - opening_s)
             yield held
         finally:
             for worker in held.values():
@@ -162,9 +178,13 @@ class _Run:
             self.fail(case.label, None, threads, "open", failed)
             return None
         keys = ("session_s", "nodes", "nodes_elsewhere", "quantized")
-        opened = Opened(**{key: answer[key] for key in keys})
-        self.measured.opened[case.label, threads] = opened
-        self.log.opened(case.label, threads, opened)
+        if (
+            case.label,
+            threads,
+        ) not in self.measured.opened:  # of the first start, where an engine may have to be built
+            opened = Opened(**{key: answer[key] for key in keys})
+            self.measured.opened[case.label, threads] = opened
+            self.log.opened(case.label, threads, opened)
         return worker
 
     def revive(self, workers: dict[str, Worker], threads: int) -> None:
@@ -178,8 +198,10 @@ class _Run:
                 if fresh is not None:
                     workers[case.label] = fresh
 
-    def time_group(self, workers: Mapping[str, Worker], group: Group, budget_s: float | None) -> None:
-        """Warm every case up at this batch size, then take rounds."""
+    def time_group(self, workers: Mapping[str, Worker], group: Group, start: int, budget_s: float | None) -> None:
+        """Warm every case up at this batch size, then take this start's share of the rounds; not what failed at it before."""
+        failed = {f.label for f in self.measured.failures if (f.threads, f.batch) == (group.threads, group.batch)}
+        workers = {label: worker for label, worker in workers.items() if label not in failed}
         deadline_s = None if budget_s is None else time.perf_counter() + budget_s
         limit_s = WARM_UP_S if budget_s is None else min(WARM_UP_S, 0.2 * budget_s / max(1, len(workers)))
         turns: dict[str, Turn] = {}
@@ -189,7 +211,7 @@ class _Run:
             self.on_progress(Progress("warm-up", label, done, len(workers)))
             try:
                 if not prepare(worker, self.measured.plan.case(label), group.batch, self.request.seed, limit_s):
-                    self.measured.unstable.add((label, group))
+                    self.measured.unstable[label, group] += 1
             except WorkerError as failed:
                 self.fail(label, group.batch, group.threads, "warm-up", failed)
                 continue
@@ -197,22 +219,19 @@ class _Run:
         if not turns:
             return
 
-        def on_round(number: int, samples: Mapping[str, float]) -> None:
-            yard_s = yardstick_s()
-            self.measured.yardstick_s.append(yard_s)
-            for kept, found in ((self.measured.device, device_s), (self.measured.cpu, cpu_s)):
-                for label, seconds in found.items():
-                    kept.setdefault((label, group), []).append(seconds)
-            self.log.round(group, number, dict(samples), dict(device_s), dict(cpu_s), yard_s)
+        def on_round(samples: Mapping[str, float]) -> None:
+            taken = Round(start, dict(samples), dict(device_s), dict(cpu_s), yardstick_s())
             device_s.clear()
             cpu_s.clear()
+            number = self.measured.add(group, taken)
+            self.log.round(group, taken)
             total = self.request.rounds if self.request.budget_s is None else None
             self.on_progress(Progress("timing", f"batch {group.batch}", number + 1, total))
 
-        outcome = run_rounds(
-            turns, self.measured.plan.reference_label, self.request.rounds, deadline_s, self.request.seed, on_round
-        )
-        self.measured.samples[group] = outcome.samples
+        rounds = None if self.request.rounds is None else _share(self.request.rounds, self.starts, start)
+        seed = self.request.seed + start  # another order of turns
+        enough = _share(MIN_SAMPLES[95], self.starts, 0)
+        outcome = run_rounds(turns, self.measured.plan.reference_label, rounds, deadline_s, seed, on_round, enough)
         for label, reason in outcome.failures.items():
             self.fail(label, group.batch, group.threads, "timing", WorkerError(reason))
 
@@ -237,6 +256,40 @@ class _Run:
             raise ProviderError(failure.reason)
         where = "" if failure.batch is None else f" at batch {failure.batch}"
         raise InputError(f"{failure.label}: does not run{where} ({failure.reason})")
+
+
+def _share(total: int, starts: int, start: int) -> int:
+    """Of so many rounds, those of that start; the first ones take what does not divide."""
+    return total // starts + (start < total % starts)
+
+
+class _Budget:
+    """The time that may be spent on opening and timing, dealt evenly to what is still to be timed; None: no limit."""
+
+    def __init__(self, budget_s: float | None, openings: int, timings: int) -> None:
+        self._left_s, self._openings, self._timings = budget_s, openings, timings
+        self._opening_s = 0.0  # of the latest
+
+    def opened(self, took_s: float) -> None:
+        """A start's processes are there."""
+        self._openings -= 1
+        self._opening_s = took_s
+        self._spend(took_s)
+
+    @contextmanager
+    def timing(self) -> Iterator[float | None]:
+        """Seconds that the next group may take, what the openings to come will take kept back."""
+        share_s = None
+        if self._left_s is not None:
+            share_s = max(0.0, self._left_s - self._openings * self._opening_s) / self._timings
+        started_s = time.perf_counter()
+        yield share_s
+        self._timings -= 1
+        self._spend(time.perf_counter() - started_s)
+
+    def _spend(self, took_s: float) -> None:
+        if self._left_s is not None:
+            self._left_s -= took_s
 
 
 def _turn(worker: Worker, label: str, device_s: dict[str, float], cpu_s: dict[str, float]) -> Turn:

@@ -1,4 +1,9 @@
-"""What samples allow one to say: medians, percentiles only when enough samples exist, ratios with their uncertainty."""
+"""What samples allow one to say: medians, percentiles only when enough samples exist, ratios with their uncertainty.
+
+Two processes that run the same file differ by up to some percent for as long as they live (where their memory came to lie), and
+no number of rounds averages that away. So a benchmark starts its processes anew several times, and a ratio's interval is
+Student's over those starts, never narrower than what the rounds alone would say.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,15 +11,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Pair = tuple[Sequence[float], Sequence[float]]
+"""Seconds of two models, sample i of both from the same round."""
+
 MIN_SAMPLES = {90: 64, 95: 130, 99: 662}
 """Timed runs below which a percentile is not stated: MLPerf's early-stopping bound (99 % confidence)."""
+
+_T_975 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
+    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+"""Student's t for 1 to 30 degrees of freedom: 95 % of it lies between minus and plus this."""
 
 _BLOCK_ELEMENTS = 1_000_000  # of one bootstrap block: memory stays flat for any number of rounds
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians with its bootstrap 95 % interval; below 1 is faster than the reference."""
+    """A ratio of medians with its 95 % interval; below 1 is faster than the reference."""
 
     value: float
     low: float
@@ -34,13 +48,65 @@ def percentile_s(samples_s: Sequence[float], percent: int) -> float | None:
     return float(sorted(samples_s)[math.ceil(count * percent / 100) - 1])
 
 
+def ratio_over_starts(starts: Sequence[Pair], seed: int = 0) -> Ratio:
+    """The mean over starts of the ratio of medians, with Student's 95 % interval of its logarithm.
+
+    Five starts agree by chance now and then: the interval is at least that of `latency_ratio` over all rounds, which is all
+    there is for a single start.
+
+    Args:
+        starts: Of each start, the samples and the reference's, paired by round.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: no samples, or unpaired ones.
+    """
+    ours = [value for start, _ in starts for value in start]
+    theirs = [value for _, start in starts for value in start]
+    within = latency_ratio(ours, theirs, seed)
+    if len(starts) < 2:
+        return within
+    logs = np.log([median_s(our) / median_s(their) for our, their in starts])  # [starts]
+    margin = _T_975[min(len(logs) - 1, len(_T_975)) - 1] * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    return _joined(float(logs.mean()), margin, within)
+
+
+def unpaired_ratio_over_starts(
+    ours: Sequence[Sequence[float]], reference: Sequence[Sequence[float]], seed: int = 0
+) -> Ratio:
+    """The same for two separate runs, each with its own starts: Welch's interval, degrees of freedom rounded down.
+
+    The interval knows what happened within the two runs, not what changed about the machine between them.
+
+    Args:
+        ours: The samples of each start.
+        reference: Those of the other run.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: a run without samples.
+    """
+    within = unpaired_ratio([s for start in ours for s in start], [s for start in reference for s in start], seed)
+    if min(len(ours), len(reference)) < 2:
+        return within
+    logs = [np.log([median_s(start) for start in run]) for run in (ours, reference)]
+    shares = [float(values.var(ddof=1)) / len(values) for values in logs]
+    variance = sum(shares)
+    spread = sum(share**2 / (len(values) - 1) for share, values in zip(shares, logs, strict=True))
+    freedom = int(variance**2 / spread) if spread else 1
+    margin = _T_975[min(max(freedom, 1), len(_T_975)) - 1] * math.sqrt(variance)
+    return _joined(float(logs[0].mean() - logs[1].mean()), margin, within)
+
+
+def _joined(log_ratio: float, margin: float, within: Ratio) -> Ratio:
+    low, high = math.exp(log_ratio - margin), math.exp(log_ratio + margin)
+    return Ratio(math.exp(log_ratio), min(low, within.low), max(high, within.high))
+
+
 def unpaired_ratio(
     samples_s: Sequence[float], reference_s: Sequence[float], seed: int = 0, resamples: int = 2000
 ) -> Ratio:
-    """Median over the median of a separate run: both are drawn on their own, for no round is common to them.
-
-    The interval knows only what happened within the two runs, not what changed about the machine between them.
-    """
+    """Median over the median of a separate run: both are drawn on their own, for no round is common to them."""
     ours, theirs = np.asarray(samples_s, np.float64), np.asarray(reference_s, np.float64)
     if not ours.size or not theirs.size:
         raise ValueError("samples of both runs are needed")

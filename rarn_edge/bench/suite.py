@@ -5,6 +5,7 @@ reference = "rarn-s"
 batches = [1, 8]
 threads = [1]
 rounds = 200            # or budget = "120s"
+starts = 5              # times all processes are started anew
 models = ["rarn-s"]     # by name
 int8 = ["rarn-s"]       # of these also the INT8 file for this machine
 [[files]]               # ONNX files, looked for in the folder that --files names, else beside the suite
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from rarn_edge.bench.request import Request, read_seconds
 from rarn_edge.errors import InputError
 
 
@@ -40,11 +42,26 @@ class Suite:
     batches: tuple[int, ...] = (1,)
     threads: tuple[int, ...] = ()
     rounds: int | None = None
-    budget: str | None = None
+    budget_s: float | None = None
+    starts: int = Request.starts
     memory: bool = True
     profile: bool = False
     name: str = ""
     folder: Path = field(default_factory=Path)
+
+    def request(self) -> Request:
+        """What it asks to be measured."""
+        return Request(
+            batches=self.batches,
+            threads=self.threads,
+            rounds=self.rounds,
+            starts=self.starts,
+            budget_s=self.budget_s,
+            reference_label=self.reference,
+            memory=self.memory,
+            profile=self.profile,
+            title=self.title,
+        )
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -52,6 +69,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "reference": str,
     "budget": str,
     "rounds": int,
+    "starts": int,
     "memory": bool,
     "profile": bool,
     "models": list,
@@ -75,7 +93,7 @@ def load_suite(path: Path) -> Suite:
     for key, value in data.items():
         if key not in _KINDS:
             raise InputError(f"{path}: unknown key '{key}'; known: {', '.join(_KINDS)}")
-        if not isinstance(value, _KINDS[key]) or (key == "rounds" and isinstance(value, bool)):
+        if not isinstance(value, _KINDS[key]) or (_KINDS[key] is int and isinstance(value, bool)):
             raise InputError(f"{path}: {key} = {value!r} has the wrong type")
     if "title" not in data:
         raise InputError(f"{path}: needs a title")
@@ -91,5 +109,7 @@ def load_suite(path: Path) -> Suite:
     lists: dict[str, Any] = {key: tuple(data[key]) for key in ("models", "int8", "batches", "threads") if key in data}
     if not set(lists.get("int8", ())) <= set(lists.get("models", ())):
         raise InputError(f"{path}: int8 names models that are not in models")
+    if "budget" in data:
+        lists["budget_s"] = read_seconds(data.pop("budget"), f"{path}: budget")
     values: dict[str, Any] = {**data, **lists, "files": files, "name": path.stem, "folder": path.parent}
     return Suite(**values)

@@ -7,7 +7,7 @@ from rarn_edge.bench.measured import Group, Measured
 from rarn_edge.bench.memory import MemoryResult
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, BenchRow
 from rarn_edge.bench.rounds import Samples
-from rarn_edge.bench.stats import MIN_SAMPLES, Ratio, latency_ratio, median_s, percentile_s
+from rarn_edge.bench.stats import MIN_SAMPLES, Ratio, median_s, percentile_s, ratio_over_starts
 from rarn_edge.providers import CPU
 from rarn_edge.targets import detect_host
 
@@ -60,12 +60,13 @@ def _row(measured: Measured, group: Group, label: str, samples: Samples, referen
         threads=group.threads,
         samples_s=tuple(samples.seconds),
         sample_rounds=tuple(samples.rounds),
+        sample_starts=tuple(measured.starts[group][number] for number in samples.rounds),
         latency_median_s=latency_s,
         latency_p90_s=percentile_s(samples.seconds, 90),
         latency_p95_s=percentile_s(samples.seconds, 95),
         latency_p99_s=percentile_s(samples.seconds, 99),
         throughput_images_per_s=group.batch / latency_s,
-        latency_ratio=_ratio(samples, reference, plan.seed),
+        latency_ratio=_ratio(samples, reference, measured.starts[group], plan.seed),
         peak_rss_bytes=None if found.memory is None else found.memory.peak_bytes,
         peak_rss_missing=found.reason,
         memory=found.memory,
@@ -85,11 +86,16 @@ def _row(measured: Measured, group: Group, label: str, samples: Samples, referen
     )
 
 
-def _ratio(samples: Samples, reference: Samples | None, seed: int) -> Ratio | None:
+def _ratio(samples: Samples, reference: Samples | None, starts: Sequence[int], seed: int) -> Ratio | None:
+    """`starts` holds the start of each round."""
     if reference is None:
         return None
-    ours, theirs = samples.paired(reference)
-    return latency_ratio(ours, theirs, seed) if ours else None
+    pairs: dict[int, tuple[list[float], list[float]]] = {}
+    for number, ours_s, theirs_s in samples.paired(reference):
+        ours, theirs = pairs.setdefault(starts[number], ([], []))
+        ours.append(ours_s)
+        theirs.append(theirs_s)
+    return ratio_over_starts(list(pairs.values()), seed) if pairs else None
 
 
 def row_warnings(measured: Measured, group: Group, label: str, samples: int) -> tuple[str, ...]:
@@ -106,7 +112,7 @@ def row_warnings(measured: Measured, group: Group, label: str, samples: int) -> 
         found.append("an INT8 (QDQ) file, and the CUDA provider has no INT8 convolution; use float16 or tensorrt")
     if opened is not None and opened.nodes_elsewhere:
         found.append(f"mixed run: {opened.nodes_elsewhere} of {opened.nodes} nodes were not on '{plan.provider}'")
-    if (label, group) in measured.unstable:
+    if measured.unstable[label, group] > len(set(measured.starts.get(group, ()))) / 2:
         found.append("its time per call was still changing after the warm-up; take more rounds or a quieter machine")
     found.append(_waiting(measured, group, label))
     found += few_samples(samples)

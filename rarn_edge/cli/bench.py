@@ -1,16 +1,13 @@
 """`rarn-edge bench`: speed and memory of several models."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rarn_edge.cli.app import CHECK, Json, Provider, Seed, app, err, note, out, print_json, say
 from rarn_edge.errors import GateError, InputError
-
-if TYPE_CHECKING:
-    from rarn_edge.bench.request import Request
-    from rarn_edge.bench.suite import Suite
 
 
 @app.command(rich_help_panel=CHECK)
@@ -32,6 +29,10 @@ def bench(
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Label that ratios refer to (default: the first)")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Timed calls of each model [default: 100]")] = None,
+    starts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Times all processes are started anew, the rounds dealt to them [default: 5]"),
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="Time for it all, such as 60s; goes where the doubt is")] = None,
     scenario: Annotated[
         str, typer.Option(help="single-stream, offline, server, multi-stream; or several, with commas")
@@ -60,10 +61,12 @@ def bench(
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
     from rarn_edge.bench.accuracy import measure_accuracy
     from rarn_edge.bench.cases import load_cases
+    from rarn_edge.bench.request import OFFLINE_BATCHES, read_seconds
     from rarn_edge.bench.run import benchmark
     from rarn_edge.bench.suite import Suite, load_suite
     from rarn_edge.cli.bench_files import bench_files, suite_files
     from rarn_edge.cli.bench_print import print_bench
+    from rarn_edge.cli.inputs import read_numbers
     from rarn_edge.files import check_output, write_text
     from rarn_edge.models.catalog import CATALOG
     from rarn_edge.providers import check_provider
@@ -78,11 +81,32 @@ def bench(
             if models
             else "nothing to benchmark: name models or ONNX files, or a suite with --suite"
         )
-    chosen = Suite("benchmark", rounds=100 if budget is None else None) if suite is None else load_suite(suite)
-    request = _request(
-        chosen, provider, batch, threads, reference, rounds, budget, scenario, p99_bound, allow_fallback, cuda_graph, profile,
-        memory, seed, html is not None if audit is None else audit,
-    )  # fmt: skip
+    chosen = Suite("benchmark", rounds=100) if suite is None else load_suite(suite)
+    asked = _scenarios(scenario)
+    request = replace(
+        chosen.request(),
+        provider=provider,
+        allow_fallback=allow_fallback,
+        cuda_graph=cuda_graph,
+        server="server" in asked,
+        server_bound_s=None if p99_bound is None else read_seconds(p99_bound, "--p99-bound"),
+        multi_stream="multi-stream" in asked,
+        audit=html is not None if audit is None else audit,
+        seed=seed,
+    )
+    if rounds is not None or budget is not None:  # either replaces both of the suite
+        request = replace(request, rounds=rounds, budget_s=None if budget is None else read_seconds(budget, "--budget"))
+    if "offline" in asked and request.batches == (1,):
+        request = replace(request, batches=OFFLINE_BATCHES)
+    over_suite: dict[str, Any] = {
+        "batches": None if batch is None else read_numbers(batch, "--batch"),
+        "threads": None if threads is None else read_numbers(threads, "--threads"),
+        "starts": starts,
+        "reference_label": reference,
+        "memory": memory,
+        "profile": profile or None,
+    }
+    request = replace(request, **{key: value for key, value in over_suite.items() if value is not None})
     for path in (result, html):
         if path is not None:
             check_output(path)
@@ -124,51 +148,10 @@ def bench(
         raise GateError("\n".join(failure_lines(report)))
 
 
-def _request(
-    suite: "Suite",
-    provider: str,
-    batch: str | None,
-    threads: str | None,
-    reference: str | None,
-    rounds: int | None,
-    budget: str | None,
-    scenario: str,
-    p99_bound: str | None,
-    allow_fallback: bool,
-    cuda_graph: bool,
-    profile: bool,
-    memory: bool | None,
-    seed: int,
-    audit: bool,
-) -> "Request":
-    """What the suite says, and over it what the command line says."""
-    from rarn_edge.bench.request import SCENARIOS, Request
-    from rarn_edge.cli.inputs import read_numbers, read_seconds
+def _scenarios(text: str) -> set[str]:
+    from rarn_edge.bench.request import SCENARIOS
 
-    asked = {name.strip() for name in scenario.split(",")}
-    unknown = asked - set(SCENARIOS)
-    if unknown:
-        raise InputError(f"no scenario '{sorted(unknown)[0]}'; one of: {', '.join(SCENARIOS)}")
-    if batch is not None:
-        batches = read_numbers(batch, "--batch")
-    else:
-        batches = (1, 2, 4, 8, 16, 32) if "offline" in asked and suite.batches == (1,) else suite.batches
-    spend = budget or (suite.budget if rounds is None else None)
-    return Request(
-        provider=provider,
-        batches=batches,
-        threads=suite.threads if threads is None else read_numbers(threads, "--threads"),
-        rounds=rounds if rounds is not None or spend else suite.rounds,
-        budget_s=None if spend is None else read_seconds(spend, "--budget"),
-        reference_label=reference or suite.reference,
-        memory=suite.memory if memory is None else memory,
-        seed=seed,
-        allow_fallback=allow_fallback,
-        cuda_graph=cuda_graph,
-        profile=profile or suite.profile,
-        server="server" in asked,
-        server_bound_s=None if p99_bound is None else read_seconds(p99_bound, "--p99-bound"),
-        multi_stream="multi-stream" in asked,
-        audit=audit,
-        title=suite.title,
-    )
+    asked = {name.strip() for name in text.split(",")}
+    for name in sorted(asked - set(SCENARIOS)):
+        raise InputError(f"no scenario '{name}'; one of: {', '.join(SCENARIOS)}")
+    return asked

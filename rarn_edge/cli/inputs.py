@@ -1,6 +1,5 @@
 """From option texts to values, with errors that name the option."""
 
-import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -78,22 +77,6 @@ def read_numbers(text: str, option: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise InputError(f"{option} takes numbers of at least 1; found {min(numbers)}")
     return numbers
-
-
-def read_seconds(text: str, option: str) -> float:
-    """`60s`, `90`, `5m`, `500ms` -> seconds."""
-    number, factor = text.strip().lower(), 1.0
-    for unit, seconds in (("ms", 1e-3), ("min", 60.0), ("m", 60.0), ("h", 3600.0), ("s", 1.0)):
-        if number.endswith(unit):
-            number, factor = number.removesuffix(unit), seconds
-            break
-    try:
-        value = float(number) * factor
-    except ValueError as error:
-        raise InputError(f"{option} takes a duration such as 60s or 5m; found '{text}'") from error
-    if not 0 < value < math.inf:
-        raise InputError(f"{option} takes a duration above 0; found '{text}'")
-    return value
 
 
 def calibration_faces(data: Path, images: int, seed: int) -> Faces:

@@ -129,9 +129,10 @@ def _note(report: BenchReport) -> str:
         "" if report.overhead_s is None else f" Each sample contains {report.overhead_s * 1e6:.2f} µs of the harness."
     )
     return (
-        f"Each model ran in a process of its own, in turns shuffled anew in every round, {calls} timed calls each, one untimed "
-        f"call before each timed one. vs reference: median latency over that of {report.reference_label}, with a 95 % bootstrap "
-        f"interval over whole rounds; below 1 is faster. Memory is above a process that only imports.{overhead}"
+        f"Each model ran in a process of its own, started {report.starts} times, in turns shuffled anew in every round, {calls} "
+        f"timed calls each, one untimed call before each timed one. vs reference: median latency over that of "
+        f"{report.reference_label}, with a 95 % interval over starts and rounds; below 1 is faster. "
+        f"Memory is above a process that only imports.{overhead}"
     )
 
 

@@ -17,11 +17,11 @@ from rarn_edge.bench import after, run
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
 from rarn_edge.bench.client import Worker
 from rarn_edge.bench.environment import detect_environment
-from rarn_edge.bench.measured import Group, Measured, Opened, Plan
+from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
 from rarn_edge.bench.memory import MemoryResult
 from rarn_edge.bench.request import Progress, Request
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report
-from rarn_edge.bench.rounds import Samples, Turn
+from rarn_edge.bench.rounds import Turn
 from rarn_edge.bench.run import benchmark
 from rarn_edge.bench.summary import row_warnings, summarise
 from rarn_edge.errors import InputError, ProviderError
@@ -62,12 +62,16 @@ def test_rows(report: BenchReport) -> None:
     assert (ours.threads, ours.latency_p95_s, ours.sample_rounds) == (1, None, tuple(range(64)))
     assert report.overhead_s is not None
     assert len(report.yardstick_s) == 128
+    assert report.starts == 5
+    assert [ours.sample_starts.count(start) for start in range(5)] == [13, 13, 13, 13, 12]
+    assert ours.sample_starts == foreign.sample_starts == tuple(sorted(ours.sample_starts))
+    assert sum(map(len, ours.samples_by_start())) == 64
     assert report.failures == ()
 
 
 def test_json_round_trip(report: BenchReport) -> None:
     data = json.loads(json.dumps(report.to_dict()))
-    assert data["schema_version"] == 3
+    assert data["schema_version"] == 4
     assert len(data["rows"][0]["samples_s"]) == 64
     assert BenchReport.from_dict(data) == report
 
@@ -75,7 +79,7 @@ def test_json_round_trip(report: BenchReport) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema 99, expected 1 to 3"),
+        ({"schema_version": 99}, "schema 99, expected 1 to 4"),
         ({"kind": "parity"}, "not a benchmark result"),
         ({"rows": [{"label": "x"}]}, "damaged benchmark result"),
     ],
@@ -157,8 +161,8 @@ def test_calls_that_waited_for_a_processor_are_said(tmp_path: Path) -> None:
     case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 4))
     for cpu_s, expected in ((0.5, True), (0.95, False)):
         measured = Measured(Plan(detect_environment(), "cpu", "model", 0, (Group(1, 1),), (case,)))
-        measured.samples[Group(1, 1)] = {"model": Samples([1.0] * 64, list(range(64)))}
-        measured.cpu["model", Group(1, 1)] = [cpu_s] * 64
+        for _ in range(64):
+            measured.add(Group(1, 1), Round(0, {"model": 1.0}, {}, {"model": cpu_s}, 1.0))
         (row,) = summarise(measured).rows
         assert row.cpu_median_s == cpu_s
         assert any("kept its calls waiting" in text for text in row.warnings) is expected
@@ -173,6 +177,7 @@ def test_calls_that_waited_for_a_processor_are_said(tmp_path: Path) -> None:
         ({"threads": (0,)}, "threads is at least 1"),
         ({"threads": (1, 1)}, "number of threads is given twice"),
         ({"rounds": 0}, "rounds is at least 1"),
+        ({"starts": 0}, "starts is at least 1"),
         ({"rounds": None}, "rounds or a time budget"),
         ({"budget_s": 0.0}, "time budget"),
         ({"budget_s": float("nan")}, "time budget"),
@@ -298,6 +303,7 @@ def test_results_of_schema_1_are_read(report: BenchReport) -> None:
         if key
         not in (
             "sample_rounds",
+            "sample_starts",
             "latency_p95_s",
             "latency_p99_s",
             "memory",
@@ -317,6 +323,36 @@ def test_results_of_schema_1_are_read(report: BenchReport) -> None:
     assert read.rows[0].samples_s == report.rows[0].samples_s
     assert read.rows[0].sample_rounds == tuple(range(64))
     assert read.rows[0].latency_p99_s is None
+
+
+def test_results_of_schema_3_are_of_one_start(report: BenchReport) -> None:
+    data = report.to_dict()
+    rows = [{key: value for key, value in row.items() if key != "sample_starts"} for row in data["rows"]]
+    read = BenchReport.from_dict(json.loads(json.dumps({**data, "schema_version": 3, "rows": rows})))
+    assert read.starts == 1
+    assert read.rows[0].samples_by_start() == [list(report.rows[0].samples_s)]
+
+
+def test_every_start_is_a_new_process(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a budget, which is dealt to all starts; what cannot be measured is tried and said once."""
+    opened: list[str] = []
+    ask = Worker.ask
+
+    def noted(self: Worker, command: str, **arguments: Any) -> dict[str, Any]:
+        if command == "open":
+            opened.append(f"{Path(arguments['path']).stem} {self._process.pid}")
+        return ask(self, command, **arguments)
+
+    monkeypatch.setattr(Worker, "ask", noted)
+    good = load_case(make_onnx("good"))
+    wrong = dataclasses.replace(load_case(make_onnx("wrong")), input_shape=(None, 1, 5, 5))
+    gone = dataclasses.replace(load_case(make_onnx("gone")), path=Path("gone.onnx"))
+    request = Request(threads=(1,), rounds=None, budget_s=0.5, starts=3, memory=False)
+    report = benchmark([good, wrong, gone], request)
+    assert len(set(opened)) == len(opened)
+    assert [sum(each.startswith(name) for each in opened) for name in ("good", "wrong", "gone")] == [3, 3, 1]
+    assert set(report.rows[0].sample_starts) == {0, 1, 2}
+    assert [(failure.label, failure.stage) for failure in report.failures] == [("gone", "open"), ("wrong", "warm-up")]
 
 
 def test_device_side_needs_no_torch() -> None:

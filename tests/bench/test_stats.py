@@ -1,8 +1,18 @@
 """Statistics on numbers whose answers are known."""
 
+import math
+
+import numpy as np
 import pytest
 
-from rarn_edge.bench.stats import Ratio, latency_ratio, median_s, percentile_s
+from rarn_edge.bench.stats import (
+    Ratio,
+    latency_ratio,
+    median_s,
+    percentile_s,
+    ratio_over_starts,
+    unpaired_ratio_over_starts,
+)
 
 
 def test_median() -> None:
@@ -47,6 +57,54 @@ def test_blocks_do_not_change_how_many_resamples_there_are(monkeypatch: pytest.M
     whole = latency_ratio(samples, reference, resamples=501)
     monkeypatch.setattr("rarn_edge.bench.stats._BLOCK_ELEMENTS", 40)
     assert latency_ratio(samples, reference, resamples=501) == whole
+
+
+def test_one_start_is_what_its_rounds_say() -> None:
+    ours, theirs = [1.0, 1.1, 1.2, 1.05], [1.0, 1.0, 1.1, 1.0]
+    assert ratio_over_starts([(ours, theirs)], seed=1) == latency_ratio(ours, theirs, seed=1)
+
+
+def test_interval_over_starts_is_students() -> None:
+    """Ratios e^-0.02 .. e^0.02 without noise in the rounds: mean 0, t(4) * s / sqrt(5) = 2.776 * 0.0158 / 2.236."""
+    logs = [-0.02, -0.01, 0.0, 0.01, 0.02]
+    ratio = ratio_over_starts([([math.exp(log)] * 4, [1.0] * 4) for log in logs])
+    assert ratio.value == pytest.approx(1.0)
+    assert (math.log(ratio.low), math.log(ratio.high)) == pytest.approx((-0.02, 0.02), abs=4e-4)
+
+
+def test_starts_that_agree_by_chance_do_not_hide_the_noise_of_rounds() -> None:
+    noisy = [1.0, 2.0, 3.0, 4.0]
+    alone = latency_ratio(noisy * 5, [2.0] * 20)
+    ratio = ratio_over_starts([(noisy, [2.0] * 4)] * 5)
+    assert (ratio.low, ratio.high) == (alone.low, alone.high)
+
+
+def test_a_model_against_itself_is_told_apart_about_once_in_twenty() -> None:
+    """Processes that differ by 1 % from start to start, 0.5 % noise in a round: the rounds alone say 'different' too often."""
+    generator = np.random.default_rng(0)
+    told, told_by_rounds = 0, 0
+    for _ in range(200):
+        starts = []
+        for _ in range(5):
+            own = generator.normal(1, 0.01, 2)
+            ours, theirs = (scale * generator.normal(1, 0.005, 20) for scale in own)
+            starts.append((ours.tolist(), theirs.tolist()))
+        over = ratio_over_starts(starts)
+        rounds = latency_ratio([s for ours, _ in starts for s in ours], [s for _, theirs in starts for s in theirs])
+        told += not over.low <= 1 <= over.high
+        told_by_rounds += not rounds.low <= 1 <= rounds.high
+    assert told <= 14
+    assert told_by_rounds >= 60
+
+
+def test_welchs_interval() -> None:
+    """Logs 0.98 to 1.02 and 0: 2.776 * sqrt(s1^2 / 5), four degrees of freedom, for the other run has no spread."""
+    ours = [[math.exp(log)] * 4 for log in (0.98, 0.99, 1.0, 1.01, 1.02)]
+    ratio = unpaired_ratio_over_starts(ours, [[1.0] * 4] * 5)
+    assert math.log(ratio.value) == pytest.approx(1.0)
+    assert (math.log(ratio.low), math.log(ratio.high)) == pytest.approx((0.98, 1.02), abs=4e-4)
+    constant = unpaired_ratio_over_starts([[2.0] * 4] * 3, [[1.0] * 4] * 3)
+    assert (constant.value, constant.low, constant.high) == pytest.approx((2.0, 2.0, 2.0))
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [([], []), ([1.0], [1.0, 2.0])])

@@ -73,7 +73,7 @@ def test_a_suite_is_measured_saved_and_shown(cli, measured: Path, render: Module
     assert sorted(path.name for path in out.parent.iterdir()) == ["mine.json"]  # the journal is gone
     report = load_report(out)
     assert [(row.label, row.batch, len(row.samples_s)) for row in report.rows] == [("tiny", 1, 5), ("tiny", 2, 5)]
-    assert json.loads(out.read_text())["schema_version"] == 3
+    assert json.loads(out.read_text())["schema_version"] == 4
     html = page.read_text(encoding="utf-8")
     assert len(html.encode()) < MAX_BYTES
     assert "Mine &lt;&amp;&gt;" in html
