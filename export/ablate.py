@@ -3,8 +3,8 @@
     python export/ablate.py angle --data fer2013.zip     # the angle-sensitive attention against its alternatives
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
 
-Writes export/ablations/NAME.csv and prints it as a table: accuracy upright and turned by 30 degrees, and the difference to the
-first row on the same faces with a 95 % interval. Continues where it was stopped.
+Writes export/ablations/NAME-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30 degrees,
+and each seed's difference to the first row on the same faces. Continues where it was stopped.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,6 @@ from rarn_edge.assets import shipped_weights
 from rarn_edge.data import Faces, load_faces
 from rarn_edge.evaluation.roll import turned
 from rarn_edge.files import make_folder, write_text
-from rarn_edge.paired import compare_decisions
 from rarn_edge.threads import default_threads
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import SoftTargets, soft_targets
@@ -47,19 +47,21 @@ class Variant:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; fractions of all faces, differences to the first row."""
+    """One line of a seed's table; fractions of all faces. Differences are to the first row, each on the same faces, with their
+    95 % interval; 0 in the first row itself."""
 
     variant: str
     epochs: int
     seed: int
     faces: int
     upright: float
-    turned_left: float  # by 30 degrees
-    turned_right: float
-    difference: float  # upright
-    difference_low: float  # 95 %
-    difference_high: float
-    p_value: float  # McNemar
+    turned: float  # mean of both turns by 30 degrees
+    upright_difference: float
+    upright_low: float
+    upright_high: float
+    turned_difference: float
+    turned_low: float
+    turned_high: float
 
 
 def _augmented(**changes: float) -> Recipe:
@@ -99,14 +101,14 @@ def main() -> None:
     arguments = parser.parse_args()
     training, held_out = split_for_training(load_faces(arguments.data), arguments.seed)
     folder = make_folder(arguments.runs / f"{arguments.name}-{arguments.epochs}-{arguments.seed}")
-    rows: list[Row] = []
     plan = Plan(arguments.epochs, arguments.seed, arguments.threads, folder)
+    rows: list[Row] = []
     for row in ablate(VARIANTS[arguments.name], training, held_out, plan):
         rows.append(row)
-        write_text(
-            make_folder(RESULTS) / f"{arguments.name}.csv", as_csv(rows)
-        )  # after every run: each is minutes of work
-        print(as_table(rows[-1:], head=len(rows) == 1), flush=True)
+        path = make_folder(RESULTS) / f"{arguments.name}-{arguments.seed}.csv"
+        write_text(path, as_csv(rows))  # after every run: each is minutes of work
+        print(f"{row.variant}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
+    print(as_table([from_csv(path) for path in sorted(RESULTS.glob(f"{arguments.name}-*.csv"))]))
 
 
 @dataclass(frozen=True)
@@ -121,29 +123,33 @@ class Plan:
 
 def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan: Plan) -> Iterator[Row]:
     """Train each variant in a folder of its own and judge it; a finished one is only judged again."""
-    reference: NDArray[np.bool_] | None = None
+    first: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     for variant in variants:
         targets = _taught(training, plan.folder) if variant.taught else None
         recipe = replace(variant.recipe, epochs=plan.epochs)
         folder = plan.folder / variant.name.replace(" ", "-")
         run = Run(variant.model, recipe, plan.seed, training, held_out, folder, plan.threads, targets)
         train(run, resume=(run.folder / STATE_FILE).exists())
-        right = {angle: _right(run, angle) for angle in (0, -TURN_DEG, TURN_DEG)}
-        reference = right[0] if reference is None else reference
-        found = compare_decisions(reference, right[0])
+        upright = _right(run, 0)
+        turned_by = (_right(run, -TURN_DEG) + _right(run, TURN_DEG)) / 2
+        first = first or (upright, turned_by)
         yield Row(
-            variant=variant.name,
-            epochs=plan.epochs,
-            seed=plan.seed,
-            faces=found.faces,
-            upright=float(right[0].mean()),
-            turned_left=float(right[TURN_DEG].mean()),
-            turned_right=float(right[-TURN_DEG].mean()),
-            difference=found.accuracy_difference,
-            difference_low=found.difference_low,
-            difference_high=found.difference_high,
-            p_value=found.p_value,
+            variant.name,
+            plan.epochs,
+            plan.seed,
+            len(held_out),
+            float(upright.mean()),
+            float(turned_by.mean()),
+            *_difference(upright, first[0]),
+            *_difference(turned_by, first[1]),
         )
+
+
+def _difference(ours: NDArray[np.float64], first: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The mean over faces of the difference, and its normal 95 % interval; each is what was right of a face, 0 to 1."""
+    found = ours - first  # [faces]
+    margin = 1.96 * float(found.std()) / len(found) ** 0.5
+    return float(found.mean()), float(found.mean()) - margin, float(found.mean()) + margin
 
 
 def _taught(training: Faces, folder: Path) -> SoftTargets:
@@ -151,11 +157,11 @@ def _taught(training: Faces, folder: Path) -> SoftTargets:
     return soft_targets([teacher], training, training.sha256(), folder / TARGETS_FILE, VIEWS)
 
 
-def _right(run: Run, roll_deg: int) -> NDArray[np.bool_]:
+def _right(run: Run, roll_deg: int) -> NDArray[np.float64]:
+    """1 where a face was answered rightly: [faces]."""
     weights = load_weights(run.folder / WEIGHTS_FILE)
     logits = torch_logits(weights.model(), weights.spec.preprocess, turned(run.test.images, roll_deg))
-    answer: NDArray[np.bool_] = logits.argmax(axis=1) == run.test.labels
-    return answer
+    return np.asarray(logits.argmax(axis=1) == run.test.labels, np.float64)
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -170,21 +176,41 @@ def as_csv(rows: list[Row]) -> str:
     return text.getvalue()
 
 
-def as_table(rows: list[Row], head: bool = True) -> str:
-    """Markdown."""
-    lines = []
-    if head:
-        lines += [
-            f"| variant | upright | +{TURN_DEG} | -{TURN_DEG} | difference upright, points | p |",
-            "|---|--:|--:|--:|--:|--:|",
-        ]
+def from_csv(path: Path) -> list[Row]:
+    """What `as_csv` wrote."""
+    whole = ("epochs", "seed", "faces")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
     for row in rows:
-        interval = f"[{row.difference_low * 100:+.2f}, {row.difference_high * 100:+.2f}]"
-        lines.append(
-            f"| {row.variant} | {row.upright:.2%} | {row.turned_left:.2%} | {row.turned_right:.2%} | "
-            f"{row.difference * 100:+.2f} {interval} | {row.p_value:.2g} |"
+        for name in set(row) - {"variant"}:
+            row[name] = int(row[name]) if name in whole else float(row[name])
+    return [Row(**row) for row in rows]
+
+
+def as_table(seeds: list[list[Row]]) -> str:
+    """Markdown: means over the seeds, and the difference of each seed in points; those whose interval leaves out 0 in bold."""
+    lines = [
+        f"| variant | upright | turned by {TURN_DEG} degrees | difference upright, each seed | difference turned, each seed |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for number, first in enumerate(seeds[0]):
+        rows = [seed[number] for seed in seeds if len(seed) > number]
+        upright, turned_by = (
+            float(np.mean(values)) for values in ([r.upright for r in rows], [r.turned for r in rows])
         )
+        cells = ["reference", "reference"]
+        if number:
+            cells = [
+                ", ".join(_points(r.upright_difference, r.upright_low, r.upright_high) for r in rows),
+                ", ".join(_points(r.turned_difference, r.turned_low, r.turned_high) for r in rows),
+            ]
+        lines.append(f"| {first.variant} | {upright:.2%} | {turned_by:.2%} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _points(value: float, low: float, high: float) -> str:
+    text = f"{100 * value:+.2f}"
+    return text if low <= 0 <= high else f"**{text}**"
 
 
 if __name__ == "__main__":

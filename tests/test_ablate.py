@@ -25,14 +25,30 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
     )
     rows = list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path)))
     assert [row.variant for row in rows] == ["plain", "none", "taught"]
-    assert (rows[0].difference, rows[0].p_value) == (0.0, 1.0)
-    assert [row.difference for row in rows[1:]] == pytest.approx([row.upright - rows[0].upright for row in rows[1:]])
+    assert [(row.upright_difference, row.upright_low, row.turned_high) for row in rows[:1]] == [(0.0, 0.0, 0.0)]
+    for kind in ("upright", "turned"):
+        found = [getattr(row, f"{kind}_difference") for row in rows]
+        assert found == pytest.approx([getattr(row, kind) - getattr(rows[0], kind) for row in rows])
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert len(files) == 3
     assert list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path))) == rows
     assert {path: path.stat().st_mtime_ns for path in files} == files  # judged again, not trained again
-    assert ablations.as_csv(rows).count("\n") == 4
-    assert "| taught |" in ablations.as_table(rows)
+    path = tmp_path / "x.csv"
+    path.write_text(ablations.as_csv(rows))
+    read = ablations.from_csv(path)
+    assert [row.variant for row in read] == [row.variant for row in rows]
+    assert read[2].turned == pytest.approx(rows[2].turned, abs=1e-6)
+
+
+def test_table_over_seeds(ablations: ModuleType) -> None:
+    def row(variant: str, seed: int, upright: float, difference: float) -> object:
+        low, high = difference - 0.01, difference + 0.01
+        return ablations.Row(variant, 4, seed, 3589, upright, 0.4, difference, low, high, 0.0, -0.01, 0.01)
+
+    seeds = [[row("a", 0, 0.5, 0.0), row("b", 0, 0.52, 0.02)], [row("a", 1, 0.51, 0.0), row("b", 1, 0.515, 0.005)]]
+    table = ablations.as_table(seeds).splitlines()
+    assert table[2] == "| a | 50.50% | 40.00% | reference | reference |"
+    assert table[3] == "| b | 51.75% | 40.00% | **+2.00**, +0.50 | +0.00, +0.00 |"
 
 
 def test_every_variant_differs_from_the_first_in_one_choice(ablations: ModuleType) -> None:

@@ -199,18 +199,18 @@ def _audits(report: BenchReport) -> PlainTable:
             f"{found.int8_convolutions} of {found.convolutions}",
             _UNKNOWN if found.int8_share is None else f"{found.int8_share:.1%}",
             str(len(found.islands)),
-            f"{found.conversions} ({found.conversion_time_share:.1%} of the time)",
+            f"{found.conversions} ({found.conversion_time_share:.1%})",
             f"{found.saturation_flips} of {found.saturation_images}",
             f"{found.fused_db:.1f}",
         )
         for found in report.audits
     ]
     columns = (
-        "INT8 file", "convolutions in INT8", "of their multiply-adds", "float islands", "conversions left", "flips by saturation",
-        "signal to noise, dB",
+        "INT8 file", "in INT8", "mult-adds in INT8", "float islands", "conversions", "flips", "signal to noise, dB",
     )  # fmt: skip
     note = (
-        "What ONNX Runtime really ran on this CPU, from its optimised graph and profile. Flips: decisions on drawn faces that "
+        "What ONNX Runtime really ran on this CPU, from its optimised graph and profile: convolutions in INT8 and their share of "
+        "multiply-adds, what stayed in float, conversions left and their time. Flips: decisions on drawn faces that "
         "change when 8-bit products cannot saturate. Signal to noise: logits against the simulation in float."
     )
     return PlainTable("INT8 audit", columns, tuple(rows), note)
