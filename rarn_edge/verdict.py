@@ -4,9 +4,7 @@ Either alone misleads: an INT8 file can be slower than the float32 one it came f
 """
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -15,13 +13,11 @@ from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact
 from rarn_edge.bench.profile import LITTLE_GAIN, measure_products
-from rarn_edge.bench.stats import Ratio, latency_ratio
-from rarn_edge.bench.timing import time_in_turns
+from rarn_edge.bench.run import time_files
+from rarn_edge.bench.stats import Ratio
 from rarn_edge.data import Faces
 from rarn_edge.paired import Paired, compare_decisions
 from rarn_edge.parity.chain import file_form
-from rarn_edge.preprocess import model_input
-from rarn_edge.providers import open_session
 
 Decision = Literal["ship", "keep", "undecided"]
 
@@ -60,18 +56,6 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "line": self.line()}
-
-
-def time_files(
-    artifacts: Sequence[Artifact], images: NDArray[np.uint8], rounds: int, threads: int = 1
-) -> list[list[float]]:
-    """Seconds per call [artifacts][rounds] of the first face alone, on the CPU, in turns."""
-    calls = []
-    for artifact in artifacts:
-        session = open_session(artifact.path, threads=threads)
-        feed = {artifact.spec.input_name: model_input(images[:1], artifact.spec)}
-        calls.append(partial(session.run, None, feed))
-    return time_in_turns(calls, rounds)
 
 
 def judge(
@@ -119,13 +103,17 @@ def measure(
     labels: NDArray[np.int64] | None,
     threads: int = 1,
     rounds: int = 200,
+    starts: int = 5,
 ) -> Verdict:
-    """Run both files on the same faces, and then in turns with batch 1, on the CPU."""
+    """Run both files on the same faces, and then in turns with batch 1, on the CPU, in processes started so often.
+
+    Raises:
+        InputError: one of them does not run.
+    """
     before, after = (file_form(artifact, faces, threads=threads).logits for artifact in (reference, candidate))
-    reference_s, candidate_s = time_files((reference, candidate), faces.images, rounds, threads)
     decisions = before.argmax(1), after.argmax(1)
     paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
-    ratio = latency_ratio(candidate_s, reference_s)
+    _, (_, ratio) = time_files((reference.path, candidate.path), threads, rounds, starts)
     slower = ratio.low > 1  # only then is there something to explain
     in_int8 = candidate.contract.precision == "int8"
     return judge(

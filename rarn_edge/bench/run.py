@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rarn_edge.bench.after import WARM_UP_S, After, prepare
-from rarn_edge.bench.cases import BenchCase
+from rarn_edge.bench.cases import BenchCase, load_cases
 from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.disturbance import Counters, busy_at_start, yardstick_s
 from rarn_edge.bench.environment import detect_environment
@@ -19,7 +19,7 @@ from rarn_edge.bench.request import Progress, Request
 from rarn_edge.bench.result import BenchReport, Failure
 from rarn_edge.bench.rounds import MIN_ROUNDS, Turn, TurnFailed, run_rounds
 from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES
-from rarn_edge.bench.stats import MIN_SAMPLES
+from rarn_edge.bench.stats import MIN_SAMPLES, Ratio
 from rarn_edge.bench.summary import summarise
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.providers import check_provider
@@ -65,6 +65,19 @@ def benchmark(
     if request.audit:
         run.after.audit()
     return summarise(measured)
+
+
+def time_files(paths: Sequence[Path], threads: int, rounds: int, starts: int) -> tuple[tuple[float, Ratio], ...]:
+    """Median seconds of each file and its ratio to the first: batch 1, on the CPU.
+
+    Raises:
+        InputError: one of them does not run.
+    """
+    request = Request(threads=(threads,), rounds=rounds, starts=starts, memory=False)
+    report = benchmark(load_cases(paths), request)
+    for failure in report.failures:
+        raise InputError(f"{failure.label}: does not run ({failure.reason})")
+    return tuple((row.latency_median_s, row.latency_ratio) for row in report.rows if row.latency_ratio is not None)
 
 
 def _check_request(cases: Sequence[BenchCase], request: Request) -> BenchCase:

@@ -1,9 +1,8 @@
 """Timed calls, warm-up until stable, and what the timing itself costs."""
 
-import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 Call = Callable[[], object]
@@ -50,20 +49,6 @@ def warm_up(call: Call, limit_s: float = 3.0) -> WarmUp:
         if len(newest) == 3 and max(newest) <= min(newest) * (1 + _STABLE):
             return WarmUp(calls, time.perf_counter() - start_s, True)
     return WarmUp(calls, time.perf_counter() - start_s, False)
-
-
-def time_in_turns(calls: Sequence[Call], rounds: int, seed: int = 0) -> list[list[float]]:
-    """Seconds per call [calls][rounds]: each is called once a round, in shuffled order, so that a slow moment hits all."""
-    for call in calls:
-        warm_up(call, limit_s=1.0)
-    samples_s: list[list[float]] = [[] for _ in calls]
-    order = list(range(len(calls)))
-    shuffle = random.Random(seed).shuffle
-    for _ in range(rounds):
-        shuffle(order)
-        for index in order:
-            samples_s[index].append(timed_s(calls[index]))
-    return samples_s
 
 
 def overhead_s(repeats: int = 2000) -> float:

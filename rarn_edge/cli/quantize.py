@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rarn_edge.targets import Target as TargetName
 
 PRECISIONS = ("int8", "int8-dynamic", "fp16")
-VERDICT_FACES, VERDICT_ROUNDS = 128, 100  # some seconds
+VERDICT_FACES, VERDICT_ROUNDS, VERDICT_STARTS = 128, 100, 3  # some seconds
 
 
 @app.command(rich_help_panel=MAKE)
@@ -165,7 +165,7 @@ def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split
     with err.status("measuring the verdict"):
         chosen = None if data is None else split  # a split of no data was never read
         faces, labels, shown = comparison_faces(data, chosen, before.spec.classes, VERDICT_FACES)
-        result = measure(before, after, faces, labels, rounds=VERDICT_ROUNDS)
+        result = measure(before, after, faces, labels, rounds=VERDICT_ROUNDS, starts=VERDICT_STARTS)
     say(f"verdict on {shown}: {result.line()}")
 
 

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.artifact import Artifact
-from rarn_edge.bench.stats import latency_ratio, median_s
+from rarn_edge.bench.run import time_files
+from rarn_edge.bench.stats import Ratio
 from rarn_edge.data import Faces
 from rarn_edge.errors import GateError, InputError, first_line
 from rarn_edge.files import check_output, write_text
@@ -34,10 +35,9 @@ from rarn_edge.pipeline.integer import integer_form
 from rarn_edge.pipeline.quantize import WEIGHTED_OPS, Quantized, quantize
 from rarn_edge.spec import InputDtype
 from rarn_edge.targets import Target
-from rarn_edge.verdict import time_files
 
 SENSITIVITY_FACES = 256
-ROUNDS = 40
+ROUNDS, STARTS = 60, 3
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,14 @@ def quantize_within(
                 f" with {len(final.in_float)} layers in float32; keep float32, or allow more with --max-drop"
             )
         on_step("timing")
-        samples_s = search.time([None, *kept])
-        ratio = latency_ratio(samples_s[-1], samples_s[0])
+        times = search.time([None, *kept])
+        _, ratio = times[-1]
         if final.in_float and ratio.value >= 1:
             raise GateError(
                 f"the budget of {max_drop_points:g} points holds only with {', '.join(final.in_float)} in float32, and then INT8"
                 f" takes {ratio.value:.2f}x of float32's time: keep float32"
             )
-        costs_s = [median_s(samples) for samples in samples_s[1:]]
+        costs_s = [median_s for median_s, _ in times[1:]]
         reverted = tuple(
             Reverted(
                 after.in_float[-1],
@@ -252,13 +252,13 @@ class _Search:
         trials = [self.judge(method, (name,), SENSITIVITY_FACES) for name in layers]
         return sorted(trials, key=lambda trial: -trial.signal_db)
 
-    def time(self, trials: Sequence[Trial | None]) -> list[list[float]]:
-        """Seconds per call, interleaved, batch 1 and one thread; None is float32."""
+    def time(self, trials: Sequence[Trial | None]) -> tuple[tuple[float, Ratio], ...]:
+        """Median seconds and ratio to the first, interleaved, batch 1 and one thread; None is float32."""
         artifacts = [
             self.artifact if t is None else Artifact.load(self._path(t.method, t.in_float, t.biases_corrected))
             for t in trials
         ]
-        return time_files(artifacts, self.faces.images, ROUNDS)
+        return time_files([artifact.path for artifact in artifacts], 1, ROUNDS, STARTS)
 
 
 def _trial(fields: dict[str, Any]) -> Trial:
