@@ -1,6 +1,8 @@
 """`rarn-edge parity`: compare the forms of a model."""
 
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +26,17 @@ from rarn_edge.cli.app import (
 from rarn_edge.errors import InputError, require_extra
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rarn_edge.artifact import Artifact
+    from rarn_edge.parity.bundle import Bundle
     from rarn_edge.parity.explain import NodeRow
+    from rarn_edge.parity.hops import Hop
+    from rarn_edge.parity.tolerances import Tolerances
+    from rarn_edge.train.checkpoint import Weights
+
+EXPLAINED_FACES = 16
 
 
 @app.command(rich_help_panel=CHECK)
@@ -53,7 +65,6 @@ def parity(
 ) -> None:
     """Compare the forms of a model hop by hop: torch, ONNX, simplified, optimised, INT8. Exit code 1 when a hop fails."""
     from rarn_edge.cli.gate import gate
-    from rarn_edge.cli.inputs import comparison_faces, read_target, read_weights
     from rarn_edge.files import check_output, write_text
     from rarn_edge.parity.saved import judge_again, ledger_to_dict
     from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
@@ -65,79 +76,32 @@ def parity(
         if path is not None:
             check_output(path)
     limits = TOLERANCES if tolerances is None else read_tolerances(tolerances)
-    evidence = None
-    explained: list[tuple[str, list[NodeRow]]] = []
     if saved is not None:
         if files or model or weights or data or bundle or explain:
             raise InputError(
                 "--from judges a saved run again; it takes no model, data or bundle, and runs no --explain"
             )
-        hops, description, classes = judge_again(saved, limits)
+        judged = _Judged(*judge_again(saved, limits))
     else:
         if explain:
             require_extra("onnx", "export")
-        from rarn_edge.artifact import Artifact
-        from rarn_edge.parity.bundle import make_bundle
-        from rarn_edge.parity.chain import check_same_model
-        from rarn_edge.parity.inputs import show
-        from rarn_edge.parity.ledger import run_ledger
-        from rarn_edge.report.progress import quiet_or_progress
-
-        artifacts = [Artifact.load(file) for file in files or []]
-        if not artifacts and not model and not weights:
-            raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")
-        name = model or (artifacts[0].spec.name if artifacts else "rarn-s")
-        start = read_weights(name, weights) if model or weights else None
-        if bundle is not None and start is None and artifacts[0].contract.precision != "float32":
-            raise InputError(
-                "--bundle needs float32 answers: name the float32 file first, or --model to start in torch"
-            )
-        with tempfile.TemporaryDirectory(prefix="rarn-edge-") as folder, quiet_or_progress(err) as on_stage:
-            if not artifacts and start is not None:
-                from rarn_edge.pipeline.calibrate import ranges_of
-                from rarn_edge.pipeline.run import make_forms
-
-                ranges = ranges_of(name, start.sha256)
-                artifacts = make_forms(start, read_target(target), Path(folder), ranges, on_stage).artifacts
-            check_same_model(artifacts, start)
-            spec = artifacts[0].spec
-            faces, labels, description = comparison_faces(data, split, spec.classes)
-            shown = show(faces, labels, description, spec.preprocess)
-            hops, reference = run_ledger(
-                artifacts, start, shown, provider=provider, threads=threads, tolerances=limits, on_stage=on_stage
-            )
-            if explain:
-                from rarn_edge.parity.explain import explain as explain_nodes
-                from rarn_edge.parity.explain import failed_pairs
-
-                some = shown.images[: min(16, shown.faces)]
-                if start is not None and any(hop.before == "torch" and not hop.passed for hop in hops):
-                    from rarn_edge.parity.hooks import explain_torch
-
-                    on_stage("export anew, to name modules")
-                    rows = explain_torch(start, artifacts[0], some, Path(folder))
-                    explained.append((f"torch -> {artifacts[0].path.name}", rows))
-                for before, after in failed_pairs(hops, artifacts):
-                    title = f"{before.path.name} -> {after.path.name}"
-                    explained.append((title, explain_nodes(before, after, some)))
-        classes = spec.classes
-        made_from = start.sha256 if start else artifacts[0].contract.provenance.get("weights_sha256")
-        named = artifacts if files else []  # those made for this run are gone after it
-        evidence = make_bundle(spec, shown, reference, made_from, limits, named)
+        with tempfile.TemporaryDirectory(prefix="rarn-edge-") as folder:
+            chain = _chain(files or [], model, weights, target, bundle is not None, Path(folder))
+            judged = _run(chain, data, split, provider, threads, limits, explain)
     if markdown is not None:
-        write_text(markdown, ledger_markdown(hops, description, classes))
+        write_text(markdown, ledger_markdown(judged.hops, judged.description, judged.classes))
     if as_json:
-        print_json(ledger_to_dict(hops, description, classes))
+        print_json(ledger_to_dict(judged.hops, judged.description, judged.classes))
     else:
-        out.print(ledger_table(hops, description))
-        out.print(limits_table(hops))
-        for hop in telling_hops(hops):
-            for table in decision_tables(hop, classes):
+        out.print(ledger_table(judged.hops, judged.description))
+        out.print(limits_table(judged.hops))
+        for hop in telling_hops(judged.hops):
+            for table in decision_tables(hop, judged.classes):
                 out.print(table)
             for line in (paired_line(hop), worst_line(hop)):
                 if line:
                     say(line)
-    for title, rows in explained:
+    for title, rows in judged.explained:
         faulty = [row for row in rows if row.cause]
         if faulty and not as_json:
             out.print(nodes_table(rows, f"{title}: {len(faulty)} of {len(rows)} nodes out of tolerance"))
@@ -145,13 +109,107 @@ def parity(
             f"look at {faulty[0].node}: {faulty[0].cause}" if faulty else "every node is right by itself; errors add up"
         )
         note(f"{title}: {first}", "explained")
-    if explain and not explained:
+    if explain and not judged.explained:
         note("no hop from one form to the next failed", "explained")
-    gate(hops)
-    if bundle is not None and evidence is not None:
+    gate(judged.hops)
+    if bundle is not None and judged.evidence is not None:
         from rarn_edge.parity.bundle import save_bundle
 
-        save_bundle(evidence, bundle)
-        note(
-            f"{bundle}: {bundle.stat().st_size / 1e6:.2f} MB with the pictures of {shown.faces:,} faces in it; mind their licence"
+        save_bundle(judged.evidence, bundle)
+        size = f"{bundle.stat().st_size / 1e6:.2f} MB"
+        note(f"{bundle}: {size} with the pictures of {judged.evidence.shown.faces:,} faces in it; mind their licence")
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The forms to compare, in order; `start` in torch, or None."""
+
+    artifacts: list["Artifact"]
+    start: "Weights | None"
+    named: list["Artifact"]  # those the user has; the others are gone after this run
+    folder: Path  # for files of this run
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What was found: hops, on which faces, and the evidence of a run made now."""
+
+    hops: list["Hop"]
+    description: str
+    classes: tuple[str, ...]
+    evidence: "Bundle | None" = None
+    explained: Sequence[tuple[str, list["NodeRow"]]] = ()
+
+
+def _chain(
+    files: list[Path], model: str | None, weights: Path | None, target: str, bundled: bool, folder: Path
+) -> _Chain:
+    """The files named, or every form made anew in `folder`."""
+    from rarn_edge.artifact import Artifact
+    from rarn_edge.cli.inputs import read_target, read_weights
+    from rarn_edge.parity.chain import check_same_model
+    from rarn_edge.report.progress import quiet_or_progress
+
+    named = [Artifact.load(file) for file in files]
+    if not named and not model and not weights:
+        raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")
+    name = model or (named[0].spec.name if named else "rarn-s")
+    start = read_weights(name, weights) if model or weights else None
+    if bundled and start is None and named[0].contract.precision != "float32":
+        raise InputError("--bundle needs float32 answers: name the float32 file first, or --model to start in torch")
+    artifacts = named
+    if not named and start is not None:
+        from rarn_edge.pipeline.calibrate import ranges_of
+        from rarn_edge.pipeline.run import make_forms
+
+        with quiet_or_progress(err) as on_stage:
+            ranges = ranges_of(name, start.sha256)
+            artifacts = make_forms(start, read_target(target), folder, ranges, on_stage).artifacts
+    check_same_model(artifacts, start)
+    return _Chain(artifacts, start, named, folder)
+
+
+def _run(
+    chain: _Chain,
+    data: Path | None,
+    split: str | None,
+    provider: str,
+    threads: int | None,
+    limits: "Tolerances",
+    explain: bool,
+) -> _Judged:
+    from rarn_edge.cli.inputs import comparison_faces
+    from rarn_edge.parity.bundle import make_bundle
+    from rarn_edge.parity.inputs import show
+    from rarn_edge.parity.ledger import run_ledger
+    from rarn_edge.report.progress import quiet_or_progress
+
+    spec, start = chain.artifacts[0].spec, chain.start
+    faces, labels, description = comparison_faces(data, split, spec.classes)
+    shown = show(faces, labels, description, spec.preprocess)
+    with quiet_or_progress(err) as on_stage:
+        hops, reference = run_ledger(
+            chain.artifacts, start, shown, provider=provider, threads=threads, tolerances=limits, on_stage=on_stage
         )
+        explained = _explain(chain, hops, shown.images[:EXPLAINED_FACES], on_stage) if explain else []
+    made_from = start.sha256 if start else chain.artifacts[0].contract.provenance.get("weights_sha256")
+    evidence = make_bundle(spec, shown, reference, made_from, limits, chain.named)
+    return _Judged(hops, description, spec.classes, evidence, explained)
+
+
+def _explain(
+    chain: _Chain, hops: list["Hop"], images: "NDArray[np.uint8]", on_stage: "Callable[[str], None]"
+) -> list[tuple[str, list["NodeRow"]]]:
+    """Node by node, each failed step from one form to the next."""
+    from rarn_edge.parity.explain import explain, failed_pairs
+
+    found = []
+    if chain.start is not None and any(hop.before == "torch" and not hop.passed for hop in hops):
+        from rarn_edge.parity.hooks import explain_torch
+
+        on_stage("export anew, to name modules")
+        rows = explain_torch(chain.start, chain.artifacts[0], images, chain.folder)
+        found.append((f"torch -> {chain.artifacts[0].path.name}", rows))
+    for before, after in failed_pairs(hops, chain.artifacts):
+        found.append((f"{before.path.name} -> {after.path.name}", explain(before, after, images)))
+    return found
