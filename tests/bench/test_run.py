@@ -15,7 +15,7 @@ from rich.console import Console
 from rarn_edge.artifact import Contract
 from rarn_edge.bench import after, run
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
-from rarn_edge.bench.client import Worker
+from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.environment import detect_environment
 from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
 from rarn_edge.bench.memory import MemoryResult
@@ -240,6 +240,31 @@ def test_a_process_that_dies_in_the_rounds_is_a_failure(make_onnx, monkeypatch: 
     assert [(row.label, row.batch) for row in report.rows] == [("good", 1), ("good", 2), ("victim", 2)]  # it is revived
     (failure,) = report.failures
     assert (failure.label, failure.batch, failure.stage) == ("victim", 1, "timing")
+
+
+def test_a_provider_that_starts_and_then_fails(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes live on and answer with errors: said once, not tried in later starts, and what it had measured is kept."""
+    asked: list[str] = []
+    ask = Worker.ask
+
+    def failing(self: Worker, command: str, **arguments: Any) -> dict[str, Any]:
+        if command == "open" and "victim" in arguments["path"]:
+            self.victim = True  # type: ignore[attr-defined]  # a mark of this test
+        if command == "turn" and hasattr(self, "victim"):
+            asked.append(command)
+            if len(asked) > 5:
+                raise WorkerError("CUDA failure 700: an illegal memory access was encountered", ProviderError.exit_code)
+        return ask(self, command, **arguments)
+
+    monkeypatch.setattr(Worker, "ask", failing)
+    cases = load_cases([make_onnx("good"), make_onnx("victim")])
+    report = benchmark(cases, Request(threads=(1,), rounds=12, starts=3, memory=False))
+    assert [(row.label, len(row.samples_s)) for row in report.rows] == [("good", 12), ("victim", 5)]
+    assert report.rows[1].samples_by_start() == [list(report.rows[1].samples_s[:4]), list(report.rows[1].samples_s[4:])]
+    (failure,) = report.failures
+    assert (failure.label, failure.stage) == ("victim", "timing")
+    assert "illegal memory access" in failure.reason
+    assert len(asked) == 6
 
 
 def test_nothing_measured_is_an_error_with_the_reason(make_onnx) -> None:
