@@ -3,8 +3,8 @@
     python export/ablate.py angle --data fer2013.zip     # the angle-sensitive attention against its alternatives
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
 
-Writes export/ablations/NAME-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30 degrees,
-and each seed's difference to the first row on the same faces. Continues where it was stopped.
+Writes export/ablations/NAME-EPOCHS-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30
+degrees, and each seed's difference to the first row on the same faces. Continues where it was stopped.
 """
 
 import argparse
@@ -105,10 +105,10 @@ def main() -> None:
     rows: list[Row] = []
     for row in ablate(VARIANTS[arguments.name], training, held_out, plan):
         rows.append(row)
-        path = make_folder(RESULTS) / f"{arguments.name}-{arguments.seed}.csv"
+        path = make_folder(RESULTS) / f"{arguments.name}-{arguments.epochs}-{arguments.seed}.csv"
         write_text(path, as_csv(rows))  # after every run: each is minutes of work
         print(f"{row.variant}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
-    print(as_table([from_csv(path) for path in sorted(RESULTS.glob(f"{arguments.name}-*.csv"))]))
+    print(as_table([from_csv(path) for path in sorted(RESULTS.glob(f"{arguments.name}-{arguments.epochs}-*.csv"))]))
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,10 @@ def as_table(seeds: list[list[Row]]) -> str:
         f"| variant | upright | turned by {TURN_DEG} degrees | difference upright, each seed | difference turned, each seed |",
         "|---|--:|--:|--:|--:|",
     ]
-    for number, first in enumerate(seeds[0]):
-        rows = [seed[number] for seed in seeds if len(seed) > number]
+    by_variant: dict[str, list[Row]] = {}
+    for row in (row for seed in seeds for row in seed):
+        by_variant.setdefault(row.variant, []).append(row)
+    for number, (variant, rows) in enumerate(by_variant.items()):
         upright, turned_by = (
             float(np.mean(values)) for values in ([r.upright for r in rows], [r.turned for r in rows])
         )
@@ -204,7 +206,7 @@ def as_table(seeds: list[list[Row]]) -> str:
                 ", ".join(_points(r.upright_difference, r.upright_low, r.upright_high) for r in rows),
                 ", ".join(_points(r.turned_difference, r.turned_low, r.turned_high) for r in rows),
             ]
-        lines.append(f"| {first.variant} | {upright:.2%} | {turned_by:.2%} | {' | '.join(cells)} |")
+        lines.append(f"| {variant} | {upright:.2%} | {turned_by:.2%} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

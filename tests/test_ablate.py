@@ -49,6 +49,8 @@ def test_table_over_seeds(ablations: ModuleType) -> None:
     table = ablations.as_table(seeds).splitlines()
     assert table[2] == "| a | 50.50% | 40.00% | reference | reference |"
     assert table[3] == "| b | 51.75% | 40.00% | **+2.00**, +0.50 | +0.00, +0.00 |"
+    unfinished = ablations.as_table([seeds[0][:1], seeds[1]]).splitlines()
+    assert unfinished[3] == "| b | 51.50% | 40.00% | +0.50 | +0.00 |"
 
 
 def test_every_variant_differs_from_the_first_in_one_choice(ablations: ModuleType) -> None:

@@ -231,6 +231,8 @@ def test_bench_takes_a_foreign_file(cli: Cli, foreign: Path, simplified: Artifac
     assert done.returncode == 0
     rows = strict_json(done.stdout)["rows"]
     assert [(row["label"], row["parameters"]) for row in rows] == [("simplified", 383_980), ("foreign", None)]
+    done = cli("bench", foreign, "--rounds", 7, "--starts", 2, "--no-memory", "--threads", 1, "--json")
+    assert strict_json(done.stdout)["rows"][0]["sample_starts"] == [0, 0, 0, 0, 1, 1, 1]
 
 
 def test_stamp_makes_a_foreign_file_ours(

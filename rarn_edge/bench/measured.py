@@ -33,7 +33,6 @@ class Opened:
     nodes: int
     nodes_elsewhere: int
     quantized: bool
-    warm_up_stable: bool = True
 
 
 @dataclass(frozen=True)

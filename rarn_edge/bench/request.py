@@ -48,9 +48,9 @@ class Request:
         threads: Threads within an operator, each a sweep of its own; empty: `default_threads()`.
         rounds: Most timed calls of each case per batch size and thread count; None: as many as the budget allows.
         starts: How often every process is started anew, with its share of the rounds: what differs between two processes of the
-            same file is then within the interval. Fewer where there are less than three rounds for each.
-        budget_s: About how long warm-up and timing may take in all; after some rounds of every case it goes to the case whose
-            ratio is least certain. Three rounds run anyway.
+            same file is then within the interval. Fewer where there would be less than three rounds for each.
+        budget_s: About how long opening, warm-up and timing may take in all; after some rounds of every case it goes to the case
+            whose ratio is least certain. Three rounds of each start run anyway.
         reference_label: The case that ratios refer to, default the first.
         memory: Also measure memory, fresh processes for each case, batch size and thread count.
         seed: Of the inputs, the order within rounds, the arrivals and the bootstrap.

@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from rarn_edge.bench.stats import MIN_SAMPLES, latency_ratio
+from rarn_edge.bench.stats import MIN_ROUNDS, MIN_SAMPLES, latency_ratio
 
 Turn = Callable[[], float]
 """Do one timed call and return its seconds; raises `TurnFailed` when the model cannot go on."""
 
-MIN_ROUNDS = 3  # even past the deadline: one sample is an anecdote
 _EVEN_ROUNDS = 16  # of a budgeted run, before the budget follows the doubt
 _CHUNK_ROUNDS = 8
 _GOOD_ENOUGH = 0.01  # a ratio known to 1 % ends a budgeted run early, once p95 can be stated too

@@ -17,9 +17,9 @@ from rarn_edge.bench.journal import Journal
 from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
 from rarn_edge.bench.request import Progress, Request
 from rarn_edge.bench.result import BenchReport, Failure
-from rarn_edge.bench.rounds import MIN_ROUNDS, Turn, TurnFailed, run_rounds
+from rarn_edge.bench.rounds import Turn, TurnFailed, run_rounds
 from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES
-from rarn_edge.bench.stats import MIN_SAMPLES, Ratio
+from rarn_edge.bench.stats import MIN_ROUNDS, MIN_SAMPLES, Ratio
 from rarn_edge.bench.summary import summarise
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.providers import check_provider
@@ -55,6 +55,8 @@ def benchmark(
     measured.notes += busy_at_start()
     with Journal(journal) as log:
         log.plan(plan)
+        for failure in measured.failures:
+            log.failure(failure)
         run = _Run(request, measured, log, on_progress or (lambda _: None))
         counters = Counters()
         run.time_all()
@@ -77,7 +79,9 @@ def time_files(paths: Sequence[Path], threads: int, rounds: int, starts: int) ->
     report = benchmark(load_cases(paths), request)
     for failure in report.failures:
         raise InputError(f"{failure.label}: does not run ({failure.reason})")
-    return tuple((row.latency_median_s, row.latency_ratio) for row in report.rows if row.latency_ratio is not None)
+    found = tuple((row.latency_median_s, row.latency_ratio) for row in report.rows if row.latency_ratio is not None)
+    assert len(found) == len(paths), "nothing failed, so each has a row and a ratio"
+    return found
 
 
 def _check_request(cases: Sequence[BenchCase], request: Request) -> BenchCase:
@@ -143,8 +147,8 @@ class _Run:
             for start in range(self.starts):
                 with self.workers(threads, budget) as workers:
                     for group in (each for each in groups if each.threads == threads):
-                        self.revive(workers, threads)
                         with budget.timing() as share_s:
+                            self.revive(workers, threads)
                             self.time_group(workers, group, start, share_s)
                     if start == self.starts - 1:
                         self.after.scenarios(workers, threads)
@@ -153,12 +157,9 @@ class _Run:
 
     @contextmanager
     def workers(self, threads: int, budget: "_Budget") -> Iterator[dict[str, Worker]]:
-        """A fresh worker with its model open for each case that lets itself be opened, and did so far."""
+        """A fresh worker with its model open for each case that lets itself be opened, unless nothing of it runs anyway."""
         held: dict[str, Worker] = {}
-        refused = {
-            failure.label for failure in self.measured.failures if (failure.threads, failure.batch) == (threads, None)
-        }
-        cases = [case for case in self.measured.plan.cases if case.broken is None and case.label not in refused]
+        cases = [case for case in self.measured.plan.cases if case.broken is None and not self.is_lost(case, threads)]
         opening_s = time.perf_counter()
         try:
             for done, case in enumerate(cases):
@@ -173,6 +174,11 @@ class _Run:
         finally:
             for worker in held.values():
                 worker.close()
+
+    def is_lost(self, case: BenchCase, threads: int) -> bool:
+        """Whether it could not be opened with so many threads, or failed at every batch size."""
+        batches = {f.batch for f in self.measured.failures if (f.label, f.threads) == (case.label, threads)}
+        return None in batches or batches.issuperset(g.batch for g in self.measured.plan.groups if g.threads == threads)
 
     def open_worker(self, case: BenchCase, threads: int) -> Worker | None:
         """A worker that holds the case, or None and a failure in the report."""
@@ -291,10 +297,11 @@ class _Budget:
 
     @contextmanager
     def timing(self) -> Iterator[float | None]:
-        """Seconds that the next group may take, what the openings to come will take kept back."""
+        """Seconds that the next group may take; what the openings to come may take is kept back, at most half."""
         share_s = None
         if self._left_s is not None:
-            share_s = max(0.0, self._left_s - self._openings * self._opening_s) / self._timings
+            kept_back_s = min(self._openings * self._opening_s, self._left_s / 2)  # the first opening may be a slow one
+            share_s = max(0.0, self._left_s - kept_back_s) / self._timings
         started_s = time.perf_counter()
         yield share_s
         self._timings -= 1

@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 Pair = tuple[Sequence[float], Sequence[float]]
 """Seconds of two models, sample i of both from the same round."""
 
 MIN_SAMPLES = {90: 64, 95: 130, 99: 662}
 """Timed runs below which a percentile is not stated: MLPerf's early-stopping bound (99 % confidence)."""
+
+MIN_ROUNDS = 3
+"""Rounds of a start below which it says nothing by itself: one sample is an anecdote."""
 
 _T_975 = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
@@ -52,7 +56,7 @@ def ratio_over_starts(starts: Sequence[Pair], seed: int = 0) -> Ratio:
     """The mean over starts of the ratio of medians, with Student's 95 % interval of its logarithm.
 
     Five starts agree by chance now and then: the interval is at least that of `latency_ratio` over all rounds, which is all
-    there is for a single start.
+    there is for a single start. A start that was cut short counts among the rounds alone.
 
     Args:
         starts: Of each start, the samples and the reference's, paired by round.
@@ -64,10 +68,10 @@ def ratio_over_starts(starts: Sequence[Pair], seed: int = 0) -> Ratio:
     ours = [value for start, _ in starts for value in start]
     theirs = [value for _, start in starts for value in start]
     within = latency_ratio(ours, theirs, seed)
-    if len(starts) < 2:
+    logs = np.log([median_s(our) / median_s(their) for our, their in starts if len(our) >= MIN_ROUNDS])  # [starts]
+    if len(logs) < 2:
         return within
-    logs = np.log([median_s(our) / median_s(their) for our, their in starts])  # [starts]
-    margin = _T_975[min(len(logs) - 1, len(_T_975)) - 1] * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    margin = _t_975(len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
     return _joined(float(logs.mean()), margin, within)
 
 
@@ -76,7 +80,8 @@ def unpaired_ratio_over_starts(
 ) -> Ratio:
     """The same for two separate runs, each with its own starts: Welch's interval, degrees of freedom rounded down.
 
-    The interval knows what happened within the two runs, not what changed about the machine between them.
+    A run of a single start is taken to vary from start to start as the other does. The interval knows what happened within
+    the two runs, not what changed about the machine between them.
 
     Args:
         ours: The samples of each start.
@@ -87,15 +92,30 @@ def unpaired_ratio_over_starts(
         ValueError: a run without samples.
     """
     within = unpaired_ratio([s for start in ours for s in start], [s for start in reference for s in start], seed)
-    if min(len(ours), len(reference)) < 2:
+    logs = [_log_medians(run) for run in (ours, reference)]
+    known = [float(values.var(ddof=1)) for values in logs if len(values) > 1]
+    if not known:
         return within
-    logs = [np.log([median_s(start) for start in run]) for run in (ours, reference)]
-    shares = [float(values.var(ddof=1)) / len(values) for values in logs]
+    shares = [float(values.var(ddof=1)) if len(values) > 1 else known[0] for values in logs]
+    shares = [share / len(values) for share, values in zip(shares, logs, strict=True)]
     variance = sum(shares)
-    spread = sum(share**2 / (len(values) - 1) for share, values in zip(shares, logs, strict=True))
-    freedom = int(variance**2 / spread) if spread else 1
-    margin = _T_975[min(max(freedom, 1), len(_T_975)) - 1] * math.sqrt(variance)
+    if len(known) == 1:
+        freedom = max(map(len, logs)) - 1
+    else:
+        spread = sum(share**2 / (len(values) - 1) for share, values in zip(shares, logs, strict=True))
+        freedom = max(int(variance**2 / spread), 1) if spread else 1
+    margin = _t_975(freedom) * math.sqrt(variance)
     return _joined(float(logs[0].mean() - logs[1].mean()), margin, within)
+
+
+def _log_medians(starts: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Of the starts that were not cut short; of all rounds together if there is none: [starts]."""
+    whole = [start for start in starts if len(start) >= MIN_ROUNDS] or [[s for start in starts for s in start]]
+    return np.log([median_s(start) for start in whole])
+
+
+def _t_975(freedom: int) -> float:
+    return _T_975[min(freedom, len(_T_975)) - 1]
 
 
 def _joined(log_ratio: float, margin: float, within: Ratio) -> Ratio:

@@ -19,7 +19,7 @@ class WarmUp:
 
     calls: int
     duration_s: float
-    stable: bool  # False: it was still changing when the limit was reached
+    stable: bool  # False: it was still changing when the limit was reached; with less than three windows none can tell
 
 
 def timed_s(call: Call) -> float:
@@ -48,7 +48,7 @@ def warm_up(call: Call, limit_s: float = 3.0) -> WarmUp:
         newest = medians[-3:]
         if len(newest) == 3 and max(newest) <= min(newest) * (1 + _STABLE):
             return WarmUp(calls, time.perf_counter() - start_s, True)
-    return WarmUp(calls, time.perf_counter() - start_s, False)
+    return WarmUp(calls, time.perf_counter() - start_s, len(medians) < 3)
 
 
 def overhead_s(repeats: int = 2000) -> float:

@@ -31,7 +31,7 @@ def bench(
     rounds: Annotated[int | None, typer.Option(min=1, help="Timed calls of each model [default: 100]")] = None,
     starts: Annotated[
         int | None,
-        typer.Option(min=1, help="Times all processes are started anew, the rounds dealt to them [default: 5]"),
+        typer.Option(min=1, help="Times all processes are started anew, each with three rounds at least [default: 5]"),
     ] = None,
     budget: Annotated[str | None, typer.Option(help="Time for it all, such as 60s; goes where the doubt is")] = None,
     scenario: Annotated[

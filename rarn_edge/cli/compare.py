@@ -41,7 +41,7 @@ def compare(
     for row in unclear:
         note(
             f"{row.label} at batch {row.batch}: cannot tell whether it is slower than {fail_if_slower:g} times "
-            f"(it is {_times(row.ratio)}); take more rounds",
+            f"(it is {_times(row.ratio)}); take more rounds and more starts",
             "warning",
         )
     if certain:

@@ -30,11 +30,12 @@ def bench_note(report: BenchReport) -> str:
     where = report.environment
     counts = sorted(len(row.samples_s) for row in report.rows)
     rounds = "-".join(str(count) for count in sorted({counts[0], counts[-1]}))
-    starts = f" in {report.starts} fresh starts" if report.starts > 1 else ""
+    several = report.starts > 1
+    starts, mean = (f" in {report.starts} fresh starts", ", mean over starts") if several else ("", "")
     threads = ", ".join(str(count) for count in dict.fromkeys(row.threads for row in report.rows))
     mixed = " MIXED: part of it ran on another provider." if any(row.nodes_elsewhere for row in report.rows) else ""
     return escape(
-        f"vs ref: median latency over that of {report.reference_label}, below 1 is faster. "
+        f"vs ref: median latency over that of {report.reference_label}{mean}, below 1 is faster. "
         f"{report.provider}, {threads} thread{'s' if threads != '1' else ''}, {rounds} interleaved rounds{starts}; "
         f"{where.cpu} ({where.int8_target}), {where.os}, ONNX Runtime {where.onnxruntime}. "
         f"Memory is above an import-only process.{mixed}"

@@ -108,7 +108,10 @@ def _verdict(report: BenchReport) -> str:
     """What a reader should take away, in a sentence or two."""
     parts = []
     group = [row for row in report.rows if (row.batch, row.threads) == (report.rows[0].batch, report.rows[0].threads)]
-    fastest = min(group, key=lambda row: row.latency_median_s)
+    compared = [row for row in group if row.latency_ratio is not None]
+    fastest = min(
+        compared or group, key=lambda row: row.latency_ratio.value if row.latency_ratio else row.latency_median_s
+    )
     parts.append(
         f"At batch {fastest.batch} with {fastest.threads} thread{'s' if fastest.threads > 1 else ''}, {fastest.label} is the "
         f"fastest: {milliseconds(fastest.latency_median_s)} ms per call, {fastest.throughput_images_per_s:,.0f} images/s."
@@ -131,7 +134,7 @@ def _note(report: BenchReport) -> str:
     return (
         f"Each model ran in a process of its own, started {report.starts} times, in turns shuffled anew in every round, {calls} "
         f"timed calls each, one untimed call before each timed one. vs reference: median latency over that of "
-        f"{report.reference_label}, with a 95 % interval over starts and rounds; below 1 is faster. "
+        f"{report.reference_label}, mean over the starts, with its 95 % interval; below 1 is faster. "
         f"Memory is above a process that only imports.{overhead}"
     )
 

@@ -305,14 +305,19 @@ def test_a_killed_run_leaves_what_it_had(make_onnx, tmp_path: Path) -> None:
     """Whatever is written after the n-th round is a readable result of n rounds, wherever the last line was cut."""
     journal = tmp_path / "result.json.partial"
     cases = load_cases([make_onnx("a"), make_onnx("b")])
-    full = benchmark(cases, Request(threads=(1,), rounds=5, memory=False), journal)
+    full = benchmark(cases, Request(threads=(1,), rounds=11, starts=3, memory=False), journal)
+    assert full.starts == 3
     lines = journal.read_text().splitlines()
     cut = tmp_path / "cut.partial"
     for end in range(len(lines[-1])):
         cut.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:end])
         report = load_report(cut)
-        assert [row.samples_s for row in report.rows] == [row.samples_s[:4] for row in full.rows]
+        for row, whole in zip(report.rows, full.rows, strict=True):
+            assert row.samples_s == whole.samples_s[:10]
+            assert row.sample_starts == whole.sample_starts[:10] == (0, 0, 0, 0, 1, 1, 1, 1, 2, 2)
         assert any("was killed" in text for text in report.warnings)
+    cut.write_text("\n".join(lines) + "\n")
+    assert [row.latency_ratio for row in load_report(cut).rows] == [row.latency_ratio for row in full.rows]
     with pytest.raises(InputError, match=r"a run that was killed left .*result\.json\.partial"):
         load_report(tmp_path / "result.json")
     cut.write_text(lines[0] + "\n")
@@ -375,9 +380,25 @@ def test_every_start_is_a_new_process(make_onnx, monkeypatch: pytest.MonkeyPatch
     request = Request(threads=(1,), rounds=None, budget_s=0.5, starts=3, memory=False)
     report = benchmark([good, wrong, gone], request)
     assert len(set(opened)) == len(opened)
-    assert [sum(each.startswith(name) for each in opened) for name in ("good", "wrong", "gone")] == [3, 3, 1]
+    assert [sum(each.startswith(name) for each in opened) for name in ("good", "wrong", "gone")] == [3, 1, 1]
     assert set(report.rows[0].sample_starts) == {0, 1, 2}
     assert [(failure.label, failure.stage) for failure in report.failures] == [("gone", "open"), ("wrong", "warm-up")]
+
+
+def test_a_budget_is_dealt_to_all_starts() -> None:
+    """10 s, five openings of which the first is slow, ten groups: the first starts are not starved, and it is not overspent."""
+    budget = run._Budget(10.0, openings=5, timings=10)
+    shares = []
+    for opening_s in (3.0, 0.5, 0.5, 0.5, 0.5):
+        budget.opened(opening_s)
+        for _ in range(2):
+            with budget.timing() as share_s:
+                assert share_s is not None
+            budget._spend(share_s)  # as if the group had taken what it may
+            shares.append(share_s)
+    assert min(shares) > 0.3
+    assert 4.5 < sum(shares) <= 5.0
+    assert run._Budget(None, 1, 1).timing().__enter__() is None
 
 
 def test_device_side_needs_no_torch() -> None:

@@ -79,6 +79,12 @@ def test_starts_that_agree_by_chance_do_not_hide_the_noise_of_rounds() -> None:
     assert (ratio.low, ratio.high) == (alone.low, alone.high)
 
 
+def test_a_start_that_was_cut_short_does_not_weigh_as_much() -> None:
+    whole = [([1.0 + 0.001 * start] * 20, [1.0] * 20) for start in range(4)]
+    ratio = ratio_over_starts([*whole, ([1.6, 1.6], [1.0, 1.0])])
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((1.0015, 0.999, 1.004), abs=6e-4)
+
+
 def test_a_model_against_itself_is_told_apart_about_once_in_twenty() -> None:
     """Processes that differ by 1 % from start to start, 0.5 % noise in a round: the rounds alone say 'different' too often."""
     generator = np.random.default_rng(0)

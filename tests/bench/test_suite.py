@@ -49,6 +49,19 @@ def test_bad_suites(tmp_path: Path, text: str, message: str) -> None:
         load_suite(path)
 
 
+def test_a_suite_is_a_request(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(
+        'title = "x"\nmodels = ["rarn-s"]\nbudget = "2m"\nstarts = 3\nbatches = [1, 8]\nthreads = [2]\nmemory = false\n'
+    )
+    asked = load_suite(path).request()
+    assert (asked.title, asked.budget_s, asked.rounds, asked.starts) == ("x", 120.0, None, 3)
+    assert (asked.batches, asked.threads, asked.memory, asked.profile) == ((1, 8), (2,), False, False)
+    path.write_text('title = "x"\nmodels = ["rarn-s"]\nbudget = "soon"\n')
+    with pytest.raises(InputError, match="budget takes a duration such as 60s or 5m; found 'soon'"):
+        load_suite(path)
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a suite of one foreign file, measured into result.json and page.html."""
