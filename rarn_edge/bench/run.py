@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rarn_edge.bench.after import WARM_UP_S, After, prepare
+from rarn_edge.bench.budget import Budget
 from rarn_edge.bench.cases import BenchCase, load_cases
 from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.disturbance import Counters, busy_at_start, yardstick_s
@@ -142,7 +143,7 @@ class _Run:
         """Every thread count with several starts of fresh workers, every batch size on each."""
         groups = self.measured.plan.groups
         sweep = tuple(dict.fromkeys(group.threads for group in groups))
-        budget = _Budget(self.request.budget_s, self.starts * len(sweep), self.starts * len(groups))
+        budget = Budget(self.request.budget_s, self.starts * len(sweep), self.starts * len(groups))
         for threads in sweep:
             for start in range(self.starts):
                 with self.workers(threads, budget) as workers:
@@ -156,7 +157,7 @@ class _Run:
                 self.after.profile(threads)
 
     @contextmanager
-    def workers(self, threads: int, budget: "_Budget") -> Iterator[dict[str, Worker]]:
+    def workers(self, threads: int, budget: Budget) -> Iterator[dict[str, Worker]]:
         """A fresh worker with its model open for each case that lets itself be opened, unless nothing of it runs anyway."""
         held: dict[str, Worker] = {}
         cases = [case for case in self.measured.plan.cases if case.broken is None and not self.is_lost(case, threads)]
@@ -196,11 +197,9 @@ class _Run:
             worker.close()
             self.fail(case.label, None, threads, "open", failed)
             return None
+        # Kept of the first start alone: there an engine may have to be built.
         keys = ("session_s", "nodes", "nodes_elsewhere", "quantized")
-        if (
-            case.label,
-            threads,
-        ) not in self.measured.opened:  # of the first start, where an engine may have to be built
+        if (case.label, threads) not in self.measured.opened:
             opened = Opened(**{key: answer[key] for key in keys})
             self.measured.opened[case.label, threads] = opened
             self.log.opened(case.label, threads, opened)
@@ -280,36 +279,6 @@ class _Run:
 def _share(total: int, starts: int, start: int) -> int:
     """Of so many rounds, those of that start; the first ones take what does not divide."""
     return total // starts + (start < total % starts)
-
-
-class _Budget:
-    """The time that may be spent on opening and timing, dealt evenly to what is still to be timed; None: no limit."""
-
-    def __init__(self, budget_s: float | None, openings: int, timings: int) -> None:
-        self._left_s, self._openings, self._timings = budget_s, openings, timings
-        self._opening_s = 0.0  # of the latest
-
-    def opened(self, took_s: float) -> None:
-        """A start's processes are there."""
-        self._openings -= 1
-        self._opening_s = took_s
-        self._spend(took_s)
-
-    @contextmanager
-    def timing(self) -> Iterator[float | None]:
-        """Seconds that the next group may take; what the openings to come may take is kept back, at most half."""
-        share_s = None
-        if self._left_s is not None:
-            kept_back_s = min(self._openings * self._opening_s, self._left_s / 2)  # the first opening may be a slow one
-            share_s = max(0.0, self._left_s - kept_back_s) / self._timings
-        started_s = time.perf_counter()
-        yield share_s
-        self._timings -= 1
-        self._spend(time.perf_counter() - started_s)
-
-    def _spend(self, took_s: float) -> None:
-        if self._left_s is not None:
-            self._left_s -= took_s
 
 
 def _turn(worker: Worker, label: str, device_s: dict[str, float], cpu_s: dict[str, float]) -> Turn:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from rarn_edge.artifact import Contract
 from rarn_edge.bench import after, run
+from rarn_edge.bench.budget import Budget
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
 from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.environment import detect_environment
@@ -387,7 +388,7 @@ def test_every_start_is_a_new_process(make_onnx, monkeypatch: pytest.MonkeyPatch
 
 def test_a_budget_is_dealt_to_all_starts() -> None:
     """10 s, five openings of which the first is slow, ten groups: the first starts are not starved, and it is not overspent."""
-    budget = run._Budget(10.0, openings=5, timings=10)
+    budget = Budget(10.0, openings=5, timings=10)
     shares = []
     for opening_s in (3.0, 0.5, 0.5, 0.5, 0.5):
         budget.opened(opening_s)
@@ -398,7 +399,7 @@ def test_a_budget_is_dealt_to_all_starts() -> None:
             shares.append(share_s)
     assert min(shares) > 0.3
     assert 4.5 < sum(shares) <= 5.0
-    assert run._Budget(None, 1, 1).timing().__enter__() is None
+    assert Budget(None, 1, 1).timing().__enter__() is None
 
 
 def test_device_side_needs_no_torch() -> None:
