@@ -14,9 +14,8 @@ from rich.console import Console
 
 from rarn_edge.artifact import Contract
 from rarn_edge.bench import after, run
-from rarn_edge.bench.budget import Budget
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
-from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.bench.client import Worker
 from rarn_edge.bench.environment import detect_environment
 from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
 from rarn_edge.bench.memory import MemoryResult
@@ -243,31 +242,6 @@ def test_a_process_that_dies_in_the_rounds_is_a_failure(make_onnx, monkeypatch: 
     assert (failure.label, failure.batch, failure.stage) == ("victim", 1, "timing")
 
 
-def test_a_provider_that_starts_and_then_fails(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its processes live on and answer with errors: said once, not tried in later starts, and what it had measured is kept."""
-    asked: list[str] = []
-    ask = Worker.ask
-
-    def failing(self: Worker, command: str, **arguments: Any) -> dict[str, Any]:
-        if command == "open" and "victim" in arguments["path"]:
-            self.victim = True  # type: ignore[attr-defined]  # a mark of this test
-        if command == "turn" and hasattr(self, "victim"):
-            asked.append(command)
-            if len(asked) > 5:
-                raise WorkerError("CUDA failure 700: an illegal memory access was encountered", ProviderError.exit_code)
-        return ask(self, command, **arguments)
-
-    monkeypatch.setattr(Worker, "ask", failing)
-    cases = load_cases([make_onnx("good"), make_onnx("victim")])
-    report = benchmark(cases, Request(threads=(1,), rounds=12, starts=3, memory=False))
-    assert [(row.label, len(row.samples_s)) for row in report.rows] == [("good", 12), ("victim", 5)]
-    assert report.rows[1].samples_by_start() == [list(report.rows[1].samples_s[:4]), list(report.rows[1].samples_s[4:])]
-    (failure,) = report.failures
-    assert (failure.label, failure.stage) == ("victim", "timing")
-    assert "illegal memory access" in failure.reason
-    assert len(asked) == 6
-
-
 def test_nothing_measured_is_an_error_with_the_reason(make_onnx) -> None:
     case = dataclasses.replace(load_case(make_onnx("model")), input_shape=(None, 1, 5, 5))
     with pytest.raises(InputError, match=r"model: does not run at batch 1 \("):
@@ -362,44 +336,6 @@ def test_results_of_schema_3_are_of_one_start(report: BenchReport) -> None:
     read = BenchReport.from_dict(json.loads(json.dumps({**data, "schema_version": 3, "rows": rows})))
     assert read.starts == 1
     assert read.rows[0].samples_by_start() == [list(report.rows[0].samples_s)]
-
-
-def test_every_start_is_a_new_process(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also with a budget, which is dealt to all starts; what cannot be measured is tried and said once."""
-    opened: list[str] = []
-    ask = Worker.ask
-
-    def noted(self: Worker, command: str, **arguments: Any) -> dict[str, Any]:
-        if command == "open":
-            opened.append(f"{Path(arguments['path']).stem} {self._process.pid}")
-        return ask(self, command, **arguments)
-
-    monkeypatch.setattr(Worker, "ask", noted)
-    good = load_case(make_onnx("good"))
-    wrong = dataclasses.replace(load_case(make_onnx("wrong")), input_shape=(None, 1, 5, 5))
-    gone = dataclasses.replace(load_case(make_onnx("gone")), path=Path("gone.onnx"))
-    request = Request(threads=(1,), rounds=None, budget_s=0.5, starts=3, memory=False)
-    report = benchmark([good, wrong, gone], request)
-    assert len(set(opened)) == len(opened)
-    assert [sum(each.startswith(name) for each in opened) for name in ("good", "wrong", "gone")] == [3, 1, 1]
-    assert set(report.rows[0].sample_starts) == {0, 1, 2}
-    assert [(failure.label, failure.stage) for failure in report.failures] == [("gone", "open"), ("wrong", "warm-up")]
-
-
-def test_a_budget_is_dealt_to_all_starts() -> None:
-    """10 s, five openings of which the first is slow, ten groups: the first starts are not starved, and it is not overspent."""
-    budget = Budget(10.0, openings=5, timings=10)
-    shares = []
-    for opening_s in (3.0, 0.5, 0.5, 0.5, 0.5):
-        budget.opened(opening_s)
-        for _ in range(2):
-            with budget.timing() as share_s:
-                assert share_s is not None
-            budget._spend(share_s)  # as if the group had taken what it may
-            shares.append(share_s)
-    assert min(shares) > 0.3
-    assert 4.5 < sum(shares) <= 5.0
-    assert Budget(None, 1, 1).timing().__enter__() is None
 
 
 def test_device_side_needs_no_torch() -> None:
