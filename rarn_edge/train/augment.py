@@ -9,13 +9,14 @@ from torch import Tensor
 from rarn_edge.train.recipe import Augmentation
 
 
-def augment(images: Tensor, recipe: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, recipe: Augmentation, generator: torch.Generator, crop_px: int = 0) -> Tensor:
     """[N, H, W] uint8 -> [N, 1, H, W] float32 in pixel values 0..255, each image changed by its own draw.
 
-    What leaves the frame is refilled with the border's pixels, as a crop of a larger photograph would be.
+    `crop_px` > 0: only the middle [N, 1, crop_px, crop_px] of the changed image is made, at the same scale. What leaves the
+    frame is refilled with the border's pixels, as a crop of a larger photograph would be.
     """
     pixels = images[:, None].float()  # [N, 1, H, W]
-    pixels = _warp(pixels, recipe, generator)
+    pixels = _warp(pixels, recipe, generator, crop_px)
     pixels = _relight(pixels, recipe, generator)
     return _erase(pixels, recipe.erase, generator) if recipe.erase else pixels
 
@@ -25,8 +26,9 @@ def _uniform(count: int, reach: float, generator: torch.Generator) -> Tensor:
     return (torch.rand(count, generator=generator) * 2 - 1) * reach
 
 
-def _warp(pixels: Tensor, recipe: Augmentation, generator: torch.Generator) -> Tensor:
-    count = len(pixels)
+def _warp(pixels: Tensor, recipe: Augmentation, generator: torch.Generator, crop_px: int) -> Tensor:
+    count, _, height, width = pixels.shape
+    out_height, out_width = (crop_px, crop_px) if crop_px else (height, width)
     angle = _uniform(count, math.radians(recipe.rotation_deg), generator)
     zoom = 1 / (1 + _uniform(count, recipe.scale, generator))
     shift_x = _uniform(count, 2 * recipe.shift_x, generator)  # the sampling grid spans -1..1: twice the fraction
@@ -36,7 +38,9 @@ def _warp(pixels: Tensor, recipe: Augmentation, generator: torch.Generator) -> T
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     rows = (mirror_x * cos, -mirror_x * sin, shift_x, mirror_y * sin, mirror_y * cos, shift_y)
     theta = torch.stack(rows, dim=1).view(count, 2, 3)
-    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)  # [N, H, W, 2]
+    if crop_px:  # the grid of the crop spans crop / whole of the image
+        theta[:, :, :2] *= torch.tensor([out_width / width, out_height / height])
+    grid = F.affine_grid(theta, [count, 1, out_height, out_width], align_corners=False)  # [N, out H, out W, 2]
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

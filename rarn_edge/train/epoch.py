@@ -40,6 +40,7 @@ def train_epoch(
 ) -> tuple[float, float]:
     """One pass; returns mean loss and accuracy on the augmented images of all workers."""
     recipe, optimizer, device = run.recipe, learner.optimizer, workers.device
+    crop_px = recipe.crop_px if epoch <= recipe.crop_share * recipe.epochs else 0
     order_seed, augment_seed, torch_seed, mix_seed = _seeds(run.seed, epoch, workers)
     mixer = np.random.default_rng(mix_seed)
     generator = torch.Generator().manual_seed(augment_seed)
@@ -56,11 +57,11 @@ def train_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             labels = torch.from_numpy(run.train.labels[chosen])  # [N]
-            pixels = augment(torch.from_numpy(run.train.images[chosen]), recipe.augmentation, generator)
+            pixels = augment(torch.from_numpy(run.train.images[chosen]), recipe.augmentation, generator, crop_px)
             targets = batch_targets(recipe, labels, run.targets, chosen)
             if recipe.mixup:
                 pixels, targets = mix(pixels, targets, recipe.mixup, mixer)
-            inputs = _normalise(pixels, preprocess).to(device)
+            inputs = _normalise(pixels, preprocess, crop_px).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 logits = learner.forward(inputs)  # [N, 7]
             logits = logits.float().cpu()
@@ -94,9 +95,12 @@ def _chunks(order: NDArray[np.intp], size: int, count: int) -> Iterator[NDArray[
         yield order[index * size : (index + 1) * size]
 
 
-def _normalise(pixels: Tensor, preprocess: Preprocess) -> Tensor:
-    """Augmented pixels [N, 1, H, W] float32 -> network input [N, C, side, side]; the formula of `preprocess.to_input`."""
-    size = (preprocess.height_px, preprocess.width_px)
+def _normalise(pixels: Tensor, preprocess: Preprocess, crop_px: int = 0) -> Tensor:
+    """Augmented pixels [N, 1, H, W] float32 -> network input [N, C, side, side]; the formula of `preprocess.to_input`.
+
+    Crops keep their side.
+    """
+    size = (crop_px, crop_px) if crop_px else (preprocess.height_px, preprocess.width_px)
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
     mean = torch.tensor(preprocess.mean).view(1, -1, 1, 1)

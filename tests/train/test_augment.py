@@ -116,6 +116,16 @@ def test_a_mirrored_draw_stays_in_range(images: Tensor, option: str) -> None:
     assert ((pixels - plain(images)).abs().amax(dim=(1, 2, 3)) > 1).float().mean() > 0.8
 
 
+@pytest.mark.parametrize(
+    "change", [{}, {"rotation_deg": 30.0, "scale": 0.2}, {"shift_x": 0.1, "shift_y": 0.1}], ids=str
+)
+def test_a_crop_is_the_middle_of_the_whole(images: Tensor, change: dict[str, float]) -> None:
+    """At the same scale, after the same draw: 4 pixels of 48 fall away on each side."""
+    recipe = replace(NOTHING, **change)
+    crop = augment(images, recipe, torch.Generator().manual_seed(3), crop_px=40)
+    assert_close(crop, draw(images, recipe, seed=3)[:, :, 4:44, 4:44])
+
+
 @pytest.mark.parametrize(("sign", "factor"), [(1.0, 1.25), (-1.0, 0.75)])
 def test_scale_zooms(monkeypatch: pytest.MonkeyPatch, sign: float, factor: float) -> None:
     """A centred square of 16 pixels has factor x 16 after zooming by factor."""

@@ -16,6 +16,8 @@ from torch import Tensor
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.models.build import build_model
+from rarn_edge.models.rarn import RARN
 from rarn_edge.preprocess import to_input
 from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import load_state, load_weights
@@ -206,6 +208,27 @@ def test_progress_counts_batches_and_images(make_run: MakeRun, tmp_path: Path) -
     assert [(log.epoch, log.batch, log.batches) for log in batches] == [(1, 1, 3), (1, 2, 3), (1, 3, 3)]
     assert all(log.images_per_s > 0 and 0 <= log.accuracy <= 1 for log in batches)
     assert [asdict(log) for log in epochs] == [asdict(log) for log in history]
+
+
+def test_crops_for_the_first_share_of_the_epochs(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[int] = []
+
+    def record(module: RARN, inputs: tuple[Tensor]) -> None:
+        if module.training:
+            sides.append(inputs[0].shape[-1])
+
+    def watched(name: str) -> RARN:
+        model = build_model(name)
+        assert isinstance(model, RARN)
+        model.register_forward_pre_hook(record)
+        return model
+
+    monkeypatch.setattr("rarn_edge.train.loop.build_model", watched)
+    run = make_run(tmp_path, epochs=4)
+    train(replace(run, recipe=replace(run.recipe, crop_px=40, crop_share=0.75)))
+    assert sides == [40] * 9 + [48] * 3  # three batches an epoch
 
 
 def split_as(faces: Faces, *splits: Split) -> Faces:
