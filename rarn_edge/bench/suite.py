@@ -32,39 +32,16 @@ class SuiteFile:
 
 @dataclass(frozen=True)
 class Suite:
-    """One suite."""
+    """What is measured, and how."""
 
-    title: str
+    request: Request
     models: tuple[str, ...] = ()
     int8: tuple[str, ...] = ()
     files: tuple[SuiteFile, ...] = ()
-    reference: str | None = None
-    batches: tuple[int, ...] = (1,)
-    threads: tuple[int, ...] = ()
-    rounds: int | None = None
-    budget_s: float | None = None
-    starts: int = Request.starts
-    memory: bool = True
-    profile: bool = False
-    name: str = ""
     folder: Path = field(default_factory=Path)
 
-    def request(self) -> Request:
-        """What it asks to be measured."""
-        return Request(
-            batches=self.batches,
-            threads=self.threads,
-            rounds=self.rounds,
-            starts=self.starts,
-            budget_s=self.budget_s,
-            reference_label=self.reference,
-            memory=self.memory,
-            profile=self.profile,
-            title=self.title,
-        )
 
-
-_KINDS: dict[str, type | tuple[type, ...]] = {
+_KINDS: dict[str, type] = {
     "title": str,
     "reference": str,
     "budget": str,
@@ -78,6 +55,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "batches": list,
     "threads": list,
 }
+_ELEMENTS: dict[str, type] = {"models": str, "int8": str, "files": dict, "batches": int, "threads": int}
+_REQUEST_FIELDS = {"title": "title", "reference": "reference_label"} | {
+    key: key for key in ("rounds", "starts", "memory", "profile", "batches", "threads")
+}
 
 
 def load_suite(path: Path) -> Suite:
@@ -86,15 +67,7 @@ def load_suite(path: Path) -> Suite:
     Raises:
         InputError: unreadable, an unknown key, a value of the wrong type, or nothing to measure.
     """
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a readable suite ({error})") from error
-    for key, value in data.items():
-        if key not in _KINDS:
-            raise InputError(f"{path}: unknown key '{key}'; known: {', '.join(_KINDS)}")
-        if not isinstance(value, _KINDS[key]) or (_KINDS[key] is int and isinstance(value, bool)):
-            raise InputError(f"{path}: {key} = {value!r} has the wrong type")
+    data = _read(path)
     if "title" not in data:
         raise InputError(f"{path}: needs a title")
     if not (data.get("models") or data.get("files")):
@@ -106,10 +79,26 @@ def load_suite(path: Path) -> Suite:
     except TypeError as error:
         names = ", ".join(each.name for each in fields(SuiteFile))
         raise InputError(f"{path}: each of files has {names}; {error}") from error
-    lists: dict[str, Any] = {key: tuple(data[key]) for key in ("models", "int8", "batches", "threads") if key in data}
-    if not set(lists.get("int8", ())) <= set(lists.get("models", ())):
+    models, int8 = data.get("models", ()), data.get("int8", ())
+    if not set(int8) <= set(models):
         raise InputError(f"{path}: int8 names models that are not in models")
+    asked: dict[str, Any] = {"rounds": None}  # as many as the budget allows
+    asked |= {_REQUEST_FIELDS[key]: value for key, value in data.items() if key in _REQUEST_FIELDS}
     if "budget" in data:
-        lists["budget_s"] = read_seconds(data.pop("budget"), f"{path}: budget")
-    values: dict[str, Any] = {**data, **lists, "files": files, "name": path.stem, "folder": path.parent}
-    return Suite(**values)
+        asked["budget_s"] = read_seconds(data["budget"], f"{path}: budget")
+    return Suite(Request(**asked), models, int8, files, path.parent)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's values, each of a known key and of its type, lists as tuples."""
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a readable suite ({error})") from error
+    for key, value in data.items():
+        if key not in _KINDS:
+            raise InputError(f"{path}: unknown key '{key}'; known: {', '.join(_KINDS)}")
+        elements = value if isinstance(value, list) else ()
+        if type(value) is not _KINDS[key] or any(type(each) is not _ELEMENTS[key] for each in elements):
+            raise InputError(f"{path}: {key} = {value!r} has the wrong type")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}

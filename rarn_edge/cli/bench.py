@@ -61,7 +61,7 @@ def bench(
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
     from rarn_edge.bench.accuracy import measure_accuracy
     from rarn_edge.bench.cases import load_cases
-    from rarn_edge.bench.request import OFFLINE_BATCHES, read_seconds
+    from rarn_edge.bench.request import OFFLINE_BATCHES, Request, read_seconds
     from rarn_edge.bench.run import benchmark
     from rarn_edge.bench.suite import Suite, load_suite
     from rarn_edge.cli.bench_files import bench_files, suite_files
@@ -81,10 +81,10 @@ def bench(
             if models
             else "nothing to benchmark: name models or ONNX files, or a suite with --suite"
         )
-    chosen = Suite("benchmark", rounds=100) if suite is None else load_suite(suite)
+    chosen = Suite(Request()) if suite is None else load_suite(suite)
     asked = _scenarios(scenario)
     request = replace(
-        chosen.request(),
+        chosen.request,
         provider=provider,
         allow_fallback=allow_fallback,
         cuda_graph=cuda_graph,

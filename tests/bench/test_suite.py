@@ -38,6 +38,8 @@ def test_our_suites_are_valid(path: Path) -> None:
         ('title = "x"\nmodels = ["rarn-s"]', "needs rounds"),
         ('title = "x"\nmodels = ["rarn-s"]\nround = 3', "unknown key 'round'"),
         ('title = "x"\nmodels = "rarn-s"\nrounds = 3', "models = 'rarn-s' has the wrong type"),
+        ('title = "x"\nmodels = ["rarn-s"]\nrounds = true', "rounds = True has the wrong type"),
+        ('title = "x"\nmodels = ["rarn-s"]\nrounds = 3\nbatches = ["all"]', "batches = \\['all'\\] has the wrong type"),
         ('title = "x"\nmodels = ["rarn-s"]\nint8 = ["rarn-n"]\nrounds = 3', "not in models"),
         ('title = "x"\nrounds = 3\n[[files]]\nfile = "x.onnx"', "each of files has path, spec"),
     ],
@@ -54,7 +56,7 @@ def test_a_suite_is_a_request(tmp_path: Path) -> None:
     path.write_text(
         'title = "x"\nmodels = ["rarn-s"]\nbudget = "2m"\nstarts = 3\nbatches = [1, 8]\nthreads = [2]\nmemory = false\n'
     )
-    asked = load_suite(path).request()
+    asked = load_suite(path).request
     assert (asked.title, asked.budget_s, asked.rounds, asked.starts) == ("x", 120.0, None, 3)
     assert (asked.batches, asked.threads, asked.memory, asked.profile) == ((1, 8), (2,), False, False)
     path.write_text('title = "x"\nmodels = ["rarn-s"]\nbudget = "soon"\n')
