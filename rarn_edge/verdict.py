@@ -4,7 +4,7 @@ Either alone misleads: an INT8 file can be slower than the float32 one it came f
 """
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ class Verdict:
     accuracy: Paired | None  # None: no labelled faces
     agreement: float
     advice: str
+    warnings: tuple[str, ...] = ()  # about the machine while it was timed
 
     def line(self) -> str:
         """`int8 is 1.84x [1.80, 1.88] faster, accuracy -0.08 [-0.31, +0.15] points: ship it`."""
@@ -113,10 +114,11 @@ def measure(
     before, after = (file_form(artifact, faces, threads=threads).logits for artifact in (reference, candidate))
     decisions = before.argmax(1), after.argmax(1)
     paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
-    _, (_, ratio) = time_files((reference.path, candidate.path), threads, rounds, starts)
+    times = time_files((reference.path, candidate.path), threads, rounds, starts)
+    _, (_, ratio) = times.files
     slower = ratio.low > 1  # only then is there something to explain
     in_int8 = candidate.contract.precision == "int8"
-    return judge(
+    verdict = judge(
         candidate.contract.precision,
         ratio,
         paired,
@@ -124,6 +126,7 @@ def measure(
         median_channels(candidate) if slower else None,
         integer_gain=measure_products(threads).integer_gain if slower and in_int8 else None,
     )
+    return replace(verdict, warnings=times.warnings)
 
 
 def median_channels(artifact: Artifact) -> int | None:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from rarn_edge.artifact import Artifact
 from rarn_edge.bench.stats import Ratio
+from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.paired import compare_decisions
-from rarn_edge.verdict import judge
+from rarn_edge.verdict import judge, measure
 
 
 def paired(lost: int, gained: int, faces: int = 1000) -> object:
@@ -42,3 +44,10 @@ def test_line() -> None:
         "int8 is 2.00x [1.60, 2.50] as fast, same decision on 98.50% (no labels): ship it, once"
     )
     assert "accuracy -0.10 [" in judge("int8", Ratio(0.5, 0.4, 0.6), paired(1, 0), 0.985).line()  # type: ignore[arg-type]
+
+
+def test_a_busy_machine_is_said(simplified: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rarn_edge.bench.run.busy_at_start", lambda: ["busy at the start"])
+    found = measure(simplified, simplified, synthetic_faces(7, seed=1), None, rounds=20, starts=1)
+    assert "busy at the start" in found.warnings
+    assert found.to_dict()["warnings"] == found.warnings

@@ -6,6 +6,7 @@ All processes are started anew several times: two of the same file differ for as
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rarn_edge.bench.after import WARM_UP_S, After, prepare
@@ -70,8 +71,16 @@ def benchmark(
     return summarise(measured)
 
 
-def time_files(paths: Sequence[Path], threads: int, rounds: int, starts: int) -> tuple[tuple[float, Ratio], ...]:
-    """Median seconds of each file and its ratio to the first: batch 1, on the CPU.
+@dataclass(frozen=True)
+class FileTimes:
+    """Median seconds of each file and its ratio to the first, in the order given; how the machine disturbed them."""
+
+    files: tuple[tuple[float, Ratio], ...]
+    warnings: tuple[str, ...]
+
+
+def time_files(paths: Sequence[Path], threads: int, rounds: int, starts: int) -> FileTimes:
+    """Time files beside each other: batch 1, on the CPU.
 
     Raises:
         InputError: one of them does not run.
@@ -82,7 +91,7 @@ def time_files(paths: Sequence[Path], threads: int, rounds: int, starts: int) ->
         raise InputError(f"{failure.label}: does not run ({failure.reason})")
     found = tuple((row.latency_median_s, row.latency_ratio) for row in report.rows if row.latency_ratio is not None)
     assert len(found) == len(paths), "nothing failed, so each has a row and a ratio"
-    return found
+    return FileTimes(found, report.warnings)
 
 
 def _check_request(cases: Sequence[BenchCase], request: Request) -> BenchCase:

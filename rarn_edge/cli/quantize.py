@@ -166,6 +166,8 @@ def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split
         chosen = None if data is None else split  # a split of no data was never read
         faces, labels, shown = comparison_faces(data, chosen, before.spec.classes, VERDICT_FACES)
         result = measure(before, after, faces, labels, rounds=VERDICT_ROUNDS, starts=VERDICT_STARTS)
+    for warning in result.warnings:
+        note(warning, "warning")
     say(f"verdict on {shown}: {result.line()}")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Json, OptionalData, Split, Threads, app, print_json, say
+from rarn_edge.cli.app import CHECK, Json, OptionalData, Split, Threads, app, note, print_json, say
 
 
 @app.command(rich_help_panel=CHECK)
@@ -29,6 +29,8 @@ def verdict(
     warn_host(after.contract.target)
     faces, labels, description = comparison_faces(data, split, before.spec.classes)
     result = measure(before, after, faces, labels, threads or 1, rounds)
+    for warning in result.warnings:
+        note(warning, "warning")
     if as_json:
         print_json({"faces": description, "threads": threads, **result.to_dict()})
     else:

@@ -259,7 +259,7 @@ class _Search:
             self.artifact if t is None else Artifact.load(self._path(t.method, t.in_float, t.biases_corrected))
             for t in trials
         ]
-        return time_files([artifact.path for artifact in artifacts], 1, ROUNDS, STARTS)
+        return time_files([artifact.path for artifact in artifacts], 1, ROUNDS, STARTS).files
 
 
 def _trial(fields: dict[str, Any]) -> Trial:
