@@ -22,6 +22,7 @@ from rarn_edge.assets import shipped_weights
 from rarn_edge.data import Faces, load_faces
 from rarn_edge.evaluation.roll import turned
 from rarn_edge.files import make_folder, write_text
+from rarn_edge.paired import mean_difference
 from rarn_edge.threads import default_threads
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import SoftTargets, soft_targets
@@ -140,16 +141,9 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
             len(held_out),
             float(upright.mean()),
             float(turned_by.mean()),
-            *_difference(upright, first[0]),
-            *_difference(turned_by, first[1]),
+            *mean_difference(first[0], upright),
+            *mean_difference(first[1], turned_by),
         )
-
-
-def _difference(ours: NDArray[np.float64], first: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The mean over faces of the difference, and its normal 95 % interval; each is what was right of a face, 0 to 1."""
-    found = ours - first  # [faces]
-    margin = 1.96 * float(found.std()) / len(found) ** 0.5
-    return float(found.mean()), float(found.mean()) - margin, float(found.mean()) + margin
 
 
 def _taught(training: Faces, folder: Path) -> SoftTargets:

@@ -44,6 +44,17 @@ def compare_decisions(reference_right: NDArray[np.bool_], other_right: NDArray[n
     return Paired(faces, lost, gained, (gained - lost) / faces, low, high, mcnemar_exact(lost, gained))
 
 
+def mean_difference(reference: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean over faces of other minus reference, and its normal 95 % interval, low and high.
+
+    [N] float64 each, same faces in the same order: what a face scored, such as the share of its views that were answered rightly.
+    """
+    difference = other - reference
+    mean = float(difference.mean())
+    half = 1.96 * float(difference.std()) / math.sqrt(len(difference))
+    return mean, mean - half, mean + half
+
+
 def mcnemar_exact(lost: int, gained: int) -> float:
     """Two-sided exact p-value of McNemar's test (1947) from the two discordant counts; 1 where nothing differs."""
     trials = lost + gained

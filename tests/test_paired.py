@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from rarn_edge.paired import compare_decisions, mcnemar_exact
+from rarn_edge.paired import compare_decisions, mcnemar_exact, mean_difference
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 1), (1, 0), (2, 8), (10, 10), (5, 25), (40, 60)])
@@ -47,3 +47,15 @@ def test_the_interval_covers() -> None:
         found = compare_decisions(reference, other)
         inside += found.difference_low <= -0.02 <= found.difference_high
     assert 0.92 <= inside / 400 <= 0.99
+
+
+def test_mean_difference_of_shares_agrees_with_decisions() -> None:
+    rng = np.random.default_rng(1)
+    reference, other = (rng.random(3589) < rate for rate in (0.60, 0.66))
+    decided = compare_decisions(reference, other)
+    found = mean_difference(reference.astype(np.float64), other.astype(np.float64))
+    expected = (decided.accuracy_difference, decided.difference_low, decided.difference_high)
+    assert found == pytest.approx(expected, abs=1e-3)
+    half = mean_difference(np.zeros(4), np.array([0.5, 0.5, 1.0, 0.0]))
+    assert half[0] == 0.5
+    assert half[0] - half[1] == pytest.approx(half[2] - half[0])
