@@ -1,0 +1,37 @@
+"""ONNX files that the command line shall refuse or find wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from rarn_edge.artifact import Artifact
+from rarn_edge.pipeline.graph import save_artifact
+
+
+@pytest.fixture
+def foreign(simplified: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file that knows nothing of us."""
+    model = onnx.load(simplified.path)
+    del model.metadata_props[:]
+    path = tmp_path_factory.mktemp("foreign") / "foreign.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def mutant(simplified: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
+    """`mutant(1.01)`: the same file with one kernel scaled."""
+
+    def make(factor: float) -> Path:
+        model = onnx.load(simplified.path)
+        tensor = next(t for t in model.graph.initializer if len(t.dims) == 4)
+        tensor.CopyFrom(
+            numpy_helper.from_array((factor * numpy_helper.to_array(tensor)).astype(np.float32), tensor.name)
+        )
+        return save_artifact(model, simplified.contract, tmp_path_factory.mktemp("mutant") / "mutant.onnx").path
+
+    return make
