@@ -13,8 +13,9 @@ from rarn_edge.errors import require_extras
 from rarn_edge.parity.hops import Hop
 from rarn_edge.report.bench_extras import PlainTable, tables
 from rarn_edge.report.bench_table import bench_warnings, failure_lines, figures, marked, milliseconds
+from rarn_edge.report.drawing import Plot
 from rarn_edge.report.ledger import hop_title
-from rarn_edge.report.plots import Plot, plots
+from rarn_edge.report.plots import plots
 from rarn_edge.report.tables import allowed, figure
 
 MAX_BYTES = 2_000_000

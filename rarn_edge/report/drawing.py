@@ -1,0 +1,170 @@
+"""One drawing of the page: matplotlib SVG with real text and with colours that the page's style sheet decides."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rarn_edge.report.bench_extras import PlainTable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+_WIDTH_IN = 4.1  # about as wide as a phone: text keeps its size there, and grows a little on a desk
+_FONT_PT = 9.5
+INK, QUIET, GRID, ACCENT, SECOND, PAPER = "#101010", "#606060", "#d0d0d0", "#1a66cc", "#b85c00", "#fdfdfd"
+_VARIABLES = {
+    INK: "--ink",
+    QUIET: "--quiet",
+    GRID: "--grid",
+    ACCENT: "--accent",
+    SECOND: "--second",
+    PAPER: "--paper",
+}
+MARKERS = "osD^vP*X"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with its words and its figures."""
+
+    title: str
+    summary: str  # for those who do not see it
+    svg: str
+    table: PlainTable
+
+
+class Drawing:
+    """One figure with our manners; nothing of matplotlib's global state is touched but inside a context."""
+
+    def __init__(self, height_in: float) -> None:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+
+        self._style: dict[Any, Any] = {
+            "font.size": _FONT_PT,
+            "font.family": "sans-serif",
+            "svg.fonttype": "none",
+            "svg.hashsalt": "rarn-edge",
+            "text.color": INK,
+            "axes.labelcolor": QUIET,
+            "axes.edgecolor": GRID,
+            "xtick.color": QUIET,
+            "ytick.color": QUIET,
+            "ytick.labelcolor": INK,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": GRID,
+            "grid.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+        with rc_context(self._style):
+            self.figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
+            self.axes = self.figure.add_subplot()
+
+    def plot(self, title: str, summary: str, table: PlainTable) -> Plot:
+        """What was drawn, with its words and figures."""
+        from matplotlib import rc_context
+
+        text = io.StringIO()
+        with rc_context(self._style):
+            self.figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        return Plot(title, summary, _page_svg(text.getvalue(), f"{title}. {summary}"), table)
+
+
+def _page_svg(svg: str, label: str) -> str:
+    """Only the drawing, scaling with its column, coloured by the page, with a name for screen readers."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    for color, variable in _VARIABLES.items():
+        svg = svg.replace(color, f"var({variable})")
+    svg = re.sub(r"font: ([\d.]+)px[^;\"]*", r"font: \1px system-ui, sans-serif", svg)
+    name = label.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    unique = f"p{abs(_hash_of(label)):x}"
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{unique}-\1"', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{unique}-", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
+
+
+def _hash_of(text: str) -> int:
+    """A number that is the same in every process: ids on one page must differ, and a page must not change by itself."""
+    import zlib
+
+    return zlib.crc32(text.encode())
+
+
+def plain_ticks(axis: "Axis") -> None:
+    """1, 10, 200 instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def label_ends(axes: "Axes", x: float, ends: list[tuple[float, str, str]]) -> None:
+    """Names at the ends of the lines, pushed apart where they would overlap."""
+    heights = [y for y, _, _ in ends]
+    span = max(np.log(max(heights) / min(heights)), 0.7)
+    gap = span / 13
+    last = -np.inf
+    for y, label, _color in sorted(ends):
+        at = max(np.log(y), last + gap)
+        last = at
+        axes.annotate(
+            label,
+            (x, float(np.exp(at))),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=INK,
+            annotation_clip=False,
+        )
+
+
+def label_points(axes: "Axes", points: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:
+    """A label beside each point, where it covers neither a point nor another label, as far as there is room."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.transforms import Bbox
+
+    canvas = FigureCanvasAgg(axes.figure)  # type: ignore[arg-type]  # a figure of its own, not a part of another
+    canvas.draw()  # type: ignore[no-untyped-call]  # places are in pixels, which the layout decides
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]  # matplotlib has no types there
+    reach = 4 * axes.figure.dpi / 72  # half a marker
+    spots = [axes.transData.transform(point) for point in points]
+    taken = [Bbox.from_extents(x - reach, y - reach, x + reach, y + reach) for x, y in spots]
+    for own, (point, label) in enumerate(zip(points, labels, strict=True)):
+        best, fewest = None, len(taken) + 1
+        for right, up in _LABEL_PLACES:
+            note = axes.annotate(
+                label,
+                point,
+                xytext=(right, up),
+                textcoords="offset points",
+                ha="left" if right > 0 else "right",
+                va="center",
+                color=INK,
+            )
+            box = note.get_window_extent(renderer)
+            covered = sum(box.overlaps(other) for index, other in enumerate(taken) if index != own)
+            covered += not axes.bbox.padded(reach).contains(box.x0, box.y0)
+            covered += not axes.bbox.padded(reach).contains(box.x1, box.y1)
+            if covered < fewest:
+                if best is not None:
+                    best.remove()
+                best, fewest = note, covered
+            else:
+                note.remove()
+        assert best is not None
+        taken.append(best.get_window_extent(renderer))
+
+
+_LABEL_PLACES = [(side, up) for up in (-8, 9, -20, 21, -32, 33, -44, 45) for side in (8, -8)]  # points from the marker
