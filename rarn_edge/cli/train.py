@@ -15,7 +15,10 @@ def train(
     folder: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoint, weights, log, curves")],
     model: Model = "rarn-s",
     recipe: Annotated[
-        str, typer.Option(help="paper, edge, edge-nano (for rarn-n), edge-refine or edge-finish (both with --init)")
+        str,
+        typer.Option(
+            help="paper, edge, edge-distilled (with --teacher), edge-nano (for rarn-n); docs/training.md has them all"
+        ),
     ] = "edge",
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's number")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's size")] = None,
@@ -25,6 +28,13 @@ def train(
     teacher_views: Annotated[
         int, typer.Option(min=1, max=10, help="Passes of each teacher: 2 for the mirror image, 10 for shifts too")
     ] = 10,
+    teacher_answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where teachers' answers are kept and looked for, so that runs may share them [default: OUT/teachers.npz]",
+            metavar="FILE",
+        ),
+    ] = None,
     init: Annotated[
         Path | None, typer.Option(help="Weights of the same model to start from", metavar="WEIGHTS")
     ] = None,
@@ -68,7 +78,7 @@ def train(
                         teachers,
                         train_faces,
                         train_faces.sha256(),
-                        folder / TARGETS_FILE,
+                        teacher_answers or folder / TARGETS_FILE,
                         teacher_views,
                         lambda done, total: on_stage(f"teachers: {done} of {total} passes"),
                     )

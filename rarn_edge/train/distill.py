@@ -1,8 +1,10 @@
 """Soft targets of teachers, made once: a student's epoch then costs no teacher pass (Hinton 2015, arXiv:1503.02531)."""
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,35 +49,32 @@ def soft_targets(
     views: int = VIEWS,
     on_view: Callable[[int, int], None] | None = None,
 ) -> SoftTargets:
-    """The teachers' answers for `faces`, read from `cache` if it holds exactly these, else made and saved there.
+    """The teachers' answers for `faces`: those of a teacher that `cache` holds are read from it, the others made and added to it.
 
-    `on_view(done, total)` is called after each pass over the faces.
+    `on_view(done, total)` is called after each pass over the faces. A teacher's answers are saved when all its passes are done.
 
     Raises:
-        InputError: a teacher with other classes, an unreadable cache, or one made by other teachers or for other faces.
+        InputError: a teacher with other classes, an unreadable cache, or one made for other faces or views.
     """
-    made_from = tuple(teacher.sha256 for teacher in teachers)
-    if cache.exists():
-        found = _read(cache)
-        if (found.teachers, found.views, found.faces_sha256) != (made_from, views, faces_sha256):
-            raise InputError(f"{cache}: made by other teachers or for other faces; delete it or name another --out")
-        return found
     for teacher in teachers:
         if teacher.spec.classes != CLASSES:
             raise InputError(f"the teacher '{teacher.spec.name}' has other classes: {', '.join(teacher.spec.classes)}")
-    total = torch.zeros(len(faces), len(CLASSES), dtype=torch.float64)
-    passes = len(teachers) * views
-    for number, teacher in enumerate(teachers):
+    answers = _read(cache, views, faces_sha256) if cache.exists() else {}
+    missing = [teacher for teacher in teachers if teacher.sha256 not in answers]
+    passes = len(missing) * views
+    for number, teacher in enumerate(missing):
         model = teacher.model()
+        total = torch.zeros(len(faces), len(CLASSES), dtype=torch.float64)
         for view in range(views):
             logits = torch_logits(model, teacher.spec.preprocess, view_of(faces.images, view))
             total += F.softmax(torch.from_numpy(logits).double(), dim=1)
             if on_view is not None:
                 on_view(number * views + view + 1, passes)
-    log_probabilities = torch.log(total / passes).float().numpy()
-    made = SoftTargets(log_probabilities, made_from, views, faces_sha256)
-    _write(cache, made)
-    return made
+        answers[teacher.sha256] = (total / views).float().numpy()
+        _write(cache, answers, views, faces_sha256)
+    made_from = tuple(teacher.sha256 for teacher in teachers)
+    mean = np.mean([answers[sha256] for sha256 in made_from], axis=0, dtype=np.float64)
+    return SoftTargets(np.log(mean).astype(np.float32), made_from, views, faces_sha256)
 
 
 def view_of(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
@@ -88,25 +87,31 @@ def view_of(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(shifted[:, :, ::-1] if view % 2 else shifted)
 
 
-def _write(path: Path, targets: SoftTargets) -> None:
+Answers = dict[str, NDArray[np.float32]]
+"""By the sha256 of a teacher's weights: its probabilities [N, 7], averaged over views."""
+
+
+def _write(path: Path, answers: Answers, views: int, faces_sha256: str) -> None:
     with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            log_probabilities=targets.log_probabilities,
-            teachers=np.array(targets.teachers),
-            views=np.array(targets.views),
-            faces_sha256=np.array(targets.faces_sha256),
-        )
+        contents: dict[str, Any] = {_TEACHER + sha256: answer for sha256, answer in answers.items()}
+        np.savez(file, views=np.array(views), faces_sha256=np.array(faces_sha256), **contents)
 
 
-def _read(path: Path) -> SoftTargets:
+def _read(path: Path, views: int, faces_sha256: str) -> Answers:
+    """What the file holds of any teacher, for these faces and that many views."""
     try:
         with np.load(path, allow_pickle=False) as content:
-            return SoftTargets(
-                content["log_probabilities"],
-                tuple(content["teachers"].tolist()),
-                int(content["views"]),
-                str(content["faces_sha256"]),
-            )
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not readable as soft targets ({error}); delete it to make them again") from error
+            found = (int(content["views"]), str(content["faces_sha256"]))
+            answers = {key.removeprefix(_TEACHER): content[key] for key in content if key.startswith(_TEACHER)}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: not readable as teachers' answers ({error}); delete it to make them again"
+        ) from error
+    if found != (views, faces_sha256):
+        raise InputError(
+            f"{path}: made for other faces or with {found[0]} views instead of {views}; delete or rename it"
+        )
+    return answers
+
+
+_TEACHER = "teacher-"

@@ -69,14 +69,33 @@ def test_a_second_call_reads_the_cache(
     monkeypatch.setattr(distill, "torch_logits", None)  # a pass would fail
     again = soft_targets(teachers, faces, "faces", tmp_path / "t.npz", 1)
     assert np.array_equal(again.log_probabilities, made.log_probabilities)
-    for changed in ((teachers[:1], "faces", 1), (teachers, "others", 1), (teachers, "faces", 2)):
-        with pytest.raises(InputError, match="other teachers or for other faces"):
-            soft_targets(changed[0], faces, changed[1], tmp_path / "t.npz", changed[2])
+    for sha256, views, found in (("others", 1, "other faces"), ("faces", 2, "1 views instead of 2")):
+        with pytest.raises(InputError, match=found):
+            soft_targets(teachers, faces, sha256, tmp_path / "t.npz", views)
+
+
+def test_only_new_teachers_are_asked(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:
+    """Also after an interruption: what a teacher answered is kept as soon as it is through."""
+    seen: list[tuple[int, int]] = []
+
+    def interrupt_at_the_second_teacher(done: int, _total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        soft_targets(teachers, faces, "faces", tmp_path / "t.npz", 2, interrupt_at_the_second_teacher)
+    both = soft_targets(teachers, faces, "faces", tmp_path / "t.npz", 2, lambda *passes: seen.append(passes))
+    assert seen == [(1, 2), (2, 2)]
+    first, second = (soft_targets([t], faces, "faces", tmp_path / "t.npz", 2) for t in teachers)
+    assert (first.teachers, second.teachers) == ((teachers[0].sha256,), (teachers[1].sha256,))
+    mean = (np.exp(first.log_probabilities) + np.exp(second.log_probabilities)) / 2
+    assert np.exp(both.log_probabilities) == pytest.approx(mean, abs=1e-6)
+    assert np.abs(first.log_probabilities - second.log_probabilities).max() > 1e-3
 
 
 def test_an_unreadable_cache_is_named(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:
     (tmp_path / "t.npz").write_bytes(b"no zip")
-    with pytest.raises(InputError, match=r"t\.npz: not readable as soft targets"):
+    with pytest.raises(InputError, match=r"t\.npz: not readable as teachers' answers"):
         soft_targets(teachers, faces, "faces", tmp_path / "t.npz")
 
 
