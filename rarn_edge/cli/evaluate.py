@@ -30,7 +30,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Accuracy with its 95 % interval, macro-F1 and a per-class table of a checkpoint or an ONNX file."""
-    from rarn_edge.cli.inputs import describe, held_out_and_training, read_subject
+    from rarn_edge.cli.inputs import describe, held_out_and_training, labelled_faces, read_subject
     from rarn_edge.evaluation.confidence import fit_temperature
     from rarn_edge.evaluation.judge import compare, judge
     from rarn_edge.files import make_folder
@@ -46,7 +46,7 @@ def evaluate(
         make_folder(report)
     subject = read_subject(file, provider, threads)
     others = [read_subject(path, provider, threads) for path in against or []]
-    faces, training = held_out_and_training(data, split)
+    faces, training = (labelled_faces(data, split), None) if report is None else held_out_and_training(data, split)
     labels = faces.labels_in(subject.classes)
     logits = subject.predict(faces.images)
     evaluation = evaluate_logits(logits, labels, subject.classes)
