@@ -10,6 +10,7 @@ Thin on purpose: every figure comes from the package's own stages, judged on the
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from rarn_edge.assets import (
 from rarn_edge.cli.gate import gate
 from rarn_edge.cli.inputs import SYNTHETIC_SEED, describe, read_subject
 from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, RarnEdgeError
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge
 from rarn_edge.files import file_sha256, make_folder, write_text
@@ -64,8 +65,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="folder of a finished `rarn-edge train`, or the name of a shipped model")
     parser.add_argument("--data", type=Path, help="the data set it was trained on; needed for a folder")
-    parser.add_argument("--share", type=float, default=1.0, help="of the run, mixed into the weights it started from")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the run, above 0 to 1; the rest is the weights it started from"
+    )
     arguments = parser.parse_args()
+    if not 0 < arguments.share <= 1:
+        parser.error(f"--share is above 0 and at most 1, found {arguments.share:g}")
     name = arguments.source
     if arguments.data is not None:
         faces = load_faces(arguments.data)
@@ -81,20 +86,27 @@ def adopt(run: Path, faces: Faces, share: float) -> str:
     """Take weights and log of a finished run into the package; returns the model's name.
 
     A run that started from the weights in the package is a further phase of them: the earlier logs and settings stay, and a
-    `share` below 1 releases a mixture of both (Wortsman 2022, arXiv:2109.01903).
+    `share` below 1 releases a mixture of both (Wortsman 2022, arXiv:2109.01903). One from random weights replaces them.
+
+    Raises:
+        InputError: the run is not finished, or started from weights that are not in the package.
     """
     weights = load_weights(run / WEIGHTS_FILE)
     name, provenance = weights.spec.name, weights.provenance
-    shipped = manifest().get(name, {})
-    earlier = shipped["phases"] if provenance["started_from"] == shipped.get("weights_sha256", "") else []
+    if provenance["epochs_done"] < provenance["recipe"]["epochs"]:
+        raise InputError(f"{run}: not finished; continue it with --resume")
+    earlier: list[dict[str, Any]] = []
     held_out = faces.held_out()
-    if share < 1:
-        if not earlier:
-            raise InputError(
-                f"{run}: did not start from the weights in the package, so there is nothing to mix it with"
-            )
-        weights = mixed(load_weights(shipped_weights(name)), weights, share, faces.split(Split.TRAINING))
-        provenance = {**provenance, "mixed_share": share}
+    if provenance["started_from"] is not None:
+        before = load_weights(shipped_weights(name))
+        if provenance["started_from"] != before.sha256:
+            raise InputError(f"{run}: did not start from the weights in the package, sha256 {before.sha256[:12]}")
+        earlier = before.provenance["phases"]
+        if share < 1:
+            weights = mixed(before, weights, share, faces.split(Split.TRAINING))
+            provenance = {**provenance, "mixed_share": share}
+    elif share < 1:
+        raise InputError(f"{run}: started from random weights, so there is nothing to mix it with")
     stored = {key: compacted(tensor) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
@@ -130,12 +142,6 @@ def compacted(tensor: Tensor) -> Tensor:
         return tensor
     mantissa, exponent = torch.frexp(tensor)  # mantissa in 0.5..1
     return torch.ldexp(torch.round(mantissa * 2**SIGNIFICANT_BITS) / 2**SIGNIFICANT_BITS, exponent).half()
-
-
-def manifest() -> dict[str, Any]:
-    """What is known of the weights in the package."""
-    content: dict[str, Any] = json.loads((EXPORT / "manifest.json").read_text(encoding="utf-8"))
-    return content
 
 
 def measure(name: str, faces: Faces) -> None:
@@ -203,4 +209,7 @@ def update(path: Path, name: str, entry: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RarnEdgeError as error:
+        sys.exit(f"error: {error}")

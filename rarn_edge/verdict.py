@@ -34,10 +34,10 @@ class Verdict:
     accuracy: Paired | None  # None: no labelled faces
     agreement: float
     advice: str
-    warnings: tuple[str, ...] = ()  # about the machine while it was timed
+    warnings: tuple[str, ...] = ()  # what to doubt about the times
 
     def line(self) -> str:
-        """`int8 is 1.84x [1.80, 1.88] faster, accuracy -0.08 [-0.31, +0.15] points: ship it`."""
+        """`int8 is 1.84x [1.80, 1.88] as fast, accuracy -0.08 [-0.31, +0.15] points: ship it`."""
         speed = f"{self.candidate} is {self.speed.value:.2f}x [{self.speed.low:.2f}, {self.speed.high:.2f}] as fast"
         if self.accuracy is None:
             quality = f"same decision on {self.agreement:.2%} (no labels)"
@@ -70,7 +70,8 @@ def judge(
 ) -> Verdict:
     """Decide from a latency ratio (candidate over reference) and a paired accuracy difference (candidate minus reference).
 
-    Slower, or as fast within the interval: keep float32. More than `allowed_drop` lost: keep it too, and say how to get it back.
+    Slower: keep float32. More than `allowed_drop` lost: keep it too, and say how to get it back. As fast within the interval:
+    undecided.
     `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
     """
     speed = Ratio(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
@@ -81,11 +82,11 @@ def judge(
             "keep",
             f"keep float32, {candidate} is slower on this CPU{_why(narrow_channels, integer_gain)}",
         )
-    elif speed.low <= 1:
-        decision, advice = "undecided", "no speed-up is proven; ship it for its size, or measure on an idle machine"
     elif lost > allowed_drop + 1e-9:
         decision = "keep"
         advice = f"it loses more than {100 * allowed_drop:g} points; try --max-drop {100 * allowed_drop:g} or --compare-methods"
+    elif speed.low <= 1:
+        decision, advice = "undecided", "no speed-up is proven; ship it for its size, or measure on an idle machine"
     else:
         advice = "ship it" if accuracy is not None else "ship it, once labelled faces (--data) confirm the accuracy"
     return Verdict(decision, candidate, speed, accuracy, agreement, advice)

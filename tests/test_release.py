@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from rarn_edge.assets import shipped_models, shipped_weights
-from rarn_edge.data import synthetic_faces
+from rarn_edge.data import Faces, synthetic_faces
+from rarn_edge.errors import InputError
 from rarn_edge.models.build import untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.report.model_card import log_name
@@ -52,6 +53,24 @@ def test_a_mixture_lies_between_and_has_statistics_of_its_own(release: ModuleTyp
     mean = "backbone.stem.1.running_mean"
     assert (mixture[mean] - 0.75 * before.tensors[mean] - 0.25 * after.tensors[mean]).abs().max() > 1e-3
     assert set(mixture) == set(after.tensors)
+
+
+@pytest.mark.parametrize(
+    ("found", "share", "message"),
+    [
+        ({"epochs_done": 2}, 1.0, "not finished"),
+        ({"started_from": "0123"}, 1.0, "did not start from the weights in the package"),
+        ({}, 0.5, "nothing to mix it with"),
+    ],
+)
+def test_a_run_that_cannot_be_released(
+    release: ModuleType, split_faces: Faces, tmp_path: Path, found: dict[str, object], share: float, message: str
+) -> None:
+    provenance = {"epochs_done": 3, "recipe": {"epochs": 3}, "started_from": None} | found
+    tensors = dict(untrained_model("rarn-n", 0).state_dict())
+    save_weights(tmp_path / "weights.safetensors", find_model("rarn-n").spec, tensors, provenance)
+    with pytest.raises(InputError, match=message):
+        release.adopt(tmp_path, split_faces, share)
 
 
 @pytest.mark.parametrize("model", shipped_models())

@@ -24,6 +24,7 @@ def paired(lost: int, gained: int, faces: int = 1000) -> object:
         ((1.10, 1.08, 1.12), 0, "keep", "slower on this CPU (its convolutions have 28 channels in the median)"),
         ((0.98, 0.95, 1.02), 0, "undecided", "no speed-up is proven"),
         ((0.54, 0.53, 0.56), 9, "keep", "--max-drop 0.3"),
+        ((0.98, 0.95, 1.02), 100, "keep", "--max-drop 0.3"),
     ],
 )
 def test_decisions(ratio: tuple[float, float, float], lost: int, decision: str, words: str) -> None:

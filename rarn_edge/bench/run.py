@@ -22,7 +22,7 @@ from rarn_edge.bench.result import BenchReport, Failure
 from rarn_edge.bench.rounds import Turn, TurnFailed, run_rounds
 from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES
 from rarn_edge.bench.stats import MIN_ROUNDS, MIN_SAMPLES, Ratio
-from rarn_edge.bench.summary import summarise
+from rarn_edge.bench.summary import few_samples, summarise
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.providers import check_provider
 from rarn_edge.threads import default_threads
@@ -73,7 +73,7 @@ def benchmark(
 
 @dataclass(frozen=True)
 class FileTimes:
-    """Median seconds of each file and its ratio to the first, in the order given; how the machine disturbed them."""
+    """Median seconds of each file and its ratio to the first, in the order given; what to doubt about them."""
 
     files: tuple[tuple[float, Ratio], ...]
     warnings: tuple[str, ...]
@@ -91,7 +91,10 @@ def time_files(paths: Sequence[Path], threads: int, rounds: int, starts: int) ->
         raise InputError(f"{failure.label}: does not run ({failure.reason})")
     found = tuple((row.latency_median_s, row.latency_ratio) for row in report.rows if row.latency_ratio is not None)
     assert len(found) == len(paths), "nothing failed, so each has a row and a ratio"
-    return FileTimes(found, report.warnings)
+    of_rows = dict.fromkeys(
+        text for row in report.rows for text in row.warnings if text not in few_samples(len(row.samples_s))
+    )
+    return FileTimes(found, (*report.warnings, *of_rows))
 
 
 def _check_request(cases: Sequence[BenchCase], request: Request) -> BenchCase:

@@ -76,6 +76,8 @@ def load_suite(path: Path) -> Suite:
         raise InputError(f'{path}: needs rounds = 200 or budget = "120s"')
     try:
         files = tuple(SuiteFile(**each) for each in data.get("files", ()))
+        if wrong := [value for each in data.get("files", ()) for value in each.values() if not isinstance(value, str)]:
+            raise TypeError(f"{wrong[0]!r} is no text")
     except TypeError as error:
         names = ", ".join(each.name for each in fields(SuiteFile))
         raise InputError(f"{path}: each of files has {names}; {error}") from error

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rarn_edge.cli.app import MAKE, Data, Model, Seed, Threads, app, err, note, say
-from rarn_edge.errors import require_extras
+from rarn_edge.errors import InputError, require_extras
 
 
 @app.command(rich_help_panel=MAKE)
@@ -26,8 +26,11 @@ def train(
         list[Path] | None, typer.Option(help="Weights to learn from as well; repeat it for several", metavar="WEIGHTS")
     ] = None,
     teacher_views: Annotated[
-        int, typer.Option(min=1, max=10, help="Passes of each teacher: 2 for the mirror image, 10 for shifts too")
-    ] = 10,
+        int | None,
+        typer.Option(
+            min=1, max=10, help="Passes of each teacher: 2 for the mirror image, 10 for shifts too [default: 10]"
+        ),
+    ] = None,
     teacher_answers: Annotated[
         Path | None,
         typer.Option(
@@ -54,40 +57,56 @@ def train(
     from rarn_edge.report.progress import stage_progress, training_progress
     from rarn_edge.threads import default_threads
     from rarn_edge.train.checkpoint import load_weights
-    from rarn_edge.train.distill import soft_targets
+    from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
+    from rarn_edge.train.loop import check_folder
     from rarn_edge.train.loop import train as train_model
     from rarn_edge.train.recipe import find_recipe
     from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
-    from rarn_edge.train.workers import join_workers
+    from rarn_edge.train.workers import join_workers, workers_here
 
     find_model(model)
     found = find_recipe(recipe)
     chosen = replace(found, epochs=epochs or found.epochs, batch=batch or found.batch)
+    if teacher and not chosen.teacher_share:
+        raise InputError(f"recipe '{recipe}' learns from labels alone, so --teacher would do nothing; choose another")
+    if not teacher and (teacher_views or teacher_answers):
+        raise InputError("--teacher-views and --teacher-answers are about teachers; name them with --teacher WEIGHTS")
     train_faces, test_faces = split_for_training(load_faces(data), seed)
     start = load_weights(init, expected_model=model) if init else None
     teachers = [load_weights(path) for path in teacher or ()]
     with join_workers() as workers:
-        torch_threads = threads or max(1, default_threads() // workers.count)
+        torch_threads = threads or max(1, default_threads() // workers_here())
         torch.set_num_threads(torch_threads)
-        targets = None
-        for turn in (True, False):  # the writer asks the teachers; then the others read what it wrote
-            if teachers and workers.writes is turn:
-                make_folder(folder)
-                with stage_progress(err) as on_stage:
-                    targets = soft_targets(
-                        teachers,
-                        train_faces,
-                        train_faces.sha256(),
-                        teacher_answers or folder / TARGETS_FILE,
-                        teacher_views,
-                        lambda done, total: on_stage(f"teachers: {done} of {total} passes"),
-                    )
-            workers.wait()
+        workers.check(chosen.batch)
+
+        def ask_teachers() -> SoftTargets | None:
+            """Before it, what costs nothing to refuse; passes over all faces take minutes."""
+            if workers.writes:
+                check_folder(folder, resume)
+            if not teachers:
+                return None
+            make_folder(folder)
+            with stage_progress(err) as on_stage:
+                return soft_targets(
+                    teachers,
+                    train_faces,
+                    train_faces.sha256(),
+                    teacher_answers or folder / TARGETS_FILE,
+                    teacher_views or VIEWS,
+                    lambda done, total: on_stage(f"teachers: {done} of {total} passes"),
+                )
+
+        targets = workers.in_turn(ask_teachers)
         job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start)
         if not workers.writes:
             train_model(job, resume, workers=workers)
             return
         note(f"{model}, recipe {recipe}: {len(train_faces):,} faces to train on, {len(test_faces):,} to test on")
+        if not teachers and chosen.teacher_share and not chosen.label_smoothing:
+            note(
+                f"recipe '{recipe}' is made for teachers (--teacher WEIGHTS); it learns from labels alone now",
+                "warning",
+            )
         try:
             with training_progress(err, chosen.epochs) as progress:
                 history = train_model(job, resume, progress.on_batch, progress.on_epoch, workers)

@@ -20,13 +20,12 @@ def verdict(
 ) -> None:
     """One line: how much faster on this CPU, what it costs in accuracy (paired interval), and whether to ship it."""
     from rarn_edge.artifact import Artifact
-    from rarn_edge.cli.inputs import comparison_faces, warn_host
+    from rarn_edge.cli.inputs import comparison_faces
     from rarn_edge.parity.chain import check_same_model
     from rarn_edge.verdict import measure
 
     before, after = Artifact.load(reference), Artifact.load(candidate)
     check_same_model([before, after], None)
-    warn_host(after.contract.target)
     faces, labels, description = comparison_faces(data, split, before.spec.classes)
     result = measure(before, after, faces, labels, threads or 1, rounds)
     for warning in result.warnings:

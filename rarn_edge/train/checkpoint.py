@@ -10,12 +10,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, file_sha256
 from rarn_edge.models.build import build_model
 from rarn_edge.spec import ModelSpec
 
 METADATA_KEY = "rarn_edge"
+STATE_FORMAT = 2  # 2: the run's identity has the teachers' views and the number of workers
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], proven
     """Write a safetensors file whose header carries spec and provenance."""
     metadata = {METADATA_KEY: json.dumps({"spec": spec.to_dict(), "provenance": provenance})}
     with atomic(path) as temporary:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        try:
+            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:  # a full disk, too
+            raise InputError(f"{path}: cannot be written ({error})") from error
 
 
 def widened(tensor: Tensor) -> Tensor:
@@ -94,7 +98,10 @@ def load_weights(path: Path, expected_model: str | None = None) -> Weights:
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write the whole state of a run (tensors and plain values only, so that it loads without unpickling code)."""
     with atomic(path) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # a full disk, too
+            raise InputError(f"{path}: cannot be written ({first_line(error)})") from error
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -109,6 +116,6 @@ def load_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds here; the cause is kept and named
         raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error)[:120]})") from error
-    if not isinstance(state, dict) or state.get("format") != 1:
-        raise InputError(f"{path}: not a checkpoint of this version; start without --resume")
+    if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
+        raise InputError(f"{path}: not a checkpoint of this version; start anew with another --out")
     return state

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
-from rarn_edge.files import atomic
+from rarn_edge.files import atomic, check_output
 from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.evaluate import torch_logits
@@ -62,6 +62,8 @@ def soft_targets(
     answers = _read(cache, views, faces_sha256) if cache.exists() else {}
     missing = [teacher for teacher in teachers if teacher.sha256 not in answers]
     passes = len(missing) * views
+    if missing:
+        check_output(cache)
     for number, teacher in enumerate(missing):
         model = teacher.model()
         total = torch.zeros(len(faces), len(CLASSES), dtype=torch.float64)
@@ -70,6 +72,8 @@ def soft_targets(
             total += F.softmax(torch.from_numpy(logits).double(), dim=1)
             if on_view is not None:
                 on_view(number * views + view + 1, passes)
+        if cache.exists():  # another run may have added to it meanwhile
+            answers |= _read(cache, views, faces_sha256)
         answers[teacher.sha256] = (total / views).float().numpy()
         _write(cache, answers, views, faces_sha256)
     made_from = tuple(teacher.sha256 for teacher in teachers)
@@ -103,14 +107,10 @@ def _read(path: Path, views: int, faces_sha256: str) -> Answers:
         with np.load(path, allow_pickle=False) as content:
             found = (int(content["views"]), str(content["faces_sha256"]))
             answers = {key.removeprefix(_TEACHER): content[key] for key in content if key.startswith(_TEACHER)}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: not readable as teachers' answers ({error}); delete it to make them again"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: does not hold teachers' answers ({error}); name another file") from error
     if found != (views, faces_sha256):
-        raise InputError(
-            f"{path}: made for other faces or with {found[0]} views instead of {views}; delete or rename it"
-        )
+        raise InputError(f"{path}: made for other faces or with {found[0]} views instead of {views}; name another file")
     return answers
 
 

@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +19,7 @@ from rarn_edge.files import make_folder
 from rarn_edge.models.build import build_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.spec import ModelSpec
-from rarn_edge.train.checkpoint import load_state, save_state, save_weights
+from rarn_edge.train.checkpoint import STATE_FORMAT, load_state, save_state, save_weights
 from rarn_edge.train.curves import write_curves
 from rarn_edge.train.epoch import Learner, train_epoch
 from rarn_edge.train.evaluate import evaluate_torch
@@ -38,12 +40,18 @@ def train(
     Every worker calls this with its own `workers`; the first one writes.
 
     Raises:
-        InputError: the folder holds another run (without `resume`), a checkpoint of another model, recipe or seed, or a
-            batch that cannot be dealt to the workers.
+        InputError: the folder holds another run (without `resume`), a checkpoint of another model, recipe or seed, a batch
+            that cannot be dealt to the workers, or a recipe with crops for a model of another side than the images.
     """
     workers.check(run.recipe.batch)
     torch.set_num_threads(run.threads)
     spec = find_model(run.model).spec
+    height_px, image_px = spec.preprocess.height_px, run.train.images.shape[1]
+    if run.recipe.crop_px and height_px != image_px:
+        raise InputError(
+            f"recipe '{run.recipe.name}' crops images of {image_px} pixels at their own scale, '{run.model}' takes {height_px}"
+            " pixels; choose another recipe"
+        )
     learner, history = _start(run, spec, resume, workers)
     for epoch in range(len(history) + 1, run.recipe.epochs + 1):
         started = time.perf_counter()
@@ -54,7 +62,7 @@ def train(
         log = EpochLog(epoch, rate, loss, accuracy, *tested, len(run.train) / elapsed, elapsed)
         history.append(log)
         if workers.writes:
-            _save(run, spec, learner, history)
+            _save(run, spec, learner, history, workers)
         workers.wait()
         if on_epoch is not None:
             on_epoch(log)
@@ -63,6 +71,7 @@ def train(
 
 def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[Learner, list[EpochLog]]:
     make_folder(run.folder)
+    check_folder(run.folder, resume)
     state_path = run.folder / STATE_FILE
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
@@ -71,12 +80,10 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
     if run.start is not None:
         run.start.load_into(model)
     state = load_state(state_path) if resume else None
-    if state is None and state_path.exists():
-        raise InputError(f"{run.folder} already holds a run; continue it with --resume or name another --out")
     if state is not None:
-        found = state.get("identity", {})
-        if found != run.identity:
-            changed = ", ".join(key for key, value in run.identity.items() if found.get(key) != value)
+        found, asked = state["identity"], _identity(run, workers)
+        if found != asked:
+            changed = ", ".join(key.replace("_", " ") for key, value in asked.items() if found.get(key) != value)
             raise InputError(f"{state_path} was made with another {changed}; resume with the same options")
         model.load_state_dict(state["model"])
     averaged.load_state_dict(model.state_dict() if state is None else state["averaged"])
@@ -87,8 +94,24 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
     workers.wait()  # the others have looked at the folder before the first writes into it
     learner = Learner(model, workers.wrap(model), averaged, optimizer)
     if state is None and workers.writes:
-        _save(run, spec, learner, history)
+        _save(run, spec, learner, history, workers)
     return learner, history
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse a folder that holds a run, or with `resume` one that holds none, before any work is done.
+
+    Raises:
+        InputError: with the next step.
+    """
+    if not resume and (folder / STATE_FILE).exists():
+        raise InputError(f"{folder} already holds a run; continue it with --resume or name another --out")
+    if resume and not (folder / STATE_FILE).exists():
+        raise InputError(f"{folder / STATE_FILE}: no checkpoint to resume; start without --resume")
+
+
+def _identity(run: Run, workers: Workers) -> dict[str, Any]:
+    return {**run.identity, "workers": workers.count}
 
 
 def _placed(model: nn.Module, workers: Workers) -> nn.Module:
@@ -106,10 +129,10 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog]) -> None:
+def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog], workers: Workers) -> None:
     state = {
-        "format": 1,
-        "identity": run.identity,
+        "format": STATE_FORMAT,
+        "identity": _identity(run, workers),
         "model": learner.model.state_dict(),
         "averaged": learner.averaged.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
@@ -120,6 +143,7 @@ def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog]) 
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
         "teachers": list(run.targets.teachers) if run.targets else [],
+        "teacher_views": run.targets.views if run.targets else 0,
         "started_from": run.start.sha256 if run.start else None,
         "epochs_done": len(history),
         "torch": torch.__version__,

@@ -65,6 +65,7 @@ class Run:
             "seed": self.seed,
             "data": [faces.sha256() for faces in (self.train, self.test)],
             "teachers": list(self.targets.teachers) if self.targets else [],
+            "teacher_views": self.targets.views if self.targets else 0,
             "start": self.start.sha256 if self.start else None,
         }
 

@@ -6,10 +6,12 @@ Each batch of the recipe is dealt to the workers without overlap, their gradient
 writes: the recipe stays the same whatever the number of workers.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rarn_edge.errors import InputError
 
+T = TypeVar("T")
 PATIENCE = timedelta(hours=12)  # the others wait while the first measures and writes, or asks the teachers
 
 
@@ -58,6 +61,25 @@ class Workers:
         dist.all_reduce(total)
         return [float(value) for value in total.tolist()]
 
+    def in_turn(self, make: Callable[[], T]) -> T:
+        """What `make` returns, in the first worker before the others, who may then read what it wrote.
+
+        Raises:
+            InputError: the first worker's; the others end with its exit code and without a word.
+        """
+        if self.count == 1:
+            return make()
+        made: list[T] = []
+        failure: InputError | None = None
+        if self.writes:
+            try:
+                made.append(make())
+            except InputError as error:
+                failure = error
+        if self.sum(float(failure is not None))[0]:
+            raise SystemExit(InputError.exit_code) if failure is None else failure
+        return made[0] if made else make()
+
     def wait(self) -> None:
         """Until every worker is here."""
         if self.count > 1:
@@ -65,6 +87,11 @@ class Workers:
 
 
 ALONE = Workers(0, 1, torch.device("cpu"))
+
+
+def workers_here() -> int:
+    """How many workers torchrun started on this machine; 1 without it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 @contextmanager

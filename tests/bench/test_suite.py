@@ -42,6 +42,7 @@ def test_our_suites_are_valid(path: Path) -> None:
         ('title = "x"\nmodels = ["rarn-s"]\nrounds = 3\nbatches = ["all"]', "batches = \\['all'\\] has the wrong type"),
         ('title = "x"\nmodels = ["rarn-s"]\nint8 = ["rarn-n"]\nrounds = 3', "not in models"),
         ('title = "x"\nrounds = 3\n[[files]]\nfile = "x.onnx"', "each of files has path, spec"),
+        ('title = "x"\nrounds = 3\n[[files]]\npath = 5', "each of files has path, spec; 5 is no text"),
     ],
 )
 def test_bad_suites(tmp_path: Path, text: str, message: str) -> None:

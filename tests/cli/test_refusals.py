@@ -167,6 +167,8 @@ def test_usage_errors(cli: Cli, simplified: Artifact, arguments: tuple[str, ...]
         (("bench", "FLOAT", "--reference", "other"), "no model 'other' to compare with"),
         (("train", "--data", "DATA", "--out", "OUT", "--recipe", "fast"), "no recipe 'fast'; one of: paper, edge"),
         (("train", "--data", "DATA", "--out", "OUT", "--resume"), "no checkpoint to resume"),
+        (("train", "--data", "DATA", "--out", "OUT", "--recipe", "paper", "--teacher", "WEIGHTS"), "from labels alone"),
+        (("train", "--data", "DATA", "--out", "OUT", "--teacher-views", "2"), "name them with --teacher"),
         (("export", "-o", "OUT", "--model", "rarn-152"), "no weights of 'rarn-152' are shipped"),
         (("export", "-o", "OUT", "--weights", "nowhere.safetensors"), "no such weights file"),
         (("export", "-o", "OUT", "--model", "rarn-s", "--weights", "WEIGHTS"), "weights of 'rarn-n', not of 'rarn-s'"),

@@ -93,10 +93,32 @@ def test_only_new_teachers_are_asked(teachers: list[Weights], faces: Faces, tmp_
     assert np.abs(first.log_probabilities - second.log_probabilities).max() > 1e-3
 
 
-def test_an_unreadable_cache_is_named(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:
-    (tmp_path / "t.npz").write_bytes(b"no zip")
-    with pytest.raises(InputError, match=r"t\.npz: not readable as teachers' answers"):
+@pytest.mark.parametrize("content", [b"no zip", b"", b"\x93NUMPY\x01\x00"], ids=["text", "empty", "array"])
+def test_an_unreadable_cache_is_named(teachers: list[Weights], faces: Faces, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.npz: does not hold teachers' answers .*; name another file"):
         soft_targets(teachers, faces, "faces", tmp_path / "t.npz")
+    assert (tmp_path / "t.npz").read_bytes() == content
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_the_passes(
+    teachers: list[Weights], faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distill, "torch_logits", None)  # a pass would fail
+    with pytest.raises(InputError, match="does not exist"):
+        soft_targets(teachers, faces, "faces", tmp_path / "nowhere" / "t.npz")
+
+
+def test_two_runs_add_to_one_file(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:
+    path = tmp_path / "t.npz"
+
+    def other_run(_done: int, _total: int) -> None:
+        soft_targets(teachers[1:], faces, "faces", path, 1)
+
+    soft_targets(teachers[:1], faces, "faces", path, 1, other_run)
+    asked: list[int] = []
+    soft_targets(teachers, faces, "faces", path, 1, lambda done, _total: asked.append(done))
+    assert asked == []
 
 
 def test_a_teacher_of_other_classes_is_refused(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rarn_edge.data import Faces, Split
@@ -44,7 +44,7 @@ def interrupt_in(epoch: int, batch: int = 2) -> Callable[[BatchLog], None]:
     return on_batch
 
 
-@pytest.fixture(scope="module", params=["edge", "paper"])
+@pytest.fixture(scope="module", params=["edge", "edge-distilled", "paper"])
 def straight(request: pytest.FixtureRequest, make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run of three epochs, for each recipe."""
     run = make_run(tmp_path_factory.mktemp("straight"), request.param)
@@ -192,6 +192,23 @@ def test_checkpoint_of_another_kind_is_refused(straight: Run, tmp_path: Path) ->
     torch.save({"format": 99}, tmp_path / "last.pt")
     with pytest.raises(InputError, match="not a checkpoint of this version"):
         train(replace(straight, folder=tmp_path), resume=True)
+
+
+def test_a_full_disk_is_an_error(straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("rarn_edge.train.checkpoint.save_file", full)
+    with pytest.raises(InputError, match=r"weights\.safetensors: cannot be written .*No space left"):
+        train(replace(straight, folder=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_crops_need_images_of_the_models_side(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path, "edge-distilled", model="inception-v4")
+    with pytest.raises(InputError, match="crops images of 48 pixels at their own scale, 'inception-v4' takes 75"):
+        train(run)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_diverging_loss_is_an_error(make_run: MakeRun, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rarn_edge.errors import InputError
-from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.train.checkpoint import load_state, load_weights
 from rarn_edge.train.workers import ALONE, Workers
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,6 +35,37 @@ with join_workers() as workers:
     if workers.writes:
         torch.save({name: value.grad for name, value in model.named_parameters()}, sys.argv[1])
     assert workers.count == 1 or workers.sum(1.0, float(workers.rank)) == [2.0, 1.0]
+"""
+
+
+RESUME = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from rarn_edge.data import load_faces
+from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.train.distill import soft_targets
+from rarn_edge.train.loop import train
+from rarn_edge.train.recipe import EDGE_DISTILLED
+from rarn_edge.train.run import Run, split_for_training
+from rarn_edge.train.workers import join_workers
+
+data, teacher, folder = map(Path, sys.argv[1:])
+
+def stop(log):
+    raise KeyboardInterrupt
+
+with join_workers() as workers:
+    faces, test = split_for_training(load_faces(data), 0)
+    ask = lambda: soft_targets([load_weights(teacher)], faces, faces.sha256(), folder / "answers.npz", 1)
+    recipe = replace(EDGE_DISTILLED, epochs=2, batch=14)
+    run = Run("rarn-n", recipe, 0, faces, test, folder / "straight", 1, workers.in_turn(ask))
+    train(run, workers=workers)
+    broken = replace(run, folder=folder / "resumed")
+    try:
+        train(broken, on_epoch=stop, workers=workers)
+    except KeyboardInterrupt:
+        train(broken, resume=True, workers=workers)
 """
 
 
@@ -86,7 +117,30 @@ def test_two_workers_have_the_gradients_of_one_with_the_double_batch(tmp_path: P
     assert max(float(value.abs().max()) for value in one.values()) > 1e-3
 
 
-def test_torchrun_trains_and_resumes(faces_folder: Path, tmp_path: Path) -> None:
+def test_two_workers_resume_bit_exactly(weights_file: Path, faces_folder: Path, tmp_path: Path) -> None:
+    """With a teacher, whose answers the second worker reads, and with crops."""
+    script = tmp_path / "resume.py"
+    script.write_text(RESUME)
+    done = torchrun(script, faces_folder, weights_file, tmp_path)
+    assert done.returncode == 0, done.stderr
+    straight, resumed = (load_state(tmp_path / name / "last.pt") for name in ("straight", "resumed"))
+    for part in ("model", "averaged"):
+        assert [name for name, value in straight[part].items() if not torch.equal(value, resumed[part][name])] == []
+    assert resumed["identity"]["workers"] == 2
+    assert len(resumed["history"]) == 2
+
+
+def test_one_error_for_all_workers(weights_file: Path, faces_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "answers.npz").write_bytes(b"")
+    options = ("--teacher", weights_file, "--teacher-answers", tmp_path / "answers.npz", "--batch", 14)
+    command = ("-m", "rarn_edge", "train", "--recipe", "edge-distilled", "--model", "rarn-n", "--data", faces_folder)
+    done = torchrun(*command, "--out", tmp_path / "run", *options)
+    assert done.returncode != 0
+    assert done.stderr.count("does not hold teachers' answers") == 1
+    assert "Connection closed by peer" not in done.stderr
+
+
+def test_torchrun_trains_as_one(faces_folder: Path, tmp_path: Path) -> None:
     command = (
         "-m",
         "rarn_edge",
