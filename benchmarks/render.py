@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 from rarn_edge.bench.result import BenchReport, load_report
+from rarn_edge.bench.suite import load_suite
 from rarn_edge.report.markdown import bench_markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+SUITES = ROOT / "benchmarks" / "suites"
 README = ROOT / "README.md"
 _BLOCK = re.compile(r"(<!-- benchmark (\w+) -->\n).*?(<!-- end benchmark -->)", re.DOTALL)
 
@@ -39,6 +41,11 @@ def render(text: str, results: Path) -> str:
 def section(report: BenchReport, path: Path, suite: str) -> str:
     """One device's table, with the command that makes it."""
     command = f"rarn-edge bench --suite benchmarks/suites/{suite}.toml"
+    described = SUITES / f"{suite}.toml"
+    if described.exists() and load_suite(described).files:
+        command += " --files FOLDER"
+    if any(row.accuracy is not None for row in report.rows):
+        command += " --data fer2013.zip"
     source = f"benchmarks/results/{path.parent.name}/{path.name}"
     return f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples]({source})):\n\n{bench_markdown(report)}\n\n"
 
