@@ -41,6 +41,14 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="Weights of the same model to start from", metavar="WEIGHTS")
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, or bf16: about 1.7x as fast where the device multiplies bfloat16 (GPU, AMX)"
+            " [default: bf16 on a GPU, float32 on a CPU]",
+            metavar="NAME",
+        ),
+    ] = None,
     seed: Seed = 0,
     threads: Threads = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit-exactly")] = False,
@@ -61,7 +69,7 @@ def train(
     from rarn_edge.train.loop import check_folder
     from rarn_edge.train.loop import train as train_model
     from rarn_edge.train.recipe import find_recipe
-    from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
+    from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Precision, Run, split_for_training
     from rarn_edge.train.workers import join_workers, workers_here
 
     find_model(model)
@@ -71,6 +79,7 @@ def train(
         raise InputError(f"recipe '{recipe}' learns from labels alone, so --teacher would do nothing; choose another")
     if not teacher and (teacher_views or teacher_answers):
         raise InputError("--teacher-views and --teacher-answers are about teachers; name them with --teacher WEIGHTS")
+    asked_precision = Precision.named(precision) if precision else None
     train_faces, test_faces = split_for_training(load_faces(data), seed)
     start = load_weights(init, expected_model=model) if init else None
     teachers = [load_weights(path) for path in teacher or ()]
@@ -97,7 +106,8 @@ def train(
                 )
 
         targets = workers.in_turn(ask_teachers)
-        job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start)
+        computed = asked_precision or Precision.usual_on(workers.device.type)
+        job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start, computed)
         if not workers.writes:
             train_model(job, resume, workers=workers)
             return

@@ -13,7 +13,7 @@ class CatalogEntry:
     """One model with seven classes and gray input."""
 
     name: str
-    role: Literal["edge", "ablation", "paper", "baseline"]
+    role: Literal["teacher", "edge", "ablation", "paper", "baseline"]
     side_px: int
     parameters: int
     multiply_adds: int  # of convolutions and linear layers, one image
@@ -27,6 +27,7 @@ class CatalogEntry:
 CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
+        CatalogEntry("rarn-m", "teacher", 48, 4_376_798, 138_450_336, "rarn-s, half as wide again"),
         CatalogEntry("rarn-s", "edge", 48, 1_948_174, 62_039_584, "this project, after Zhu 2024"),
         CatalogEntry("rarn-n", "edge", 48, 383_980, 9_190_472, "this project, after Zhu 2024"),
         CatalogEntry("rarn-n-none", "ablation", 48, 383_015, 9_062_528, "rarn-n without attention"),

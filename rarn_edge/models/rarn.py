@@ -237,6 +237,12 @@ def edge_model(
     )
 
 
+def rarn_m(num_classes: int, in_channels: int) -> RARN:
+    """The teacher of the other two: `rarn_s` half as wide again."""
+    return edge_model(48, (48, 96, 192, 288), (1, 2, 2, 2), (1, 2, 2, 2), num_classes, in_channels,
+                      width=96, angle="lifted", angle_channels=16, dropout=0.1)  # fmt: skip
+
+
 def rarn_s(num_classes: int, in_channels: int) -> RARN:
     """The edge model: 1.95 M parameters, 62 M multiply-adds."""
     return edge_model(32, (32, 64, 128, 192), (1, 2, 2, 2), (1, 2, 2, 2), num_classes, in_channels,

@@ -102,6 +102,15 @@ EDGE_DISTILLED = replace(
     crop_share=0.75,
 )
 
+EDGE_LONG = replace(
+    # A net that has teachers and time: whole images in all epochs. For fresh weights and for trained ones (--init).
+    EDGE_DISTILLED,
+    name="edge-long",
+    epochs=64,
+    crop_px=0,
+    crop_share=0.0,
+)
+
 EDGE_NANO = replace(
     # For nets under half a million parameters, which underfit: every regulariser weaker, the teacher stronger.
     EDGE,
@@ -144,7 +153,7 @@ EDGE_FINISH = replace(
 
 RECIPES = {
     recipe.name: recipe
-    for recipe in (PAPER, EDGE, EDGE_DISTILLED, EDGE_NANO, EDGE_NANO_REFINE, EDGE_REFINE, EDGE_FINISH)
+    for recipe in (PAPER, EDGE, EDGE_DISTILLED, EDGE_LONG, EDGE_NANO, EDGE_NANO_REFINE, EDGE_REFINE, EDGE_FINISH)
 }
 
 

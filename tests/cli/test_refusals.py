@@ -167,6 +167,7 @@ def test_usage_errors(cli: Cli, simplified: Artifact, arguments: tuple[str, ...]
         (("bench", "FLOAT", "--reference", "other"), "no model 'other' to compare with"),
         (("train", "--data", "DATA", "--out", "OUT", "--recipe", "fast"), "no recipe 'fast'; one of: paper, edge"),
         (("train", "--data", "DATA", "--out", "OUT", "--resume"), "no checkpoint to resume"),
+        (("train", "--data", "DATA", "--out", "OUT", "--precision", "fp8"), "one of: float32, bf16"),
         (("train", "--data", "DATA", "--out", "OUT", "--recipe", "paper", "--teacher", "WEIGHTS"), "from labels alone"),
         (("train", "--data", "DATA", "--out", "OUT", "--teacher-views", "2"), "name them with --teacher"),
         (("export", "-o", "OUT", "--model", "rarn-152"), "no weights of 'rarn-152' are shipped"),

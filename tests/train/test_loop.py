@@ -23,7 +23,8 @@ from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import load_state, load_weights
 from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.loop import train
-from rarn_edge.train.run import BatchLog, EpochLog, Run, split_for_training
+from rarn_edge.train.recipe import RECIPES
+from rarn_edge.train.run import BatchLog, EpochLog, Precision, Run, split_for_training
 
 MakeRun = Callable[..., Run]
 
@@ -44,10 +45,13 @@ def interrupt_in(epoch: int, batch: int = 2) -> Callable[[BatchLog], None]:
     return on_batch
 
 
-@pytest.fixture(scope="module", params=["edge", "edge-distilled", "paper"])
+@pytest.fixture(scope="module", params=["edge", "edge-distilled", "paper", "edge in bf16"])
 def straight(request: pytest.FixtureRequest, make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run of three epochs, for each recipe."""
-    run = make_run(tmp_path_factory.mktemp("straight"), request.param)
+    """A finished run of three epochs, for each recipe and precision."""
+    recipe, _, precision = request.param.partition(" in ")
+    run = make_run(
+        tmp_path_factory.mktemp("straight"), recipe, precision=Precision.named(precision or Precision.FLOAT32.value)
+    )
     train(run)
     return run
 
@@ -106,6 +110,7 @@ def test_weights_carry_their_contract(straight: Run) -> None:
     assert weights.spec.classes == CLASSES
     assert weights.provenance["recipe"] == json.loads(json.dumps(straight.recipe.to_dict()))
     assert weights.provenance["seed"] == 0
+    assert weights.provenance["precision"] == straight.precision.value
     assert weights.provenance["epochs_done"] == 3
     assert weights.provenance["train_images"] == 42
     with safe_open(straight.folder / "weights.safetensors", framework="pt") as file:
@@ -142,10 +147,10 @@ def test_finished_run_resumes_to_itself(straight: Run) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"recipe": "paper"}, "recipe"),
+        ({"recipe": RECIPES["paper"]}, "recipe"),
         ({"seed": 1}, "seed"),
         ({"model": "rarn-s"}, "model"),
-        ({"epochs": 5}, "recipe"),
+        ({"precision": Precision.BF16}, "precision"),
     ],
 )
 def test_resume_of_another_run_is_refused(
@@ -155,7 +160,7 @@ def test_resume_of_another_run_is_refused(
         train(make_run(tmp_path), on_batch=interrupt_in(1, batch=1))
     before = (tmp_path / "last.pt").read_bytes()
     with pytest.raises(InputError, match=rf"made with another {named}; resume with the same"):
-        train(make_run(tmp_path, **change), resume=True)
+        train(replace(make_run(tmp_path), **change), resume=True)
     assert (tmp_path / "last.pt").read_bytes() == before
 
 
@@ -205,7 +210,7 @@ def test_a_full_disk_is_an_error(straight: Run, tmp_path: Path, monkeypatch: pyt
 
 
 def test_crops_need_images_of_the_models_side(make_run: MakeRun, tmp_path: Path) -> None:
-    run = make_run(tmp_path, "edge-distilled", model="inception-v4")
+    run = replace(make_run(tmp_path, "edge-distilled"), model="inception-v4")
     with pytest.raises(InputError, match="crops images of 48 pixels at their own scale, 'inception-v4' takes 75"):
         train(run)
     assert list(tmp_path.iterdir()) == []
