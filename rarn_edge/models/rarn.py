@@ -223,6 +223,7 @@ def edge_model(
     angle: Angle,
     angle_channels: int,
     dropout: float,
+    fuse_to: int = 3,
 ) -> RARN:
     backbone = EdgeBackbone(stem, widths, blocks, strides, in_channels)
     return RARN(
@@ -230,7 +231,7 @@ def edge_model(
         backbone.feature_channels,
         num_classes,
         width=width,
-        fuse_to=3,
+        fuse_to=fuse_to,
         angle=angle,
         angle_channels=angle_channels,
         dropout=dropout,
