@@ -6,12 +6,14 @@
    Linux on x86-64, where /proc/cpuinfo has `cpuid_fault`: the kernel then lets a process trap its own CPUID instructions. Each
    is answered here with the CPU's own answer, less AVX-512, AVX-VNNI, AMX and half precision. The kernels that run on an AVX2
    CPU are chosen by that, and their arithmetic, saturation included, is the same; caches, clock and ports are still this CPU's.
-   What reads /proc/cpuinfo, rarn-edge's own naming of the host included, is not deceived. */
+   rarn-edge reads /proc/cpuinfo, so it is told by a variable: results name the host as one without these features. Python's
+   faulthandler takes over the trap; leave it off. */
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -61,4 +63,5 @@ __attribute__((constructor)) static void start(void) {
         fprintf(stderr, "error: this machine cannot trap CPUID (%s); /proc/cpuinfo must have cpuid_fault\n", strerror(errno));
         _exit(2);
     }
+    setenv("RARN_EDGE_HIDDEN_CPU_FEATURES", "avx512 avx_vnni amx", 1); /* rarn_edge/targets.py */
 }

@@ -9,6 +9,8 @@ runs it, the difference to the last shape, the shipped one, on the same faces. A
 """
 
 import argparse
+import re
+import sys
 import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +25,7 @@ from rarn_edge.bench.run import benchmark
 from rarn_edge.cli.inputs import read_subject
 from rarn_edge.data import load_faces
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import RarnEdgeError
 from rarn_edge.models import build
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import count_multiply_adds, count_parameters
@@ -38,7 +41,7 @@ from rarn_edge.targets import Target
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.loop import train
 from rarn_edge.train.recipe import EDGE_NANO
-from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Precision, Run, split_for_training
+from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run, TrainingPrecision, split_for_training
 
 MODEL = "rarn-n"  # whose name and contract the shapes have
 CALIBRATION_IMAGES = 512
@@ -94,26 +97,26 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="measure accuracy as well, on this data set")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--threads", type=int, default=1, help="of training")
-    parser.add_argument(
-        "--precision", type=Precision.named, default=Precision.FLOAT32, help="of training: float32, bf16"
-    )
+    parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), default="float32", help="of training")
     parser.add_argument("--runs", type=Path, default=Path("runs/shapes"), help="where the training runs are kept")
     arguments = parser.parse_args()
+    splits = split_for_training(load_faces(arguments.data), seed=0) if arguments.data is not None else None
     right: list[NDArray[np.float64]] = []  # by shape, 1 for each face that its INT8 file answers rightly
     with tempfile.TemporaryDirectory() as temporary:
         files = [Path(temporary) / f"{number}{end}" for number in range(len(SHAPES)) for end in (".onnx", ".int8.onnx")]
         pairs = list(zip(SHAPES, files[::2], files[1::2], strict=True))
-        for number, (shape, float32, int8) in enumerate(pairs):
+        for shape, float32, int8 in pairs:
             build.BUILDERS[MODEL] = shape.builder
-            if arguments.data is None:
+            if splits is None:
                 drawn = synthetic_faces(64, seed=0)
                 simplified = simplify(export_untrained(MODEL, Path(temporary) / "raw.onnx"), float32).artifact
                 quantize(simplified, Target.X86_AVX2, calibrate(simplified, drawn), int8)
                 continue
-            training, held_out = split_for_training(load_faces(arguments.data), seed=0)
-            folder = arguments.runs / f"{number}-{arguments.epochs}"
+            training, held_out = splits
+            folder = arguments.runs / re.sub(r"\W+", "-", f"{shape} {arguments.epochs} {arguments.precision}")
             recipe = replace(EDGE_NANO, epochs=arguments.epochs)
-            run = Run(MODEL, recipe, 0, training, held_out, folder, arguments.threads, precision=arguments.precision)
+            precision = TrainingPrecision(arguments.precision)
+            run = Run(MODEL, recipe, 0, training, held_out, folder, arguments.threads, precision=precision)
             train(run, resume=(folder / STATE_FILE).exists())
             simplified, _ = export_and_simplify(load_weights(folder / WEIGHTS_FILE), float32)
             ranges = calibrate(simplified, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
@@ -142,4 +145,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RarnEdgeError as error:
+        sys.exit(f"error: {error}")

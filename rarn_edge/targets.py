@@ -4,10 +4,11 @@ The same QDQ file is fast and right on one kind of CPU and slow or wrong on anot
 products in 16 bits and saturates; there, weights must keep to 7 bits. See docs/architecture.md for the measurements.
 """
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -87,8 +88,22 @@ _SYSCTL_FEATURES = {
 """macOS: which key says what Linux calls by which name."""
 
 
+HIDDEN_FEATURES = "RARN_EDGE_HIDDEN_CPU_FEATURES"
+"""Variable with the beginnings of features that are hidden from this process (`benchmarks/avx2_only.c` sets it)."""
+
+
+def hidden_features() -> tuple[str, ...]:
+    """The beginnings of features that this process shall not see."""
+    return tuple(os.environ.get(HIDDEN_FEATURES, "").split())
+
+
 def detect_host() -> Host:
-    """This machine's CPU, as far as its operating system tells."""
+    """This machine's CPU, as far as its operating system tells and nobody hides."""
+    host = _whole_host()
+    return replace(host, features=frozenset(each for each in host.features if not each.startswith(hidden_features())))
+
+
+def _whole_host() -> Host:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         return read_host(platform.machine(), cpuinfo=cpuinfo.read_text(errors="replace"))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from rarn_edge.targets import Target, read_host
+from rarn_edge.targets import HIDDEN_FEATURES, Host, Target, detect_host, read_host
 
 ZEN_1 = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -62,3 +62,13 @@ def test_each_cpu_has_its_target(
 @pytest.mark.parametrize("cpuinfo", ["", "processor\t: 0\n", "flags\t\t:\n"])
 def test_an_unknown_x86_gets_the_target_that_never_saturates(cpuinfo: str) -> None:
     assert read_host("x86_64", cpuinfo).target is Target.X86_AVX2
+
+
+def test_hidden_features_are_not_this_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "rarn_edge.targets._whole_host", lambda: Host("x86_64", frozenset({"avx2", "avx512_vnni", "amx_int8"}))
+    )
+    monkeypatch.delenv(HIDDEN_FEATURES, raising=False)
+    assert detect_host().target is Target.X86_VNNI
+    monkeypatch.setenv(HIDDEN_FEATURES, "avx512 avx_vnni amx")
+    assert detect_host() == Host("x86_64", frozenset({"avx2"}))

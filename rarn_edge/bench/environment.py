@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from rarn_edge.providers import gpu_name
-from rarn_edge.targets import detect_host
+from rarn_edge.targets import detect_host, hidden_features
 from rarn_edge.threads import default_threads
 
 
@@ -43,7 +43,7 @@ def detect_environment() -> Environment:
     """Read this machine's facts."""
     host = detect_host()
     return Environment(
-        cpu=_cpu_name(),
+        cpu=" without ".join((_cpu_name(), *([", ".join(hidden_features())] if hidden_features() else []))),
         architecture=host.architecture,
         int8_target=host.target.value,
         cores_available=default_threads(),

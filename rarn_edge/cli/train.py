@@ -44,7 +44,7 @@ def train(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="float32, or bf16: about 1.7x as fast where the device multiplies bfloat16 (GPU, AMX)"
+            help="float32, or bf16: faster where the device multiplies bfloat16 (docs/training.md)"
             " [default: bf16 on a GPU, float32 on a CPU]",
             metavar="NAME",
         ),
@@ -63,13 +63,14 @@ def train(
     from rarn_edge.files import make_folder
     from rarn_edge.models.catalog import find_model
     from rarn_edge.report.progress import stage_progress, training_progress
+    from rarn_edge.targets import detect_host
     from rarn_edge.threads import default_threads
     from rarn_edge.train.checkpoint import load_weights
     from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
     from rarn_edge.train.loop import check_folder
     from rarn_edge.train.loop import train as train_model
     from rarn_edge.train.recipe import find_recipe
-    from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Precision, Run, split_for_training
+    from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Run, TrainingPrecision, split_for_training
     from rarn_edge.train.workers import join_workers, workers_here
 
     find_model(model)
@@ -79,7 +80,7 @@ def train(
         raise InputError(f"recipe '{recipe}' learns from labels alone, so --teacher would do nothing; choose another")
     if not teacher and (teacher_views or teacher_answers):
         raise InputError("--teacher-views and --teacher-answers are about teachers; name them with --teacher WEIGHTS")
-    asked_precision = Precision.named(precision) if precision else None
+    asked_precision = TrainingPrecision.named(precision) if precision is not None else None
     train_faces, test_faces = split_for_training(load_faces(data), seed)
     start = load_weights(init, expected_model=model) if init else None
     teachers = [load_weights(path) for path in teacher or ()]
@@ -106,11 +107,15 @@ def train(
                 )
 
         targets = workers.in_turn(ask_teachers)
-        computed = asked_precision or Precision.usual_on(workers.device.type)
+        computed = asked_precision or TrainingPrecision.usual_on(workers.device.type)
         job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start, computed)
         if not workers.writes:
             train_model(job, resume, workers=workers)
             return
+        if computed is TrainingPrecision.BF16 and workers.device.type == "cpu":
+            host = detect_host()
+            if not host.features & {"amx_bf16", "avx512_bf16", "bf16"}:
+                note("this CPU has no instructions for bfloat16, so --precision bf16 is slower here", "warning")
         note(f"{model}, recipe {recipe}: {len(train_faces):,} faces to train on, {len(test_faces):,} to test on")
         if not teachers and chosen.teacher_share and not chosen.label_smoothing:
             note(

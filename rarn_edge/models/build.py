@@ -18,12 +18,12 @@ from rarn_edge.spec import CLASSES
 Builder = Callable[[int, int], nn.Module]  # (num_classes, in_channels)
 
 BUILDERS: dict[str, Builder] = {
-    "rarn-m": rarn_m,
     "rarn-s": rarn_s,
     "rarn-n": rarn_n,
     "rarn-n-none": partial(rarn_n, angle="none"),
     "rarn-n-cbam": partial(rarn_n, angle="cbam"),
     "rarn-n-conv": partial(rarn_n, angle="conv"),
+    "rarn-m": rarn_m,
     "rarn-18": rarn_18,
     "rarn-50": rarn_50,
     "rarn-152": rarn_152,

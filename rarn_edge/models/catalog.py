@@ -13,7 +13,7 @@ class CatalogEntry:
     """One model with seven classes and gray input."""
 
     name: str
-    role: Literal["teacher", "edge", "ablation", "paper", "baseline"]
+    role: Literal["edge", "ablation", "teacher", "paper", "baseline"]
     side_px: int
     parameters: int
     multiply_adds: int  # of convolutions and linear layers, one image
@@ -27,12 +27,12 @@ class CatalogEntry:
 CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
-        CatalogEntry("rarn-m", "teacher", 48, 4_376_798, 138_450_336, "rarn-s, half as wide again"),
         CatalogEntry("rarn-s", "edge", 48, 1_948_174, 62_039_584, "this project, after Zhu 2024"),
         CatalogEntry("rarn-n", "edge", 48, 383_980, 9_190_472, "this project, after Zhu 2024"),
         CatalogEntry("rarn-n-none", "ablation", 48, 383_015, 9_062_528, "rarn-n without attention"),
         CatalogEntry("rarn-n-cbam", "ablation", 48, 383_114, 9_066_056, "rarn-n, mask from the map itself"),
         CatalogEntry("rarn-n-conv", "ablation", 48, 386_578, 9_190_472, "rarn-n, plain angle convolution"),
+        CatalogEntry("rarn-m", "teacher", 48, 4_376_798, 138_450_336, "rarn-s, half as wide again"),
         CatalogEntry("rarn-18", "paper", 48, 11_586_666, 193_429_888, "Zhu 2024 on ResNet-18"),
         CatalogEntry("rarn-50", "paper", 48, 24_666_218, 322_349_952, "Zhu 2024 on ResNet-50"),
         CatalogEntry("rarn-152", "paper", 48, 59_301_994, 663_268_224, "Zhu 2024"),

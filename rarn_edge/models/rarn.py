@@ -12,9 +12,9 @@
                                                                   linear -> logits
 
 The paper puts this on ResNet-152 and joins all five maps (`rarn_152`; `rarn_50` and `rarn_18` are the same on smaller
-ResNets). The edge members `rarn_s` and `rarn_n` have the same three parts on a backbone made for 48x48 faces and INT8:
-plain 3x3 convolutions in multiples of 16 channels, and a fusion that stops at A3, because joining A2 and A1 would cost more
-time than the stages that made them.
+ResNets). The edge members `rarn_s` and `rarn_n`, and `rarn_m` that teaches them, have the same three parts on a backbone
+made for 48x48 faces and INT8: plain 3x3 convolutions in multiples of 16 channels, and a fusion that stops at A3, because
+joining A2 and A1 would cost more time than the stages that made them.
 """
 
 from typing import Literal, Protocol

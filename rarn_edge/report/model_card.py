@@ -91,6 +91,7 @@ def log_name(model: str, phase: int) -> str:
 def _phase_line(model: str, number: int, phase: dict[str, Any]) -> str:
     teachers = len(phase.get("teachers") or ())
     taught = f", {teachers} teacher{'s' if teachers > 1 else ''}" if teachers else ""
+    precision = ", in bfloat16" if phase.get("trained_in") == "bf16" else ""
     share = phase.get("mixed_share")
     mix = (
         f" Released is {share:.0%} of its weights and {1 - share:.0%} of those before (arXiv:2109.01903)."
@@ -100,7 +101,7 @@ def _phase_line(model: str, number: int, phase: dict[str, Any]) -> str:
     start = "from the weights of the phase before" if number > 1 else "from random weights"
     return (
         f"- Phase {number}: recipe `{phase['recipe']['name']}` {start}, {phase['epochs_done']} epochs, seed {phase['seed']}"
-        f"{taught}, torch {phase['torch']}; log `export/logs/{log_name(model, number)}`.{mix}"
+        f"{taught}{precision}, torch {phase['torch']}; log `export/logs/{log_name(model, number)}`.{mix}"
     )
 
 

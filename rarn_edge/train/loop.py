@@ -84,10 +84,11 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
         found, asked = state["identity"], _identity(run, workers)
         if found != asked:
             changed = ", ".join(key.replace("_", " ") for key, value in asked.items() if found.get(key) != value)
-            raise InputError(f"{state_path} was made with another {changed}; resume with the same options")
+            hint = f" (--precision {found['precision']})" if found["precision"] != asked["precision"] else ""
+            raise InputError(f"{state_path} was made with another {changed}; resume with the same options{hint}")
         model.load_state_dict(state["model"])
     averaged.load_state_dict(model.state_dict() if state is None else state["averaged"])
-    optimizer = _optimizer(model, run.recipe)
+    optimizer = sgd(model, run.recipe)
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
     history = [EpochLog(**log) for log in state["history"]] if state is not None else []
@@ -119,7 +120,7 @@ def _placed(model: nn.Module, workers: Workers) -> nn.Module:
     return model.to(workers.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD; weight decay on convolution and linear weights, not on biases and normalisation."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -144,7 +145,7 @@ def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog], 
         "seed": run.seed,
         "teachers": list(run.targets.teachers) if run.targets else [],
         "teacher_views": run.targets.views if run.targets else 0,
-        "precision": run.precision.value,
+        "trained_in": str(run.precision),
         "started_from": run.start.sha256 if run.start else None,
         "epochs_done": len(history),
         "torch": torch.__version__,

@@ -1,7 +1,7 @@
 """One training run as data: what is trained on what, the files it leaves, and the figures it reports."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,23 @@ WEIGHTS_FILE = "weights.safetensors"
 TARGETS_FILE = "teachers.npz"
 
 
-class Precision(Enum):
-    """What a step computes in; parameters, their averages, statistics and the loss are float32 in both."""
+class TrainingPrecision(StrEnum):
+    """What activations and their gradients are; parameters and their gradients, averages, statistics, the loss and what is
+    measured on test faces are float32 in both."""
 
     FLOAT32 = "float32"
-    BF16 = "bf16"  # convolutions and linear layers in bfloat16
+    BF16 = "bf16"  # torch.autocast
 
     @classmethod
-    def named(cls, name: str) -> "Precision":
+    def named(cls, name: str) -> "TrainingPrecision":
         """Raises InputError for another name."""
         try:
             return cls(name)
         except ValueError:
-            raise InputError(f"no precision '{name}'; one of: {', '.join(each.value for each in cls)}") from None
+            raise InputError(f"no precision '{name}'; one of: {', '.join(cls)}") from None
 
     @classmethod
-    def usual_on(cls, device: str) -> "Precision":
+    def usual_on(cls, device: str) -> "TrainingPrecision":
         """bfloat16 on a GPU; float32 on a CPU, where bfloat16 may be emulated and depthwise convolutions are slower in it."""
         return cls.BF16 if device == "cuda" else cls.FLOAT32
 
@@ -76,7 +77,7 @@ class Run:
     threads: int
     targets: SoftTargets | None = None  # of the training faces, in their order
     start: Weights | None = None  # parameters to begin with instead of fresh ones
-    precision: Precision = Precision.FLOAT32
+    precision: TrainingPrecision = TrainingPrecision.FLOAT32
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class Run:
             "teachers": list(self.targets.teachers) if self.targets else [],
             "teacher_views": self.targets.views if self.targets else 0,
             "start": self.start.sha256 if self.start else None,
-            "precision": self.precision.value,
+            "precision": str(self.precision),
         }
 
     @cached_property

@@ -43,13 +43,12 @@ print(json.dumps([int(product.min()), int(product.max())]))
 
 def product(preload: str) -> list[int]:
     """The lowest and the highest entry of the product."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "LD_PRELOAD": preload},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONFAULTHANDLER"}
+    environment["LD_PRELOAD"] = preload
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=False, capture_output=True, text=True)
+    if "cannot trap CPUID" in done.stderr:
+        pytest.skip(done.stderr.strip())  # a sandbox may forbid it
+    assert done.returncode == 0, done.stderr
     found: list[int] = json.loads(done.stdout)
     return found
 

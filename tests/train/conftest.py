@@ -8,7 +8,7 @@ import pytest
 
 from rarn_edge.data import Faces
 from rarn_edge.train.recipe import RECIPES
-from rarn_edge.train.run import Precision, Run, split_for_training
+from rarn_edge.train.run import Run, TrainingPrecision, split_for_training
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,9 @@ def make_run(split_faces: Faces) -> Callable[..., Run]:
     """`make_run(folder, recipe="paper")`: three epochs of three batches of rarn-n."""
     train, test = split_for_training(split_faces, seed=0)
 
-    def make(folder: Path, recipe: str = "edge", epochs: int = 3, precision: Precision = Precision.FLOAT32) -> Run:
+    def make(
+        folder: Path, recipe: str = "edge", epochs: int = 3, precision: TrainingPrecision = TrainingPrecision.FLOAT32
+    ) -> Run:
         chosen = replace(RECIPES[recipe], epochs=epochs, batch=14)
         return Run("rarn-n", chosen, 0, train, test, folder, threads=1, precision=precision)
 

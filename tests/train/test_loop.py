@@ -24,7 +24,7 @@ from rarn_edge.train.checkpoint import load_state, load_weights
 from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.loop import train
 from rarn_edge.train.recipe import RECIPES
-from rarn_edge.train.run import BatchLog, EpochLog, Precision, Run, split_for_training
+from rarn_edge.train.run import BatchLog, EpochLog, Run, TrainingPrecision, split_for_training
 
 MakeRun = Callable[..., Run]
 
@@ -50,7 +50,7 @@ def straight(request: pytest.FixtureRequest, make_run: MakeRun, tmp_path_factory
     """A finished run of three epochs, for each recipe and precision."""
     recipe, _, precision = request.param.partition(" in ")
     run = make_run(
-        tmp_path_factory.mktemp("straight"), recipe, precision=Precision.named(precision or Precision.FLOAT32.value)
+        tmp_path_factory.mktemp("straight"), recipe, precision=TrainingPrecision.named(precision or "float32")
     )
     train(run)
     return run
@@ -82,6 +82,33 @@ def test_another_seed_is_another_run(straight: Run, tmp_path: Path) -> None:
     assert not torch.equal(expected["/classifier.weight"], found["/classifier.weight"])
 
 
+@pytest.mark.parametrize(("precision", "computed"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+def test_precision_is_that_of_the_activations_alone(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, computed: torch.dtype
+) -> None:
+    found: list[torch.dtype] = []
+
+    def record(module: torch.nn.Module, _inputs: tuple[Tensor], output: Tensor) -> None:
+        if module.training:
+            found.append(output.dtype)
+
+    def watched(name: str) -> torch.nn.Module:
+        model = build_model(name)
+        next(layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)).register_forward_hook(record)
+        return model
+
+    monkeypatch.setattr("rarn_edge.train.loop.build_model", watched)
+    train(make_run(tmp_path, epochs=1, precision=TrainingPrecision(precision)))
+    assert found == [computed] * 3  # batches
+    kept = {name: value.dtype for name, value in tensors(load_state(tmp_path / "last.pt")).items() if value.ndim}
+    assert {dtype for dtype in kept.values() if dtype.is_floating_point} == {torch.float32}
+
+
+def test_usual_precision_follows_the_device() -> None:
+    assert TrainingPrecision.usual_on("cuda") is TrainingPrecision.BF16
+    assert TrainingPrecision.usual_on("cpu") is TrainingPrecision.FLOAT32
+
+
 def test_training_changes_no_global_random_state(make_run: MakeRun, tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     train(make_run(tmp_path, epochs=1))
@@ -110,7 +137,7 @@ def test_weights_carry_their_contract(straight: Run) -> None:
     assert weights.spec.classes == CLASSES
     assert weights.provenance["recipe"] == json.loads(json.dumps(straight.recipe.to_dict()))
     assert weights.provenance["seed"] == 0
-    assert weights.provenance["precision"] == straight.precision.value
+    assert weights.provenance["trained_in"] == straight.precision
     assert weights.provenance["epochs_done"] == 3
     assert weights.provenance["train_images"] == 42
     with safe_open(straight.folder / "weights.safetensors", framework="pt") as file:
@@ -150,7 +177,8 @@ def test_finished_run_resumes_to_itself(straight: Run) -> None:
         ({"recipe": RECIPES["paper"]}, "recipe"),
         ({"seed": 1}, "seed"),
         ({"model": "rarn-s"}, "model"),
-        ({"precision": Precision.BF16}, "precision"),
+        ({"recipe": replace(RECIPES["edge"], epochs=5, batch=14)}, "recipe"),
+        ({"precision": TrainingPrecision.BF16}, "precision"),
     ],
 )
 def test_resume_of_another_run_is_refused(

@@ -1,0 +1,86 @@
+"""What an epoch costs beyond its arithmetic: python benchmarks/train_throughput.py rarn-s [--precision bf16] [--threads 2]
+
+Images per second of the training epoch (augmentation, targets, averaged weights, bookkeeping) beside those of the bare forward
+and backward pass and the optimizer's step on batches that are ready, in turns; medians, with the quartiles in brackets.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from rarn_edge.data import synthetic_faces
+from rarn_edge.errors import RarnEdgeError
+from rarn_edge.models.build import build_model
+from rarn_edge.models.catalog import find_model
+from rarn_edge.preprocess import to_input
+from rarn_edge.threads import default_threads
+from rarn_edge.train.epoch import Learner, train_epoch
+from rarn_edge.train.loop import sgd
+from rarn_edge.train.recipe import find_recipe
+from rarn_edge.train.run import Run, TrainingPrecision
+
+BATCHES = 24  # in a round of each
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--recipe", default="edge")
+    parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), default="float32")
+    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--rounds", type=int, default=8)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    recipe, preprocess = find_recipe(arguments.recipe), find_model(arguments.model).spec.preprocess
+    faces = synthetic_faces(BATCHES * recipe.batch, seed=0)
+    run = Run(
+        arguments.model,
+        recipe,
+        0,
+        faces,
+        faces,
+        Path(),
+        arguments.threads,
+        precision=TrainingPrecision(arguments.precision),
+    )
+    model, averaged = (build_model(run.model).to(memory_format=torch.channels_last) for _ in range(2))
+    learner = Learner(model, model, averaged.eval(), sgd(model, recipe))
+    inputs = torch.from_numpy(to_input(faces.images, preprocess)).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(faces.labels)
+
+    def bare() -> None:
+        model.train()
+        for x, y in zip(inputs.split(recipe.batch), labels.split(recipe.batch), strict=True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=run.precision is TrainingPrecision.BF16):
+                logits = model(x)
+            learner.optimizer.zero_grad()
+            F.cross_entropy(logits.float(), y).backward()
+            learner.optimizer.step()
+
+    def epoch() -> None:
+        train_epoch(run, preprocess, learner, 1, None)
+
+    speeds: dict[str, list[float]] = {"bare": [], "epoch": []}
+    for number in range(arguments.rounds + 1):
+        for name, work in (("bare", bare), ("epoch", epoch)):
+            started = time.perf_counter()
+            work()
+            if number:  # the first round warms up
+                speeds[name].append(len(faces) / (time.perf_counter() - started))
+    for name, found in speeds.items():
+        low, middle, high = np.quantile(found, (0.25, 0.5, 0.75))
+        print(f"{name:6} {middle:8,.0f} images/s [{low:,.0f}, {high:,.0f}]")
+    costs = [bare / epoch - 1 for bare, epoch in zip(speeds["bare"], speeds["epoch"], strict=True)]
+    print(f"an epoch costs {np.median(costs):+.1%} on top of its arithmetic")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RarnEdgeError as error:
+        sys.exit(f"error: {error}")
