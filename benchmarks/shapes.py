@@ -40,8 +40,9 @@ from rarn_edge.providers import CPU
 from rarn_edge.targets import Target
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.loop import train
+from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_NANO
-from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run, TrainingPrecision, split_for_training
+from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run, split_for_training
 
 MODEL = "rarn-n"  # whose name and contract the shapes have
 CALIBRATION_IMAGES = 512

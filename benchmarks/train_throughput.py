@@ -21,8 +21,9 @@ from rarn_edge.preprocess import to_input
 from rarn_edge.threads import default_threads
 from rarn_edge.train.epoch import Learner, train_epoch
 from rarn_edge.train.loop import sgd
+from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import find_recipe
-from rarn_edge.train.run import Run, TrainingPrecision
+from rarn_edge.train.run import Run
 
 BATCHES = 24  # in a round of each
 
@@ -56,7 +57,7 @@ def main() -> None:
     def bare() -> None:
         model.train()
         for x, y in zip(inputs.split(recipe.batch), labels.split(recipe.batch), strict=True):
-            with torch.autocast("cpu", torch.bfloat16, enabled=run.precision is TrainingPrecision.BF16):
+            with run.precision.autocast("cpu"):
                 logits = model(x)
             learner.optimizer.zero_grad()
             F.cross_entropy(logits.float(), y).backward()

@@ -69,8 +69,9 @@ def train(
     from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
     from rarn_edge.train.loop import check_folder
     from rarn_edge.train.loop import train as train_model
+    from rarn_edge.train.precision import TrainingPrecision
     from rarn_edge.train.recipe import find_recipe
-    from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Run, TrainingPrecision, split_for_training
+    from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
     from rarn_edge.train.workers import join_workers, workers_here
 
     find_model(model)
@@ -88,6 +89,7 @@ def train(
         torch_threads = threads or max(1, default_threads() // workers_here())
         torch.set_num_threads(torch_threads)
         workers.check(chosen.batch)
+        computed = asked_precision or TrainingPrecision.usual_on(workers.device.type)
 
         def ask_teachers() -> SoftTargets | None:
             """Before it, what costs nothing to refuse; passes over all faces take minutes."""
@@ -104,10 +106,10 @@ def train(
                     teacher_answers or folder / TARGETS_FILE,
                     teacher_views or VIEWS,
                     lambda done, total: on_stage(f"teachers: {done} of {total} passes"),
+                    computed,
                 )
 
         targets = workers.in_turn(ask_teachers)
-        computed = asked_precision or TrainingPrecision.usual_on(workers.device.type)
         job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start, computed)
         if not workers.writes:
             train_model(job, resume, workers=workers)

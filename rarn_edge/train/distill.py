@@ -18,6 +18,7 @@ from rarn_edge.files import atomic, check_output
 from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.evaluate import torch_logits
+from rarn_edge.train.precision import TrainingPrecision
 
 SHIFT_PX = 2
 SHIFTS: tuple[tuple[int, int], ...] = ((0, 0), (SHIFT_PX, 0), (-SHIFT_PX, 0), (0, SHIFT_PX), (0, -SHIFT_PX))
@@ -48,10 +49,12 @@ def soft_targets(
     cache: Path,
     views: int = VIEWS,
     on_view: Callable[[int, int], None] | None = None,
+    precision: TrainingPrecision = TrainingPrecision.FLOAT32,
 ) -> SoftTargets:
     """The teachers' answers for `faces`: those of a teacher that `cache` holds are read from it, the others made and added to it.
 
-    `on_view(done, total)` is called after each pass over the faces. A teacher's answers are saved when all its passes are done.
+    Answers that are made have the run's `precision`; those read are taken as they are. `on_view(done, total)` is called after
+    each pass over the faces. A teacher's answers are saved when all its passes are done.
 
     Raises:
         InputError: a teacher with other classes, an unreadable cache, or one made for other faces or views.
@@ -65,10 +68,11 @@ def soft_targets(
     if missing:
         check_output(cache)
     for number, teacher in enumerate(missing):
-        model = teacher.model()
+        model = teacher.model().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         total = torch.zeros(len(faces), len(CLASSES), dtype=torch.float64)
         for view in range(views):
-            logits = torch_logits(model, teacher.spec.preprocess, view_of(faces.images, view))
+            with precision.autocast("cpu"):
+                logits = torch_logits(model, teacher.spec.preprocess, view_of(faces.images, view))
             total += F.softmax(torch.from_numpy(logits).double(), dim=1)
             if on_view is not None:
                 on_view(number * views + view + 1, passes)

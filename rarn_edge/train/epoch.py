@@ -16,7 +16,7 @@ from rarn_edge.spec import Preprocess
 from rarn_edge.train.augment import augment
 from rarn_edge.train.loss import batch_targets, loss_of, mix
 from rarn_edge.train.recipe import learning_rate
-from rarn_edge.train.run import BatchLog, Run, TrainingPrecision
+from rarn_edge.train.run import BatchLog, Run
 from rarn_edge.train.workers import ALONE, Workers
 
 
@@ -62,7 +62,7 @@ def train_epoch(
             if recipe.mixup:
                 pixels, targets = mix(pixels, targets, recipe.mixup, mixer)
             inputs = _normalise(pixels, preprocess, crop_px).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=run.precision is TrainingPrecision.BF16):
+            with run.precision.autocast(device.type):
                 logits = learner.forward(inputs)  # [N, 7]
             logits = logits.float().cpu()
             loss = loss_of(logits, targets, recipe)

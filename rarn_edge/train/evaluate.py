@@ -19,7 +19,7 @@ def torch_logits(model: nn.Module, preprocess: Preprocess, images: NDArray[np.ui
     batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
     device = next(model.parameters()).device
     inputs = (torch.from_numpy(to_input(batch, preprocess)).to(device) for batch in batches)
-    return np.concatenate([model(batch).cpu().numpy() for batch in inputs])
+    return np.concatenate([model(batch).float().cpu().numpy() for batch in inputs])
 
 
 def evaluate_torch(model: nn.Module, preprocess: Preprocess, faces: Faces) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """One training run as data: what is trained on what, the files it leaves, and the figures it reports."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,32 +9,12 @@ from rarn_edge.data import Faces, Split
 from rarn_edge.errors import InputError
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.distill import SoftTargets
+from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import Recipe
 
 STATE_FILE = "last.pt"
 WEIGHTS_FILE = "weights.safetensors"
 TARGETS_FILE = "teachers.npz"
-
-
-class TrainingPrecision(StrEnum):
-    """What activations and their gradients are; parameters and their gradients, averages, statistics, the loss and what is
-    measured on test faces are float32 in both."""
-
-    FLOAT32 = "float32"
-    BF16 = "bf16"  # torch.autocast
-
-    @classmethod
-    def named(cls, name: str) -> "TrainingPrecision":
-        """Raises InputError for another name."""
-        try:
-            return cls(name)
-        except ValueError:
-            raise InputError(f"no precision '{name}'; one of: {', '.join(cls)}") from None
-
-    @classmethod
-    def usual_on(cls, device: str) -> "TrainingPrecision":
-        """bfloat16 on a GPU; float32 on a CPU, where bfloat16 may be emulated and depthwise convolutions are slower in it."""
-        return cls.BF16 if device == "cuda" else cls.FLOAT32
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from rarn_edge.data import Faces
+from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import RECIPES
-from rarn_edge.train.run import Run, TrainingPrecision, split_for_training
+from rarn_edge.train.run import Run, split_for_training
 
 
 @pytest.fixture(scope="session")

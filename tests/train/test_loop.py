@@ -23,8 +23,9 @@ from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import load_state, load_weights
 from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.loop import train
+from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import RECIPES
-from rarn_edge.train.run import BatchLog, EpochLog, Run, TrainingPrecision, split_for_training
+from rarn_edge.train.run import BatchLog, EpochLog, Run, split_for_training
 
 MakeRun = Callable[..., Run]
 
