@@ -111,6 +111,16 @@ EDGE_LONG = replace(
     crop_share=0.0,
 )
 
+EDGE_TAUGHT = replace(
+    # A trained net (--init) under teachers that know more than it: their answers count more, and erasing and mixing keep it from
+    # learning its faces by heart.
+    EDGE_LONG,
+    name="edge-taught",
+    augmentation=replace(EDGE_LONG.augmentation, erase=0.25),
+    mixup=0.2,
+    teacher_share=0.7,
+)
+
 EDGE_NANO = replace(
     # For nets under half a million parameters, which underfit: every regulariser weaker, the teacher stronger.
     EDGE,
@@ -153,7 +163,17 @@ EDGE_FINISH = replace(
 
 RECIPES = {
     recipe.name: recipe
-    for recipe in (PAPER, EDGE, EDGE_DISTILLED, EDGE_LONG, EDGE_NANO, EDGE_NANO_REFINE, EDGE_REFINE, EDGE_FINISH)
+    for recipe in (
+        PAPER,
+        EDGE,
+        EDGE_DISTILLED,
+        EDGE_LONG,
+        EDGE_TAUGHT,
+        EDGE_NANO,
+        EDGE_NANO_REFINE,
+        EDGE_REFINE,
+        EDGE_FINISH,
+    )
 }
 
 
