@@ -1,7 +1,7 @@
 """Write the recorded results into the README, or check that it shows them: python benchmarks/render.py [--check]
 
 Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`. The README has a
-block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows.
+block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows, of all devices or of `SUITE DEVICE`.
 """
 
 import argparse
@@ -17,23 +17,23 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SUITES = ROOT / "benchmarks" / "suites"
 README = ROOT / "README.md"
-_BLOCK = re.compile(r"(<!-- benchmark (\w+) -->\n).*?(<!-- end benchmark -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- benchmark (\w+)(?: ([\w.-]+))? -->\n).*?(<!-- end benchmark -->)", re.DOTALL)
 
 
 def render(text: str, results: Path) -> str:
-    """`text` with every block filled anew from the results of all devices.
+    """`text` with every block filled anew from the results of the devices it shows.
 
     Raises:
         SystemExit: a block names a suite without a recorded result.
     """
 
     def fill(match: re.Match[str]) -> str:
-        suite = match.group(2)
-        found = sorted(results.glob(f"*/{suite}.json"))
+        start, suite, device, end = match.groups()
+        found = sorted(results.glob(f"{device or '*'}/{suite}.json"))
         if not found:
-            raise SystemExit(f"no result of the suite '{suite}' in {results}")
+            raise SystemExit(f"no result of the suite '{suite}' in {results / (device or '')}")
         parts = [section(load_report(path), path, suite) for path in found]
-        return match.group(1) + "\n".join(parts) + match.group(3)
+        return start + "\n".join(parts) + end
 
     return _BLOCK.sub(fill, text)
 
