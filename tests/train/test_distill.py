@@ -19,6 +19,7 @@ from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets, view_of
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.loop import train
 from rarn_edge.train.loss import BatchTargets, batch_targets, loss_of, mix
+from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE, EDGE_NANO
 from rarn_edge.train.run import Run, split_for_training
 
@@ -60,6 +61,15 @@ def test_targets_are_the_mean_over_teachers_and_views(teachers: list[Weights], f
     expected = torch.stack(answers).mean(0).numpy()
     assert np.exp(found.log_probabilities) == pytest.approx(expected, abs=1e-6)
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_answers_have_the_precision_of_the_run(teachers: list[Weights], faces: Faces, tmp_path: Path) -> None:
+    exact, short = (
+        soft_targets(teachers, faces, "faces", tmp_path / precision, 1, precision=precision).log_probabilities
+        for precision in TrainingPrecision
+    )
+    assert short.dtype == np.float32
+    assert 0 < np.abs(np.exp(exact) - np.exp(short)).max() < 0.05
 
 
 def test_a_second_call_reads_the_cache(
