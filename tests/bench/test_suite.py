@@ -105,7 +105,7 @@ def test_a_suite_is_measured_saved_and_shown(cli, measured: Path, render: Module
     assert render.render(shown, measured / "results") == shown
     of_one = shown.replace("benchmark mine", "benchmark mine board")
     assert render.render(of_one, measured / "results") == of_one
-    with pytest.raises(SystemExit, match="no result of the suite 'mine' in .*phone"):
+    with pytest.raises(SystemExit, match=r"no result of the suite 'mine' in .*phone"):
         render.render(shown.replace("benchmark mine", "benchmark mine phone"), measured / "results")
 
 
