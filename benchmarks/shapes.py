@@ -10,7 +10,6 @@ runs it, the difference to the last shape, the shipped one, on the same faces. A
 
 import argparse
 import re
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,9 +22,9 @@ from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.request import Request
 from rarn_edge.bench.run import benchmark
 from rarn_edge.cli.inputs import read_subject
-from rarn_edge.data import load_faces
+from rarn_edge.data import Faces, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.errors import RarnEdgeError
+from rarn_edge.errors import run_script
 from rarn_edge.models import build
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import count_multiply_adds, count_parameters
@@ -109,22 +108,10 @@ def main() -> None:
         for shape, float32, int8 in pairs:
             build.BUILDERS[MODEL] = shape.builder
             if splits is None:
-                drawn = synthetic_faces(64, seed=0)
-                simplified = simplify(export_untrained(MODEL, Path(temporary) / "raw.onnx"), float32).artifact
-                quantize(simplified, Target.X86_AVX2, calibrate(simplified, drawn), int8)
-                continue
-            training, held_out = splits
-            folder = arguments.runs / re.sub(r"\W+", "-", f"{shape} {arguments.epochs} {arguments.precision}")
-            recipe = replace(EDGE_NANO, epochs=arguments.epochs)
-            precision = TrainingPrecision(arguments.precision)
-            run = Run(MODEL, recipe, 0, training, held_out, folder, arguments.threads, precision=precision)
-            train(run, resume=(folder / STATE_FILE).exists())
-            simplified, _ = export_and_simplify(load_weights(folder / WEIGHTS_FILE), float32)
-            ranges = calibrate(simplified, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
-            quantize(simplified, Target.X86_AVX2, ranges, int8)
-            logits = read_subject(int8, CPU, None).predict(held_out.images)
-            right.append(np.asarray(logits.argmax(axis=1) == held_out.labels, np.float64))
-            print(f"{shape}: {right[-1].mean():.2%}", flush=True)
+                untrained_files(float32, int8)
+            else:
+                right.append(trained_files(shape, *splits, arguments, float32, int8))
+                print(f"{shape}: {right[-1].mean():.2%}", flush=True)
         request = Request(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=arguments.rival.stem)
         report = benchmark(load_cases([*files, arguments.rival]), request)
     ratio = {row.label: row.latency_ratio for row in report.rows}
@@ -145,8 +132,28 @@ def main() -> None:
         print(f"| {shape} | {counts} | {' | '.join(cells)} |")
 
 
+def untrained_files(float32: Path, int8: Path) -> None:
+    """Write both files with random weights."""
+    with tempfile.TemporaryDirectory() as temporary:
+        simplified = simplify(export_untrained(MODEL, Path(temporary) / "raw.onnx"), float32).artifact
+    quantize(simplified, Target.X86_AVX2, calibrate(simplified, synthetic_faces(64, seed=0)), int8)
+
+
+def trained_files(
+    shape: Shape, training: Faces, held_out: Faces, plan: argparse.Namespace, float32: Path, int8: Path
+) -> NDArray[np.float64]:
+    """Train the shape, write both files, and say for each held-out face whether the INT8 file is right: 1 or 0, [faces]."""
+    folder = plan.runs / re.sub(r"\W+", "-", f"{shape} {plan.epochs} {plan.precision}")
+    recipe = replace(EDGE_NANO, epochs=plan.epochs)
+    precision = TrainingPrecision(plan.precision)
+    run = Run(MODEL, recipe, 0, training, held_out, folder, plan.threads, precision=precision)
+    train(run, resume=(folder / STATE_FILE).exists())
+    simplified, _ = export_and_simplify(load_weights(folder / WEIGHTS_FILE), float32)
+    ranges = calibrate(simplified, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
+    quantize(simplified, Target.X86_AVX2, ranges, int8)
+    logits = read_subject(int8, CPU, None).predict(held_out.images)
+    return np.asarray(logits.argmax(axis=1) == held_out.labels, np.float64)
+
+
 if __name__ == "__main__":
-    try:
-        main()
-    except RarnEdgeError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

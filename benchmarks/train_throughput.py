@@ -5,7 +5,6 @@ and backward pass and the optimizer's step on batches that are ready, in turns; 
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from rarn_edge.data import synthetic_faces
-from rarn_edge.errors import RarnEdgeError
+from rarn_edge.errors import run_script
 from rarn_edge.models.build import build_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.preprocess import to_input
@@ -81,7 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except RarnEdgeError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

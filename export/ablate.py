@@ -10,7 +10,6 @@ degrees, and each seed's difference to the first row on the same faces. Continue
 import argparse
 import csv
 import io
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_weights
 from rarn_edge.data import Faces, load_faces
-from rarn_edge.errors import RarnEdgeError
+from rarn_edge.errors import run_script
 from rarn_edge.evaluation.roll import turned
 from rarn_edge.files import make_folder, write_text
 from rarn_edge.paired import mean_difference
@@ -212,7 +211,4 @@ def _points(value: float, low: float, high: float) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except RarnEdgeError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -10,7 +10,6 @@ Thin on purpose: every figure comes from the package's own stages, judged on the
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from rarn_edge.assets import (
 from rarn_edge.cli.gate import gate
 from rarn_edge.cli.inputs import SYNTHETIC_SEED, describe, read_subject
 from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
-from rarn_edge.errors import InputError, RarnEdgeError
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge
 from rarn_edge.files import file_sha256, make_folder, write_text
@@ -209,7 +208,4 @@ def update(path: Path, name: str, entry: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except RarnEdgeError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -4,6 +4,8 @@ The message says what was found, what was expected, and what to do next.
 """
 
 import importlib
+import sys
+from collections.abc import Callable
 from types import ModuleType
 
 
@@ -74,3 +76,11 @@ def require_extras(extra: str) -> None:
 def first_line(error: BaseException) -> str:
     """What an exception of another library says, in one line of at most 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script of this repository; an expected error is one line and exit code 1, not a traceback."""
+    try:
+        main()
+    except RarnEdgeError as error:
+        sys.exit(f"error: {error}")

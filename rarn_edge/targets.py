@@ -63,6 +63,11 @@ class Host:
             return Target.ARM
         return Target.X86_VNNI if self.features & {"avx512_vnni", "avx_vnni", "amx_int8"} else Target.X86_AVX2
 
+    @property
+    def multiplies_bfloat16(self) -> bool:
+        """Whether it has instructions for bfloat16; without them it is emulated."""
+        return bool(self.features & {"amx_bf16", "avx512_bf16", "bf16"})
+
     def explain(self) -> str:
         """One line: what was found and what follows."""
         found = sorted(self.features & {"avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})

@@ -43,7 +43,7 @@ def detect_environment() -> Environment:
     """Read this machine's facts."""
     host = detect_host()
     return Environment(
-        cpu=" without ".join((_cpu_name(), *([", ".join(hidden_features())] if hidden_features() else []))),
+        cpu=_cpu_name() + (f" without {', '.join(hidden_features())}" if hidden_features() else ""),
         architecture=host.architecture,
         int8_target=host.target.value,
         cores_available=default_threads(),

@@ -90,6 +90,9 @@ def train(
         torch.set_num_threads(torch_threads)
         workers.check(chosen.batch)
         computed = asked_precision or TrainingPrecision.usual_on(workers.device.type)
+        emulated = workers.device.type == "cpu" and not detect_host().multiplies_bfloat16
+        if computed is TrainingPrecision.BF16 and emulated and workers.writes:
+            note("this CPU has no instructions for bfloat16, so --precision bf16 is slower here", "warning")
 
         def ask_teachers() -> SoftTargets | None:
             """Before it, what costs nothing to refuse; passes over all faces take minutes."""
@@ -114,10 +117,6 @@ def train(
         if not workers.writes:
             train_model(job, resume, workers=workers)
             return
-        if computed is TrainingPrecision.BF16 and workers.device.type == "cpu":
-            host = detect_host()
-            if not host.features & {"amx_bf16", "avx512_bf16", "bf16"}:
-                note("this CPU has no instructions for bfloat16, so --precision bf16 is slower here", "warning")
         note(f"{model}, recipe {recipe}: {len(train_faces):,} faces to train on, {len(test_faces):,} to test on")
         if not teachers and chosen.teacher_share and not chosen.label_smoothing:
             note(

@@ -115,7 +115,8 @@ def join_workers() -> Iterator[Workers]:
         if gpus:
             torch.cuda.set_device(local)
         device = torch.device("cuda", local) if gpus else torch.device("cpu")
-        yield Workers(dist.get_rank(), dist.get_world_size(), device)
-        dist.barrier()  # who leaves while another still talks to it may be aborted by gloo
+        workers = Workers(dist.get_rank(), dist.get_world_size(), device)
+        yield workers
+        workers.wait()  # who leaves while another still talks to it may be aborted by gloo
     finally:
         dist.destroy_process_group()
