@@ -17,12 +17,15 @@ from rarn_edge.errors import run_script
 from rarn_edge.models.build import build_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.preprocess import to_input
+from rarn_edge.spec import Preprocess
 from rarn_edge.threads import default_threads
-from rarn_edge.train.epoch import Learner, train_epoch
+from rarn_edge.train.epoch import train_epoch
 from rarn_edge.train.loop import sgd
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import find_recipe
 from rarn_edge.train.run import Run
+from rarn_edge.train.step import BatchStep, Learner
+from rarn_edge.train.workers import Workers, join_workers
 
 BATCHES = 24  # in a round of each
 
@@ -48,28 +51,40 @@ def main() -> None:
         arguments.threads,
         precision=TrainingPrecision(arguments.precision),
     )
-    model, averaged = (build_model(run.model).to(memory_format=torch.channels_last) for _ in range(2))
+    with join_workers() as workers:
+        compare(run, preprocess, workers, arguments.rounds)
+
+
+def compare(run: Run, preprocess: Preprocess, workers: Workers, rounds: int) -> None:
+    """Both in turns, and what they say."""
+    faces, recipe, device = run.train, run.recipe, workers.device
+    model, averaged = (build_model(run.model).to(device).to(memory_format=torch.channels_last) for _ in range(2))
     learner = Learner(model, model, averaged.eval(), sgd(model, recipe))
-    inputs = torch.from_numpy(to_input(faces.images, preprocess)).contiguous(memory_format=torch.channels_last)
-    labels = torch.from_numpy(faces.labels)
+    step = BatchStep(run, preprocess, learner, workers)
+    model.train()
+    inputs = (
+        torch.from_numpy(to_input(faces.images, preprocess)).to(device).contiguous(memory_format=torch.channels_last)
+    )
+    labels = torch.from_numpy(faces.labels).to(device)
 
     def bare() -> None:
-        model.train()
         for x, y in zip(inputs.split(recipe.batch), labels.split(recipe.batch), strict=True):
-            with run.precision.autocast("cpu"):
+            with run.precision.autocast(device.type):
                 logits = model(x)
             learner.optimizer.zero_grad()
             F.cross_entropy(logits.float(), y).backward()
             learner.optimizer.step()
 
     def epoch() -> None:
-        train_epoch(run, preprocess, learner, 1, None)
+        train_epoch(run, step, 1, None, workers)
 
     speeds: dict[str, list[float]] = {"bare": [], "epoch": []}
-    for number in range(arguments.rounds + 1):
+    for number in range(rounds + 1):
         for name, work in (("bare", bare), ("epoch", epoch)):
             started = time.perf_counter()
             work()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
             if number:  # the first round warms up
                 speeds[name].append(len(faces) / (time.perf_counter() - started))
     for name, found in speeds.items():

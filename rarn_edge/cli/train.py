@@ -81,6 +81,10 @@ def train(
         raise InputError(f"recipe '{recipe}' learns from labels alone, so --teacher would do nothing; choose another")
     if not teacher and (teacher_views or teacher_answers):
         raise InputError("--teacher-views and --teacher-answers are about teachers; name them with --teacher WEIGHTS")
+    if chosen.live_teachers and (teacher_views or teacher_answers):
+        raise InputError(
+            f"recipe '{recipe}' asks teachers about each batch and keeps no answers; leave out --teacher-views, --teacher-answers"
+        )
     asked_precision = TrainingPrecision.named(precision) if precision is not None else None
     train_faces, test_faces = split_for_training(load_faces(data), seed)
     start = load_weights(init, expected_model=model) if init else None
@@ -98,7 +102,7 @@ def train(
             """Before it, what costs nothing to refuse; passes over all faces take minutes."""
             if workers.writes:
                 check_folder(folder, resume)
-            if not teachers:
+            if not teachers or chosen.live_teachers:
                 return None
             make_folder(folder)
             with stage_progress(err) as on_stage:
@@ -110,10 +114,12 @@ def train(
                     teacher_views or VIEWS,
                     lambda done, total: on_stage(f"teachers: {done} of {total} passes"),
                     computed,
+                    workers.device,
                 )
 
         targets = workers.in_turn(ask_teachers)
-        job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start, computed)
+        live = tuple(teachers) if chosen.live_teachers else ()
+        job = Run(model, chosen, seed, train_faces, test_faces, folder, torch_threads, targets, start, computed, live)
         if not workers.writes:
             train_model(job, resume, workers=workers)
             return

@@ -13,7 +13,8 @@ def augment(images: Tensor, recipe: Augmentation, generator: torch.Generator, cr
     """[N, H, W] uint8 -> [N, 1, H, W] float32 in pixel values 0..255, each image changed by its own draw.
 
     `crop_px` > 0: only the middle [N, 1, crop_px, crop_px] of the changed image is made, at the same scale. What leaves the
-    frame is refilled with the border's pixels, as a crop of a larger photograph would be.
+    frame is refilled with the border's pixels, as a crop of a larger photograph would be. Images and generator are on one device,
+    which is never asked for a value: the whole can be recorded as a CUDA graph.
     """
     pixels = images[:, None].float()  # [N, 1, H, W]
     pixels = _warp(pixels, recipe, generator, crop_px)
@@ -23,7 +24,12 @@ def augment(images: Tensor, recipe: Augmentation, generator: torch.Generator, cr
 
 def _uniform(count: int, reach: float, generator: torch.Generator) -> Tensor:
     """[count] in -reach..reach."""
-    return (torch.rand(count, generator=generator) * 2 - 1) * reach
+    return (_rand(count, generator) * 2 - 1) * reach
+
+
+def _rand(count: int, generator: torch.Generator) -> Tensor:
+    """[count] in 0..1, on the generator's device."""
+    return torch.rand(count, generator=generator, device=generator.device)
 
 
 def _warp(pixels: Tensor, recipe: Augmentation, generator: torch.Generator, crop_px: int) -> Tensor:
@@ -33,13 +39,14 @@ def _warp(pixels: Tensor, recipe: Augmentation, generator: torch.Generator, crop
     zoom = 1 / (1 + _uniform(count, recipe.scale, generator))
     shift_x = _uniform(count, 2 * recipe.shift_x, generator)  # the sampling grid spans -1..1: twice the fraction
     shift_y = _uniform(count, 2 * recipe.shift_y, generator)
-    mirror_x = 1 - 2 * (torch.rand(count, generator=generator) < recipe.flip_horizontal).float()
-    mirror_y = 1 - 2 * (torch.rand(count, generator=generator) < recipe.flip_vertical).float()
+    mirror_x = 1 - 2 * (_rand(count, generator) < recipe.flip_horizontal).float()
+    mirror_y = 1 - 2 * (_rand(count, generator) < recipe.flip_vertical).float()
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     rows = (mirror_x * cos, -mirror_x * sin, shift_x, mirror_y * sin, mirror_y * cos, shift_y)
     theta = torch.stack(rows, dim=1).view(count, 2, 3)
     if crop_px:  # the grid of the crop spans crop / whole of the image
-        theta[:, :, :2] *= torch.tensor([out_width / width, out_height / height])
+        theta[:, :, 0] *= out_width / width
+        theta[:, :, 1] *= out_height / height
     grid = F.affine_grid(theta, [count, 1, out_height, out_width], align_corners=False)  # [N, out H, out W, 2]
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -54,15 +61,15 @@ def _relight(pixels: Tensor, recipe: Augmentation, generator: torch.Generator) -
 
 def _erase(pixels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     count, _, height, width = pixels.shape
-    area = 0.02 + 0.18 * torch.rand(count, generator=generator)  # fraction of the image
+    area = 0.02 + 0.18 * _rand(count, generator)  # fraction of the image
     aspect = torch.exp(_uniform(count, math.log(3.0), generator))
     half_height = (torch.sqrt(area * aspect) * height / 2).view(-1, 1, 1)
     half_width = (torch.sqrt(area / aspect) * width / 2).view(-1, 1, 1)
-    centre_y = (torch.rand(count, generator=generator) * height).view(-1, 1, 1)
-    centre_x = (torch.rand(count, generator=generator) * width).view(-1, 1, 1)
-    inside_y = (torch.arange(height).view(1, -1, 1) - centre_y).abs() <= half_height  # [N, H, 1]
-    inside_x = (torch.arange(width).view(1, 1, -1) - centre_x).abs() <= half_width  # [N, 1, W]
-    chosen = (torch.rand(count, generator=generator) < probability).view(-1, 1, 1)
+    centre_y = (_rand(count, generator) * height).view(-1, 1, 1)
+    centre_x = (_rand(count, generator) * width).view(-1, 1, 1)
+    inside_y = (torch.arange(height, device=pixels.device).view(1, -1, 1) - centre_y).abs() <= half_height  # [N, H, 1]
+    inside_x = (torch.arange(width, device=pixels.device).view(1, 1, -1) - centre_x).abs() <= half_width  # [N, 1, W]
+    chosen = (_rand(count, generator) < probability).view(-1, 1, 1)
     hole = (inside_y & inside_x & chosen)[:, None]  # [N, 1, H, W]
-    noise = torch.randint(0, 256, pixels.shape, generator=generator).float()
+    noise = torch.randint(0, 256, pixels.shape, generator=generator, device=pixels.device).float()
     return torch.where(hole, noise, pixels)

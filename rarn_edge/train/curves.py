@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
     from rarn_edge.train.run import EpochLog
 
 
-def write_curves(folder: Path, history: "list[EpochLog]") -> None:
-    """Write both files anew from the whole history."""
+REDRAW_S = 10.0  # a drawing takes half a second, an epoch on a GPU may too
+
+
+def write_curves(folder: Path, history: "list[EpochLog]", finished: bool) -> None:
+    """Write both files anew from the whole history; while it goes on, the drawing may lag by `REDRAW_S` seconds."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(history[0])], lineterminator="\n")
     writer.writeheader()
@@ -22,7 +26,9 @@ def write_curves(folder: Path, history: "list[EpochLog]") -> None:
         rounded = {key: round(value, 6) if isinstance(value, float) else value for key, value in asdict(log).items()}
         writer.writerow(rounded)
     write_text(folder / "log.csv", text.getvalue())
-    _plot(folder / "curves.png", history)
+    drawing = folder / "curves.png"
+    if finished or not drawing.exists() or time.time() - drawing.stat().st_mtime > REDRAW_S:
+        _plot(drawing, history)
 
 
 def _plot(path: Path, history: "list[EpochLog]") -> None:

@@ -23,6 +23,7 @@ from rarn_edge.train.precision import TrainingPrecision
 SHIFT_PX = 2
 SHIFTS: tuple[tuple[int, int], ...] = ((0, 0), (SHIFT_PX, 0), (-SHIFT_PX, 0), (0, SHIFT_PX), (0, -SHIFT_PX))
 VIEWS = 2 * len(SHIFTS)  # each also mirrored
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class SoftTargets:
     views: int
     faces_sha256: str
 
-    def at(self, chosen: NDArray[np.intp], temperature: float) -> Tensor:
-        """Probabilities [len(chosen), 7] of the chosen faces, softened."""
-        return F.softmax(torch.from_numpy(self.log_probabilities[chosen]) / temperature, dim=1)
+    def softened(self, temperature: float) -> Tensor:
+        """Probabilities [N, 7] at that temperature."""
+        return F.softmax(torch.from_numpy(self.log_probabilities) / temperature, dim=1)
 
 
 def soft_targets(
@@ -50,11 +51,12 @@ def soft_targets(
     views: int = VIEWS,
     on_view: Callable[[int, int], None] | None = None,
     precision: TrainingPrecision = TrainingPrecision.FLOAT32,
+    device: torch.device = CPU,
 ) -> SoftTargets:
     """The teachers' answers for `faces`: those of a teacher that `cache` holds are read from it, the others made and added to it.
 
-    Answers that are made have the run's `precision`; those read are taken as they are. `on_view(done, total)` is called after
-    each pass over the faces. A teacher's answers are saved when all its passes are done.
+    Answers that are made have the run's `precision`, on its `device`; those read are taken as they are. `on_view(done, total)`
+    is called after each pass over the faces. A teacher's answers are saved when all its passes are done.
 
     Raises:
         InputError: a teacher with other classes, an unreadable cache, or one made for other faces or views.
@@ -68,10 +70,10 @@ def soft_targets(
     if missing:
         check_output(cache)
     for number, teacher in enumerate(missing):
-        model = teacher.model().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        model = teacher.model().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         total = torch.zeros(len(faces), len(CLASSES), dtype=torch.float64)
         for view in range(views):
-            with precision.autocast("cpu"):
+            with precision.autocast(device.type):
                 logits = torch_logits(model, teacher.spec.preprocess, view_of(faces.images, view))
             total += F.softmax(torch.from_numpy(logits).double(), dim=1)
             if on_view is not None:

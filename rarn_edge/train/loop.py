@@ -21,10 +21,11 @@ from rarn_edge.models.catalog import find_model
 from rarn_edge.spec import ModelSpec
 from rarn_edge.train.checkpoint import STATE_FORMAT, load_state, save_state, save_weights
 from rarn_edge.train.curves import write_curves
-from rarn_edge.train.epoch import Learner, train_epoch
+from rarn_edge.train.epoch import train_epoch
 from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.recipe import Recipe
 from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, BatchLog, EpochLog, Run
+from rarn_edge.train.step import BatchStep, Learner
 from rarn_edge.train.workers import ALONE, Workers
 
 
@@ -53,12 +54,14 @@ def train(
             " pixels; choose another recipe"
         )
     learner, history = _start(run, spec, resume, workers)
+    step = BatchStep(run, spec.preprocess, learner, workers)
+    learner.forward.train()
     for epoch in range(len(history) + 1, run.recipe.epochs + 1):
         started = time.perf_counter()
-        loss, accuracy = train_epoch(run, spec.preprocess, learner, epoch, on_batch, workers)
+        loss, accuracy = train_epoch(run, step, epoch, on_batch, workers)
         elapsed = time.perf_counter() - started
         tested = evaluate_torch(learner.averaged, spec.preprocess, run.test) if workers.writes else (math.nan, math.nan)
-        rate = learner.optimizer.param_groups[0]["lr"]
+        rate = float(learner.optimizer.param_groups[0]["lr"])
         log = EpochLog(epoch, rate, loss, accuracy, *tested, len(run.train) / elapsed, elapsed)
         history.append(log)
         if workers.writes:
@@ -126,7 +129,7 @@ def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.SGD(
-        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, foreach=True
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True
     )
 
 
@@ -143,9 +146,10 @@ def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog], 
     provenance = {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
-        "teachers": list(run.targets.teachers) if run.targets else [],
+        "teachers": run.teachers,
         "teacher_views": run.targets.views if run.targets else 0,
         "trained_in": str(run.precision),
+        "trained_on": workers.device_name,
         "started_from": run.start.sha256 if run.start else None,
         "epochs_done": len(history),
         "torch": torch.__version__,
@@ -157,5 +161,5 @@ def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog], 
     }
     save_weights(run.folder / WEIGHTS_FILE, spec, dict(learner.averaged.state_dict()), provenance)
     if history:
-        write_curves(run.folder, history)
+        write_curves(run.folder, history, finished=len(history) == run.recipe.epochs)
     save_state(run.folder / STATE_FILE, state)  # last: what it says is done is then on disk

@@ -40,6 +40,7 @@ class Recipe:
     mixup: float = 0.0  # both parameters of the Beta distribution that mixes pairs of faces; 0: no mixing
     teacher_share: float = 0.0  # of the loss, when there are teachers: the rest is the labels'
     teacher_temperature: float = 1.0
+    live_teachers: bool = False  # asked about each batch as the model sees it, instead of once about each face
     crop_px: int = 0  # side of the crops, at the image's own scale, that the first epochs see; 0: whole images
     crop_share: float = 0.0  # of the epochs
 
@@ -121,6 +122,20 @@ EDGE_TAUGHT = replace(
     teacher_share=0.7,
 )
 
+EDGE_PATIENT = replace(
+    # A net from random weights on a GPU, where teachers may be asked about every changed and mixed face (Beyer 2021,
+    # arXiv:2106.05237): with them there is always something to learn, and it goes on for hundreds of epochs.
+    EDGE_TAUGHT,
+    name="edge-patient",
+    epochs=300,
+    batch=128,
+    learning_rate=0.1,
+    mixup=0.4,
+    teacher_share=0.8,
+    teacher_temperature=1.0,
+    live_teachers=True,
+)
+
 EDGE_NANO = replace(
     # For nets under half a million parameters, which underfit: every regulariser weaker, the teacher stronger.
     EDGE,
@@ -169,6 +184,7 @@ RECIPES = {
         EDGE_DISTILLED,
         EDGE_LONG,
         EDGE_TAUGHT,
+        EDGE_PATIENT,
         EDGE_NANO,
         EDGE_NANO_REFINE,
         EDGE_REFINE,

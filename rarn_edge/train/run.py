@@ -57,6 +57,13 @@ class Run:
     targets: SoftTargets | None = None  # of the training faces, in their order
     start: Weights | None = None  # parameters to begin with instead of fresh ones
     precision: TrainingPrecision = TrainingPrecision.FLOAT32
+    live_teachers: tuple[Weights, ...] = ()  # asked about each batch as the model sees it
+
+    @property
+    def teachers(self) -> list[str]:
+        """sha256 of the weights of each."""
+        kept = self.targets.teachers if self.targets else ()
+        return [*kept, *(teacher.sha256 for teacher in self.live_teachers)]
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -66,7 +73,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
             "data": [faces.sha256() for faces in (self.train, self.test)],
-            "teachers": list(self.targets.teachers) if self.targets else [],
+            "teachers": self.teachers,
             "teacher_views": self.targets.views if self.targets else 0,
             "start": self.start.sha256 if self.start else None,
             "precision": str(self.precision),

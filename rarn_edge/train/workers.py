@@ -39,14 +39,19 @@ class Workers:
         """Whether this process writes files and reports; exactly one does."""
         return self.rank == 0
 
+    @property
+    def device_name(self) -> str:
+        """`cpu`, or the GPU's own name."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model whose backward pass averages the gradients of all workers; the model itself for one."""
         return model if self.count == 1 else DistributedDataParallel(model)
 
-    def share(self, batch: NDArray[np.intp]) -> NDArray[np.intp]:
-        """This worker's part of a batch; all parts have one size."""
-        even = len(batch) // self.count * self.count
-        return batch[:even][self.rank :: self.count]
+    def share(self, batches: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This worker's part of a batch [N], or of each of several [batches, N]; all parts have one size."""
+        even = batches.shape[-1] // self.count * self.count
+        return batches[..., :even][..., self.rank :: self.count]
 
     def check(self, batch: int) -> None:
         """Raises InputError when a batch cannot be dealt evenly."""

@@ -18,7 +18,7 @@ from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
 from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets, view_of
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.loop import train
-from rarn_edge.train.loss import BatchTargets, batch_targets, loss_of, mix
+from rarn_edge.train.loss import Targets, loss_of, mix, targets_of
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE, EDGE_NANO
 from rarn_edge.train.run import Run, split_for_training
@@ -139,7 +139,7 @@ def test_a_teacher_of_other_classes_is_refused(teachers: list[Weights], faces: F
 
 def test_label_loss_is_smoothed_cross_entropy() -> None:
     logits, labels = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 6, 3, 3])
-    targets = batch_targets(EDGE, labels, None, np.arange(5))
+    targets = targets_of(EDGE, labels, None)
     expected = F.cross_entropy(logits, labels, label_smoothing=EDGE.label_smoothing)
     assert loss_of(logits, targets, EDGE).item() == pytest.approx(expected.item(), abs=1e-6)
 
@@ -148,7 +148,7 @@ def test_the_teachers_part_is_smallest_at_their_answer() -> None:
     log_probabilities = torch.log_softmax(torch.randn(4, 7, generator=torch.Generator().manual_seed(0)), 1)
     soft = SoftTargets(log_probabilities.numpy(), (), 1, "")
     recipe = replace(EDGE_NANO, teacher_share=1.0)
-    targets = batch_targets(recipe, torch.tensor([0, 1, 2, 3]), soft, np.arange(4))
+    targets = targets_of(recipe, torch.tensor([0, 1, 2, 3]), soft)
     logits = log_probabilities.clone().requires_grad_()
     loss_of(logits, targets, recipe).backward()
     assert logits.grad is not None
@@ -157,8 +157,8 @@ def test_the_teachers_part_is_smallest_at_their_answer() -> None:
 
 def test_mixup_mixes_faces_and_targets_alike() -> None:
     pixels = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
-    targets = BatchTargets(torch.eye(7)[:4], torch.eye(7)[:4])
-    mixed, after = mix(pixels, targets, 0.4, np.random.default_rng(0))
+    targets = Targets(torch.eye(7)[:4], torch.eye(7)[:4])
+    mixed, after = mix(pixels, targets, torch.tensor(0.4), torch.tensor([1, 0, 3, 2]))
     assert after.teacher is not None
     assert torch.equal(after.labels, after.teacher)
     value = after.labels[:, :4] @ torch.arange(4.0)

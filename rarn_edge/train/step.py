@@ -1,0 +1,172 @@
+"""One batch: faces drawn, changed, answered, learnt from, averaged. One GPU records it once and replays it (CUDA graphs).
+
+A small network's kernels, several hundred a batch, take longer to launch than to run. So nothing here asks the device for a
+value: what differs between batches lies on it before the epoch begins (`EpochPlan`), and losses are summed there.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rarn_edge.errors import InputError
+from rarn_edge.spec import Preprocess
+from rarn_edge.train.augment import augment
+from rarn_edge.train.loss import loss_of, mix, targets_of
+from rarn_edge.train.plan import EpochPlan
+from rarn_edge.train.run import Run
+from rarn_edge.train.workers import ALONE, Workers
+
+WARM_UP = 3  # batches before one is recorded: the optimizer's buffers and the libraries' workspaces are made in them
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What training changes: `model`; `forward`, the same or wrapped for several workers; its average; the optimizer."""
+
+    model: nn.Module
+    forward: nn.Module
+    averaged: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
+class BatchStep:
+    """Calls learn from a plan's batches one after the other; the faces and their targets lie on the worker's device.
+
+    Raises:
+        InputError: a teacher that is asked about each batch takes other inputs than the model.
+    """
+
+    def __init__(self, run: Run, preprocess: Preprocess, learner: Learner, workers: Workers = ALONE) -> None:
+        self.device = device = workers.device
+        self._learner, self._recipe, self._precision = learner, run.recipe, run.precision
+        self._images = torch.from_numpy(run.train.images).to(device)  # [faces, H, W] uint8
+        labels = torch.from_numpy(run.train.labels)
+        self._labels = labels.to(device)  # [faces] int64
+        self._targets = targets_of(run.recipe, labels, run.targets).to(device)  # [faces, 7]
+        self._teachers = [_frozen(teacher.model(), device) for teacher in run.live_teachers]
+        for teacher in run.live_teachers:
+            if teacher.spec.preprocess != preprocess:
+                raise InputError(
+                    f"recipe '{run.recipe.name}' shows teachers the model's own input, which '{teacher.spec.name}' cannot take"
+                )
+        self._side_px = (preprocess.height_px, preprocess.width_px)
+        self._mean, self._std = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std)
+        )
+        self._generator = torch.Generator(device)
+        self._rate = torch.zeros((), device=device)
+        for group in learner.optimizer.param_groups:
+            group["lr"] = self._rate  # on the device: a recorded batch reads it there
+        self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # of losses, of right answers
+        self._position = torch.zeros(1, dtype=torch.int64, device=device)  # in the plan
+        self._plan: EpochPlan | None = None
+        self._crop_px = 0
+        self._records = device.type == "cuda" and learner.forward is learner.model
+        self._warm = 0
+        self._recorded: torch.cuda.CUDAGraph | None = None
+
+    def begin(self, plan: EpochPlan, augmentation_seed: int, crop_px: int) -> None:
+        """Go to the start of an epoch."""
+        if self._plan is None:
+            self._plan = plan.to(self.device)
+        else:
+            self._plan.copy_from(plan)
+        if crop_px != self._crop_px:
+            self._crop_px, self._warm, self._recorded = crop_px, 0, None
+        self._generator.manual_seed(augmentation_seed)
+        self._sums.zero_()
+        self._position.zero_()
+
+    def sums(self) -> tuple[float, int]:
+        """Sum of the losses and number of right answers since the epoch began; waits for the device."""
+        loss, correct = self._sums.tolist()
+        return loss, int(correct) if math.isfinite(correct) else 0
+
+    def __call__(self) -> None:
+        """Learn from the plan's next batch."""
+        if not self._records:
+            self._learn()
+        elif self._warm < WARM_UP:
+            self._warm += 1
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own stub lacks it
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                self._learn()
+            torch.cuda.current_stream().wait_stream(side)
+        else:
+            if self._recorded is None:
+                self._recorded = torch.cuda.CUDAGraph()
+                self._recorded.register_generator_state(self._generator)
+                with torch.cuda.graph(self._recorded):
+                    self._learn()
+            self._recorded.replay()
+
+    def _learn(self) -> None:
+        assert self._plan is not None
+        learner, recipe, plan = self._learner, self._recipe, self._plan
+        chosen, partners = (rows.index_select(0, self._position)[0] for rows in (plan.chosen, plan.partners))  # [N]
+        share, rate, weight = (
+            values.index_select(0, self._position)[0]
+            for values in (plan.mixed_shares, plan.learning_rates, plan.average_weights)
+        )
+        pixels = augment(self._images[chosen], recipe.augmentation, self._generator, self._crop_px)  # [N, 1, H, W]
+        targets = self._targets.at(chosen)
+        if recipe.mixup:
+            pixels, targets = mix(pixels, targets, share, partners)
+        inputs = self._normalised(pixels)
+        if self._teachers:
+            targets = replace(targets, teacher=self._answers(inputs))
+        with self._precision.autocast(self.device.type):
+            logits = learner.forward(inputs)  # [N, 7]
+        logits = logits.float()
+        loss = loss_of(logits, targets, recipe)
+        learner.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own stub lacks it
+        self._rate.copy_(rate)
+        learner.optimizer.step()
+        _update_average(learner.averaged, learner.model, weight if recipe.ema_decay else None)
+        right = (logits.argmax(1) == self._labels[chosen]).sum()
+        self._sums += torch.stack((loss.detach().double() * len(chosen), right.double()))
+        self._position += 1
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """Augmented pixels [N, 1, H, W] float32 -> network input [N, C, side, side]; the formula of `preprocess.to_input`.
+
+        Crops keep their side.
+        """
+        size = (self._crop_px, self._crop_px) if self._crop_px else self._side_px
+        if pixels.shape[-2:] != size:
+            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        return ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def _answers(self, inputs: Tensor) -> Tensor:
+        """What the teachers say of the very inputs the model sees, averaged and softened: [N, 7]."""
+        with self._precision.autocast(self.device.type):
+            logits = [teacher(inputs).float() for teacher in self._teachers]
+        mean = torch.stack([F.softmax(answer, dim=1) for answer in logits]).mean(0)
+        return F.softmax(mean.log() / self._recipe.teacher_temperature, dim=1)
+
+
+def _frozen(teacher: nn.Module, device: torch.device) -> nn.Module:
+    return teacher.to(device).to(memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload,no-any-return]
+
+
+@torch.no_grad()
+def _update_average(averaged: nn.Module, model: nn.Module, weight: Tensor | None) -> None:
+    """Exponential moving average of parameters and batch statistics; None: no averaging."""
+    pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
+    means = [mean for mean, _ in pairs if mean.dtype.is_floating_point]
+    values = [value for _, value in pairs if value.dtype.is_floating_point]
+    if weight is None:
+        torch._foreach_copy_(means, values)
+    else:
+        steps = torch._foreach_sub(values, means)
+        torch._foreach_mul_(steps, weight)
+        torch._foreach_add_(means, steps)
+    for mean, value in pairs:
+        if not mean.dtype.is_floating_point:
+            mean.copy_(value)  # counts of batches
