@@ -250,6 +250,12 @@ def rarn_s(num_classes: int, in_channels: int) -> RARN:
                       width=64, angle="lifted", angle_channels=16, dropout=0.1)  # fmt: skip
 
 
+def rarn_l(num_classes: int, in_channels: int) -> RARN:
+    """A larger teacher, for a GPU."""
+    return edge_model(64, (64, 128, 256, 384), (2, 2, 2, 2), (1, 2, 2, 2), num_classes, in_channels,
+                      width=128, angle="lifted", angle_channels=16, dropout=0.2)  # fmt: skip
+
+
 def rarn_n(num_classes: int, in_channels: int, angle: Angle = "lifted") -> RARN:
     """The smallest: under 0.4 M parameters; few wide layers at few pixels, because each node has a fixed cost.
 
