@@ -29,8 +29,10 @@ from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import SoftTargets, soft_targets
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.loop import train
+from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_NANO, Augmentation, Recipe
 from rarn_edge.train.run import STATE_FILE, TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
+from rarn_edge.train.workers import ALONE, Workers, join_workers
 
 RESULTS = Path(__file__).parent / "ablations"
 TURN_DEG = 30
@@ -99,18 +101,23 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--precision", choices=list(TrainingPrecision), help="as for rarn-edge train")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
     training, held_out = split_for_training(load_faces(arguments.data), arguments.seed)
     folder = make_folder(arguments.runs / f"{arguments.name}-{arguments.epochs}-{arguments.seed}")
-    plan = Plan(arguments.epochs, arguments.seed, arguments.threads, folder)
+    results = make_folder(arguments.results)
     rows: list[Row] = []
-    for row in ablate(VARIANTS[arguments.name], training, held_out, plan):
-        rows.append(row)
-        path = make_folder(RESULTS) / f"{arguments.name}-{arguments.epochs}-{arguments.seed}.csv"
-        write_text(path, as_csv(rows))  # after every run: each is minutes of work
-        print(f"{row.variant}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
-    print(as_table([from_csv(path) for path in sorted(RESULTS.glob(f"{arguments.name}-{arguments.epochs}-*.csv"))]))
+    with join_workers() as workers:
+        precision = TrainingPrecision(arguments.precision or TrainingPrecision.usual_on(workers.device.type))
+        plan = Plan(arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers)
+        for row in ablate(VARIANTS[arguments.name], training, held_out, plan):
+            rows.append(row)
+            path = results / f"{arguments.name}-{arguments.epochs}-{arguments.seed}.csv"
+            write_text(path, as_csv(rows))  # after every run: each is minutes of work
+            print(f"{row.variant}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
+    print(as_table([from_csv(path) for path in sorted(results.glob(f"{arguments.name}-{arguments.epochs}-*.csv"))]))
 
 
 @dataclass(frozen=True)
@@ -121,17 +128,20 @@ class Plan:
     seed: int
     threads: int
     folder: Path
+    precision: TrainingPrecision = TrainingPrecision.FLOAT32
+    workers: Workers = ALONE
 
 
 def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan: Plan) -> Iterator[Row]:
     """Train each variant in a folder of its own and judge it; a finished one is only judged again."""
     first: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     for variant in variants:
-        targets = _taught(training, plan.folder) if variant.taught else None
+        targets = _taught(training, plan) if variant.taught else None
         recipe = replace(variant.recipe, epochs=plan.epochs)
         folder = plan.folder / variant.name.replace(" ", "-")
         run = Run(variant.model, recipe, plan.seed, training, held_out, folder, plan.threads, targets)
-        train(run, resume=(run.folder / STATE_FILE).exists())
+        run = replace(run, precision=plan.precision)
+        train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
         upright = _right(run, 0)
         turned_by = (_right(run, -TURN_DEG) + _right(run, TURN_DEG)) / 2
         first = first or (upright, turned_by)
@@ -147,9 +157,11 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
         )
 
 
-def _taught(training: Faces, folder: Path) -> SoftTargets:
-    teacher = load_weights(shipped_weights("rarn-s"))
-    return soft_targets([teacher], training, training.sha256(), folder / TARGETS_FILE, VIEWS)
+def _taught(training: Faces, plan: Plan) -> SoftTargets:
+    teacher, answers = load_weights(shipped_weights("rarn-s")), plan.folder / TARGETS_FILE
+    return soft_targets(
+        [teacher], training, training.sha256(), answers, VIEWS, precision=plan.precision, device=plan.workers.device
+    )
 
 
 def _right(run: Run, roll_deg: int) -> NDArray[np.float64]:

@@ -122,20 +122,6 @@ EDGE_TAUGHT = replace(
     teacher_share=0.7,
 )
 
-EDGE_PATIENT = replace(
-    # A net from random weights on a GPU, where teachers may be asked about every changed and mixed face (Beyer 2021,
-    # arXiv:2106.05237): with them there is always something to learn, and it goes on for hundreds of epochs.
-    EDGE_TAUGHT,
-    name="edge-patient",
-    epochs=300,
-    batch=128,
-    learning_rate=0.1,
-    mixup=0.4,
-    teacher_share=0.8,
-    teacher_temperature=1.0,
-    live_teachers=True,
-)
-
 EDGE_NANO = replace(
     # For nets under half a million parameters, which underfit: every regulariser weaker, the teacher stronger.
     EDGE,
@@ -176,6 +162,51 @@ EDGE_FINISH = replace(
     teacher_temperature=1.0,
 )
 
+EDGE_TEACHER = replace(
+    # A large net from random weights on a GPU. Three that differ know more together than each.
+    EDGE,
+    name="edge-teacher",
+    epochs=100,
+    batch=128,
+    learning_rate=0.1,
+    warmup_epochs=2.0,
+)
+
+EDGE_TEACHER_MIXED = replace(
+    EDGE_TEACHER,
+    name="edge-teacher-mixed",
+    augmentation=replace(EDGE_TEACHER.augmentation, rotation_deg=30.0),
+    mixup=0.4,
+)
+
+EDGE_TEACHER_STRONG = replace(
+    EDGE_TEACHER_MIXED,
+    name="edge-teacher-strong",
+    augmentation=replace(EDGE_TEACHER_MIXED.augmentation, scale=0.2, shift_x=0.12, shift_y=0.12, erase=0.5),
+)
+
+EDGE_PATIENT = replace(
+    # A net from random weights on a GPU, where teachers can be asked about every changed and mixed face (Beyer 2021,
+    # arXiv:2106.05237): there is always something left to learn from them, and it goes on for hundreds of epochs.
+    EDGE_TEACHER_MIXED,
+    name="edge-patient",
+    epochs=360,
+    label_smoothing=0.0,
+    teacher_share=0.8,
+    teacher_temperature=1.0,
+    live_teachers=True,
+)
+
+EDGE_NANO_PATIENT = replace(
+    # The same for nets under half a million parameters, which underfit: every regulariser weaker.
+    EDGE_PATIENT,
+    name="edge-nano-patient",
+    epochs=380,
+    weight_decay=1e-4,
+    augmentation=replace(EDGE_PATIENT.augmentation, scale=0.1, erase=0.1),
+    mixup=0.2,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -184,11 +215,15 @@ RECIPES = {
         EDGE_DISTILLED,
         EDGE_LONG,
         EDGE_TAUGHT,
-        EDGE_PATIENT,
         EDGE_NANO,
         EDGE_NANO_REFINE,
         EDGE_REFINE,
         EDGE_FINISH,
+        EDGE_TEACHER,
+        EDGE_TEACHER_MIXED,
+        EDGE_TEACHER_STRONG,
+        EDGE_PATIENT,
+        EDGE_NANO_PATIENT,
     )
 }
 

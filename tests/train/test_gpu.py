@@ -22,7 +22,9 @@ MakeRun = Callable[..., Run]
 ROOT = Path(__file__).parents[2]
 
 
-def trained(run: Run, resume: bool = False, on_epoch: Callable[[EpochLog], None] | None = None) -> dict[str, torch.Tensor]:
+def trained(
+    run: Run, resume: bool = False, on_epoch: Callable[[EpochLog], None] | None = None
+) -> dict[str, torch.Tensor]:
     with join_workers() as workers:
         train(run, resume, on_epoch=on_epoch, workers=workers)
     return load_weights(run.folder / "weights.safetensors").tensors
