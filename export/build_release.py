@@ -1,6 +1,7 @@
 """Put a finished training run into the package: weights, activation ranges, measured quality, card, evidence, INT8 file, bundle.
 
     python export/build_release.py runs/rarn-s --data fer2013.zip
+    python export/build_release.py runs/second --before runs/first --data fer2013.zip    # two phases that were not released apart
     python export/build_release.py rarn-s --data fer2013.zip    # after a change of the export or the quantizer
     python export/build_release.py rarn-s                       # INT8 file and bundle only: the ranges still fit
 
@@ -48,7 +49,7 @@ from rarn_edge.preprocess import to_input
 from rarn_edge.providers import CPU
 from rarn_edge.report.model_card import log_name, model_card
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
-from rarn_edge.train.run import WEIGHTS_FILE
+from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE
 
 EXPORT = Path(__file__).parent
 ROOT = EXPORT.parent
@@ -67,6 +68,9 @@ def main() -> None:
     parser.add_argument(
         "--share", type=float, default=1.0, help="of the run, above 0 to 1; the rest is the weights it started from"
     )
+    parser.add_argument(
+        "--before", type=Path, help="the run it started from, where that was not released; finished or not"
+    )
     arguments = parser.parse_args()
     if not 0 < arguments.share <= 1:
         parser.error(f"--share is above 0 and at most 1, found {arguments.share:g}")
@@ -74,48 +78,52 @@ def main() -> None:
     if arguments.data is not None:
         faces = load_faces(arguments.data)
         if name not in shipped_models():
-            name = adopt(Path(arguments.source), faces, arguments.share)
+            name = adopt(Path(arguments.source), faces, arguments.share, arguments.before)
         measure(name, faces)
     elif name not in shipped_models():
         parser.error("a new model needs --data, to measure its ranges and its accuracy on")
     build_onnx(name)
 
 
-def adopt(run: Path, faces: Faces, share: float) -> str:
-    """Take weights and log of a finished run into the package; returns the model's name.
+def adopt(run: Path, faces: Faces, share: float, before: Path | None = None) -> str:
+    """Take weights and logs of a finished run into the package; returns the model's name.
 
-    A run that started from the weights in the package is a further phase of them: the earlier logs and settings stay, and a
-    `share` below 1 releases a mixture of both (Wortsman 2022, arXiv:2109.01903). One from random weights replaces them.
+    A run that started from the weights in the package is a further phase of them, one that started from those of the run `before`
+    the second phase of that: earlier logs and settings stay, and a `share` below 1 releases a mixture of both (Wortsman 2022,
+    arXiv:2109.01903). One from random weights replaces what there was.
 
     Raises:
-        InputError: the run is not finished, or started from weights that are not in the package.
+        InputError: the run is not finished, or started from other weights.
     """
     weights = load_weights(run / WEIGHTS_FILE)
     name, provenance = weights.spec.name, weights.provenance
     if provenance["epochs_done"] < provenance["recipe"]["epochs"]:
         raise InputError(f"{run}: not finished; continue it with --resume")
     earlier: list[dict[str, Any]] = []
-    held_out = faces.held_out()
     if provenance["started_from"] is not None:
-        before = load_weights(shipped_weights(name))
-        if provenance["started_from"] != before.sha256:
-            raise InputError(f"{run}: did not start from the weights in the package, sha256 {before.sha256[:12]}")
-        earlier = before.provenance["phases"]
+        started = load_weights(before / WEIGHTS_FILE if before else shipped_weights(name))
+        if provenance["started_from"] != started.sha256:
+            where = before or "the package"
+            raise InputError(f"{run}: did not start from the weights in {where}, sha256 {started.sha256[:12]}")
+        earlier = [started.provenance] if before else started.provenance["phases"]
         if share < 1:
-            weights = mixed(before, weights, share, faces.split(Split.TRAINING))
+            weights = mixed(started, weights, share, faces.split(Split.TRAINING))
             provenance = {**provenance, "mixed_share": share}
-    elif share < 1:
-        raise InputError(f"{run}: started from random weights, so there is nothing to mix it with")
+    elif share < 1 or before:
+        raise InputError(f"{run}: started from random weights, so it has neither --share nor --before")
+    held_out = faces.held_out()
     stored = {key: compacted(tensor) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
     spec = replace(weights.spec, temperature=temperature)
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
     save_weights(ASSETS / f"{name}.safetensors", spec, stored, provenance)
-    if not earlier:
+    logs = [before] if before else []
+    if before or not earlier:
         for log in (EXPORT / "logs").glob(f"{name}-[0-9]*.csv"):
             log.unlink()
-    shutil.copyfile(run / "log.csv", EXPORT / "logs" / log_name(name, len(earlier) + 1))
+    for number, source in enumerate([*logs, run], start=len(earlier) + 1 - len(logs)):
+        shutil.copyfile(source / LOG_FILE, EXPORT / "logs" / log_name(name, number))
     return name
 
 

@@ -60,7 +60,7 @@ def test_a_mixture_lies_between_and_has_statistics_of_its_own(release: ModuleTyp
     [
         ({"epochs_done": 2}, 1.0, "not finished"),
         ({"started_from": "0123"}, 1.0, "did not start from the weights in the package"),
-        ({}, 0.5, "nothing to mix it with"),
+        ({}, 0.5, "started from random weights, so it has neither --share nor --before"),
     ],
 )
 def test_a_run_that_cannot_be_released(
@@ -71,6 +71,29 @@ def test_a_run_that_cannot_be_released(
     save_weights(tmp_path / "weights.safetensors", find_model("rarn-n").spec, tensors, provenance)
     with pytest.raises(InputError, match=message):
         release.adopt(tmp_path, split_faces, share)
+
+
+def test_two_phases_are_released_together(
+    release: ModuleType, split_faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, first, second = find_model("rarn-n").spec, tmp_path / "first", tmp_path / "second"
+    assets, logs = tmp_path / "assets", tmp_path / "export" / "logs"
+    for folder in (first, second, assets, logs):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(release, "ASSETS", assets)
+    monkeypatch.setattr(release, "EXPORT", logs.parent)
+    (logs / "rarn-n-3.csv").write_text("of weights that these replace")
+    stopped: dict[str, object] = {"epochs_done": 2, "recipe": {"epochs": 9}, "started_from": None}
+    save_weights(first / "weights.safetensors", spec, dict(untrained_model("rarn-n", 0).state_dict()), stopped)
+    finished = {**stopped, "epochs_done": 9, "started_from": load_weights(first / "weights.safetensors").sha256}
+    save_weights(second / "weights.safetensors", spec, dict(untrained_model("rarn-n", 1).state_dict()), finished)
+    for folder in (first, second):
+        (folder / "log.csv").write_text(folder.name)
+    with pytest.raises(InputError, match="did not start from the weights in"):
+        release.adopt(second, split_faces, 1.0, second)
+    assert release.adopt(second, split_faces, 1.0, first) == "rarn-n"
+    assert load_weights(assets / "rarn-n.safetensors").provenance["phases"] == [stopped, finished]
+    assert {log.name: log.read_text() for log in logs.iterdir()} == {"rarn-n-1.csv": "first", "rarn-n-2.csv": "second"}
 
 
 @pytest.mark.parametrize("model", shipped_models())

@@ -10,7 +10,7 @@ from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.inception import inception_v4
 from rarn_edge.models.mobilenet import mobilenet_v1
-from rarn_edge.models.rarn import rarn_18, rarn_50, rarn_152, rarn_l, rarn_m, rarn_n, rarn_s
+from rarn_edge.models.rarn import rarn_18, rarn_50, rarn_152, rarn_l, rarn_n, rarn_s
 from rarn_edge.models.resnet import resnet_18, resnet_50, resnet_152
 from rarn_edge.preprocess import to_input
 from rarn_edge.spec import CLASSES
@@ -23,7 +23,6 @@ BUILDERS: dict[str, Builder] = {
     "rarn-n-none": partial(rarn_n, angle="none"),
     "rarn-n-cbam": partial(rarn_n, angle="cbam"),
     "rarn-n-conv": partial(rarn_n, angle="conv"),
-    "rarn-m": rarn_m,
     "rarn-l": rarn_l,
     "rarn-18": rarn_18,
     "rarn-50": rarn_50,

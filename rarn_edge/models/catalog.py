@@ -32,7 +32,6 @@ CATALOG: dict[str, CatalogEntry] = {
         CatalogEntry("rarn-n-none", "ablation", 48, 383_015, 9_062_528, "rarn-n without attention"),
         CatalogEntry("rarn-n-cbam", "ablation", 48, 383_114, 9_066_056, "rarn-n, mask from the map itself"),
         CatalogEntry("rarn-n-conv", "ablation", 48, 386_578, 9_190_472, "rarn-n, plain angle convolution"),
-        CatalogEntry("rarn-m", "teacher", 48, 4_376_798, 138_450_336, "rarn-s, half as wide again"),
         CatalogEntry("rarn-l", "teacher", 48, 7_849_134, 287_593_760, "rarn-s, twice as wide and deeper"),
         CatalogEntry("rarn-18", "paper", 48, 11_586_666, 193_429_888, "Zhu 2024 on ResNet-18"),
         CatalogEntry("rarn-50", "paper", 48, 24_666_218, 322_349_952, "Zhu 2024 on ResNet-50"),

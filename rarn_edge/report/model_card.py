@@ -92,6 +92,10 @@ def _phase_line(model: str, number: int, phase: dict[str, Any]) -> str:
     teachers = len(phase.get("teachers") or ())
     taught = f", {teachers} teacher{'s' if teachers > 1 else ''}" if teachers else ""
     precision = ", in bfloat16" if phase.get("trained_in") == "bf16" else ""
+    device = phase.get("trained_on", "cpu")
+    place = f", on {device}" if device != "cpu" else ""
+    done, planned = phase["epochs_done"], phase["recipe"]["epochs"]
+    epochs = f"{done} epochs" if done == planned else f"{done} of its {planned} epochs"
     share = phase.get("mixed_share")
     mix = (
         f" Released is {share:.0%} of its weights and {1 - share:.0%} of those before (arXiv:2109.01903)."
@@ -100,8 +104,8 @@ def _phase_line(model: str, number: int, phase: dict[str, Any]) -> str:
     )
     start = "from the weights of the phase before" if number > 1 else "from random weights"
     return (
-        f"- Phase {number}: recipe `{phase['recipe']['name']}` {start}, {phase['epochs_done']} epochs, seed {phase['seed']}"
-        f"{taught}{precision}, torch {phase['torch']}; log `export/logs/{log_name(model, number)}`.{mix}"
+        f"- Phase {number}: recipe `{phase['recipe']['name']}` {start}, {epochs}, seed {phase['seed']}"
+        f"{taught}{precision}{place}, torch {phase['torch']}; log `export/logs/{log_name(model, number)}`.{mix}"
     )
 
 

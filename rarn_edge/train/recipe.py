@@ -103,23 +103,17 @@ EDGE_DISTILLED = replace(
     crop_share=0.75,
 )
 
-EDGE_LONG = replace(
-    # A net that has teachers and time: whole images in all epochs. For fresh weights and for trained ones (--init).
-    EDGE_DISTILLED,
-    name="edge-long",
-    epochs=64,
-    crop_px=0,
-    crop_share=0.0,
-)
-
 EDGE_TAUGHT = replace(
-    # A trained net (--init) under teachers that know more than it: their answers count more, and erasing and mixing keep it from
-    # learning its faces by heart.
-    EDGE_LONG,
+    # A trained net (--init) and teachers, on whole images: their answers count more than the labels; erasing and mixing keep it
+    # from learning its faces by heart.
+    EDGE_DISTILLED,
     name="edge-taught",
-    augmentation=replace(EDGE_LONG.augmentation, erase=0.25),
+    epochs=64,
+    augmentation=replace(EDGE_DISTILLED.augmentation, erase=0.25),
     mixup=0.2,
     teacher_share=0.7,
+    crop_px=0,
+    crop_share=0.0,
 )
 
 EDGE_NANO = replace(
@@ -139,27 +133,6 @@ EDGE_NANO_REFINE = replace(
     name="edge-nano-refine",
     epochs=64,
     augmentation=replace(EDGE.augmentation, rotation_deg=25.0, erase=0.15),
-)
-
-EDGE_REFINE = replace(
-    # For trained weights (--init), with their own soft answers (--teacher): a lower rate, and turns of up to 40 degrees.
-    EDGE,
-    name="edge-refine",
-    epochs=20,
-    learning_rate=0.03,
-    warmup_epochs=0.5,
-    augmentation=replace(EDGE.augmentation, rotation_deg=40.0),
-)
-
-EDGE_FINISH = replace(
-    # The last phase of a net whose confidence shall be believed: no smoothed labels, the teachers' soft answers instead.
-    EDGE_REFINE,
-    name="edge-finish",
-    epochs=8,
-    learning_rate=0.02,
-    label_smoothing=0.0,
-    teacher_share=0.7,
-    teacher_temperature=1.0,
 )
 
 EDGE_TEACHER = replace(
@@ -213,12 +186,9 @@ RECIPES = {
         PAPER,
         EDGE,
         EDGE_DISTILLED,
-        EDGE_LONG,
         EDGE_TAUGHT,
         EDGE_NANO,
         EDGE_NANO_REFINE,
-        EDGE_REFINE,
-        EDGE_FINISH,
         EDGE_TEACHER,
         EDGE_TEACHER_MIXED,
         EDGE_TEACHER_STRONG,

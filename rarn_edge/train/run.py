@@ -14,6 +14,7 @@ from rarn_edge.train.recipe import Recipe
 
 STATE_FILE = "last.pt"
 WEIGHTS_FILE = "weights.safetensors"
+LOG_FILE = "log.csv"
 TARGETS_FILE = "teachers.npz"
 
 

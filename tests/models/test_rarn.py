@@ -86,7 +86,7 @@ def test_multiply_adds_by_hand() -> None:
 def test_every_model_of_the_issue_is_there() -> None:
     asked = "rarn-152 rarn-50 rarn-18 rarn-s rarn-n resnet-18 resnet-50 resnet-152 inception-v4 mobilenet-v1"
     ablations = {"rarn-n-none", "rarn-n-cbam", "rarn-n-conv"}
-    assert set(CATALOG) == set(BUILDERS) == set(asked.split()) | ablations | {"rarn-m", "rarn-l"}
+    assert set(CATALOG) == set(BUILDERS) == set(asked.split()) | ablations | {"rarn-l"}
 
 
 def test_ablations_differ_from_rarn_n_in_the_angle_map_alone() -> None:

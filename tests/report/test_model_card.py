@@ -16,11 +16,12 @@ def test_the_card_carries_every_figure() -> None:
     logits[:5] = logits[:5, ::-1]  # five answers mirrored, so that the accuracy is not 100 %
     subject = Subject("rarn-s", CLASSES, 1.5, lambda images: np.ones((len(images), 7), dtype=np.float32), None)
     judged = judge(subject, logits, faces, "35 drawn faces", training=None)
-    first = {"recipe": {"name": "edge"}, "epochs_done": 34, "seed": 0, "torch": "2.13.0"}
+    first = {"recipe": {"name": "edge", "epochs": 40}, "epochs_done": 34, "seed": 0, "torch": "2.13.0"}
     second = {
         **first,
-        "recipe": {"name": "edge-refine"},
+        "recipe": {"name": "edge-taught", "epochs": 20},
         "epochs_done": 20,
+        "trained_on": "NVIDIA H100 80GB HBM3",
         "teachers": ["ab" * 32],
         "mixed_share": 0.65,
     }
@@ -28,8 +29,11 @@ def test_the_card_carries_every_figure() -> None:
     card = model_card(CATALOG["rarn-s"], provenance, evaluate_logits(logits, faces.labels, CLASSES), judged)
     assert "# Model card: rarn-s" in card
     assert "28,709 faces" in card
-    assert "Phase 1: recipe `edge` from random weights, 34 epochs, seed 0, torch 2.13.0" in card
-    assert "Phase 2: recipe `edge-refine` from the weights of the phase before, 20 epochs, seed 0, 1 teacher," in card
+    assert "Phase 1: recipe `edge` from random weights, 34 of its 40 epochs, seed 0, torch 2.13.0" in card
+    assert (
+        "Phase 2: recipe `edge-taught` from the weights of the phase before, 20 epochs, seed 0, 1 teacher, on NVIDIA H100"
+        in card
+    )
     assert f"`export/logs/{log_name('rarn-s', 2)}`. Released is 65% of its weights and 35% of those before" in card
     assert card.count(f"{judged.evaluation.accuracy:.2%}") == 2  # float32 and INT8
     assert all(f"| {name} |" in card for name in CLASSES)
