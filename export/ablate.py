@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_weights
 from rarn_edge.data import Faces, load_faces
-from rarn_edge.errors import run_script
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.roll import turned
 from rarn_edge.files import make_folder, write_text
 from rarn_edge.paired import mean_difference
@@ -110,6 +110,8 @@ def main() -> None:
     results = make_folder(arguments.results)
     rows: list[Row] = []
     with join_workers() as workers:
+        if workers.count > 1:
+            raise InputError("an ablation is one process; start it without torchrun")
         precision = TrainingPrecision(arguments.precision or TrainingPrecision.usual_on(workers.device.type))
         plan = Plan(arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers)
         for row in ablate(VARIANTS[arguments.name], training, held_out, plan):

@@ -75,6 +75,8 @@ def main() -> None:
     if not 0 < arguments.share <= 1:
         parser.error(f"--share is above 0 and at most 1, found {arguments.share:g}")
     name = arguments.source
+    if arguments.before is not None and name in shipped_models():
+        parser.error("--before is about the folder of a run")
     if arguments.data is not None:
         faces = load_faces(arguments.data)
         if name not in shipped_models():
@@ -105,12 +107,18 @@ def adopt(run: Path, faces: Faces, share: float, before: Path | None = None) -> 
         if provenance["started_from"] != started.sha256:
             where = before or "the package"
             raise InputError(f"{run}: did not start from the weights in {where}, sha256 {started.sha256[:12]}")
+        if before and started.provenance["started_from"] is not None:
+            raise InputError(f"{before}: did not start from random weights; release it first")
         earlier = [started.provenance] if before else started.provenance["phases"]
         if share < 1:
             weights = mixed(started, weights, share, faces.split(Split.TRAINING))
             provenance = {**provenance, "mixed_share": share}
     elif share < 1 or before:
         raise InputError(f"{run}: started from random weights, so it has neither --share nor --before")
+    runs, first = ([before, run], 1) if before else ([run], len(earlier) + 1)
+    for source in runs:
+        if not (source / LOG_FILE).is_file():
+            raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
     held_out = faces.held_out()
     stored = {key: compacted(tensor) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
@@ -118,11 +126,10 @@ def adopt(run: Path, faces: Faces, share: float, before: Path | None = None) -> 
     spec = replace(weights.spec, temperature=temperature)
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
     save_weights(ASSETS / f"{name}.safetensors", spec, stored, provenance)
-    logs = [before] if before else []
-    if before or not earlier:
+    if first == 1:
         for log in (EXPORT / "logs").glob(f"{name}-[0-9]*.csv"):
             log.unlink()
-    for number, source in enumerate([*logs, run], start=len(earlier) + 1 - len(logs)):
+    for number, source in enumerate(runs, first):
         shutil.copyfile(source / LOG_FILE, EXPORT / "logs" / log_name(name, number))
     return name
 

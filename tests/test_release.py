@@ -91,6 +91,18 @@ def test_two_phases_are_released_together(
         (folder / "log.csv").write_text(folder.name)
     with pytest.raises(InputError, match="did not start from the weights in"):
         release.adopt(second, split_faces, 1.0, second)
+    third = tmp_path / "third"
+    third.mkdir()
+    onwards = {**finished, "started_from": load_weights(second / "weights.safetensors").sha256}
+    save_weights(third / "weights.safetensors", spec, dict(untrained_model("rarn-n", 2).state_dict()), onwards)
+    with pytest.raises(InputError, match="second: did not start from random weights; release it first"):
+        release.adopt(third, split_faces, 1.0, second)
+    log = (first / "log.csv").read_text()
+    (first / "log.csv").unlink()
+    with pytest.raises(InputError, match=r"first: has no log\.csv"):
+        release.adopt(second, split_faces, 1.0, first)
+    assert (list(assets.iterdir()), [path.name for path in logs.iterdir()]) == ([], ["rarn-n-3.csv"])  # nothing lost
+    (first / "log.csv").write_text(log)
     assert release.adopt(second, split_faces, 1.0, first) == "rarn-n"
     assert load_weights(assets / "rarn-n.safetensors").provenance["phases"] == [stopped, finished]
     assert {log.name: log.read_text() for log in logs.iterdir()} == {"rarn-n-1.csv": "first", "rarn-n-2.csv": "second"}

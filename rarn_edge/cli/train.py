@@ -28,7 +28,9 @@ def train(
     teacher_views: Annotated[
         int | None,
         typer.Option(
-            min=1, max=10, help="Passes of each teacher: 2 for the mirror image, 10 for shifts too [default: 10]"
+            min=1,
+            max=10,
+            help="Passes of a teacher whose answers are kept: 2 for the mirror image, 10 for shifts [default: 10]",
         ),
     ] = None,
     teacher_answers: Annotated[

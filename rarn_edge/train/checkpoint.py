@@ -16,9 +16,8 @@ from rarn_edge.models.build import build_model
 from rarn_edge.spec import ModelSpec
 
 METADATA_KEY = "rarn_edge"
-STATE_FORMAT = (
-    4  # 2: a run's identity has the teachers' views and the number of workers; 3: its precision; 4: rate: a tensor
-)
+# 2: a run's identity has the teachers' views and the number of workers; 3: and its precision; 4: the rate is a tensor
+STATE_FORMAT = 4
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Soft targets of teachers, made once: a student's epoch then costs no teacher pass (Hinton 2015, arXiv:1503.02531)."""
+"""Soft targets of teachers, made once: a student's epoch then costs no teacher pass (Hinton 2015, arXiv:1503.02531).
+
+Live teachers, whose answers are not kept, are in step.py.
+"""
 
 import zipfile
 from collections.abc import Callable, Sequence
@@ -19,6 +22,7 @@ from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.precision import TrainingPrecision
+from rarn_edge.train.workers import placed
 
 SHIFT_PX = 2
 SHIFTS: tuple[tuple[int, int], ...] = ((0, 0), (SHIFT_PX, 0), (-SHIFT_PX, 0), (0, SHIFT_PX), (0, -SHIFT_PX))
@@ -61,16 +65,14 @@ def soft_targets(
     Raises:
         InputError: a teacher with other classes, an unreadable cache, or one made for other faces or views.
     """
-    for teacher in teachers:
-        if teacher.spec.classes != CLASSES:
-            raise InputError(f"the teacher '{teacher.spec.name}' has other classes: {', '.join(teacher.spec.classes)}")
+    check_classes(teachers)
     answers = _read(cache, views, faces_sha256) if cache.exists() else {}
     missing = [teacher for teacher in teachers if teacher.sha256 not in answers]
     passes = len(missing) * views
     if missing:
         check_output(cache)
     for number, teacher in enumerate(missing):
-        model = teacher.model().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        model = placed(teacher.model(), device)
         total = torch.zeros(len(faces), len(CLASSES), dtype=torch.float64)
         for view in range(views):
             with precision.autocast(device.type):
@@ -85,6 +87,13 @@ def soft_targets(
     made_from = tuple(teacher.sha256 for teacher in teachers)
     mean = np.mean([answers[sha256] for sha256 in made_from], axis=0, dtype=np.float64)
     return SoftTargets(np.log(mean).astype(np.float32), made_from, views, faces_sha256)
+
+
+def check_classes(teachers: Sequence[Weights]) -> None:
+    """Raises InputError for a teacher with other classes, or the same in another order."""
+    for teacher in teachers:
+        if teacher.spec.classes != CLASSES:
+            raise InputError(f"the teacher '{teacher.spec.name}' has other classes: {', '.join(teacher.spec.classes)}")
 
 
 def view_of(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:

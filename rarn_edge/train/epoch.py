@@ -12,7 +12,10 @@ from rarn_edge.train.run import BatchLog, Run
 from rarn_edge.train.step import BatchStep
 from rarn_edge.train.workers import ALONE, Workers
 
-GPU_REPORT_EVERY = 25  # batches: a report waits for the device
+
+def report_every(device: torch.device) -> int:
+    """After how many batches the sums are asked for: a GPU would have to be waited for."""
+    return 25 if device.type == "cuda" else 1
 
 
 def train_epoch(
@@ -29,9 +32,9 @@ def train_epoch(
     """
     recipe, device = run.recipe, step.device
     seeds = EpochSeeds.of(run.seed, epoch, workers)
-    plan = plan_epoch(recipe, len(run.train), epoch, seeds, workers)
+    plan = plan_epoch(recipe, len(run.train), run.seed, epoch, workers)
     batches, size = plan.chosen.shape
-    every = GPU_REPORT_EVERY if device.type == "cuda" else 1
+    every = report_every(device)
     started = time.perf_counter()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seeds.dropout)

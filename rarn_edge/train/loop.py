@@ -21,12 +21,13 @@ from rarn_edge.models.catalog import find_model
 from rarn_edge.spec import ModelSpec
 from rarn_edge.train.checkpoint import STATE_FORMAT, load_state, save_state, save_weights
 from rarn_edge.train.curves import write_curves
+from rarn_edge.train.distill import check_classes
 from rarn_edge.train.epoch import train_epoch
 from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.recipe import Recipe
 from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, BatchLog, EpochLog, Run
 from rarn_edge.train.step import BatchStep, Learner
-from rarn_edge.train.workers import ALONE, Workers
+from rarn_edge.train.workers import ALONE, Workers, placed
 
 
 def train(
@@ -36,16 +37,20 @@ def train(
     on_epoch: Callable[[EpochLog], None] | None = None,
     workers: Workers = ALONE,
 ) -> list[EpochLog]:
-    """Train and write `last.pt`, `weights.safetensors`, `log.csv` and `curves.png` into `run.folder` after every epoch.
+    """Train and write `last.pt`, `weights.safetensors`, `log.csv` and `curves.png` (which may lag by seconds) into `run.folder`,
+    after every epoch.
 
     Every worker calls this with its own `workers`; the first one writes.
 
     Raises:
         InputError: the folder holds another run (without `resume`), a checkpoint of another model, recipe or seed, a batch
-            that cannot be dealt to the workers, or a recipe with crops for a model of another side than the images.
+            that cannot be dealt to the workers, a recipe with crops for a model of another side than the images, or a live
+            teacher of other classes or inputs.
     """
     workers.check(run.recipe.batch)
     torch.set_num_threads(run.threads)
+    torch.backends.cudnn.deterministic = True  # it costs no time (on an H100)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32
     spec = find_model(run.model).spec
     height_px, image_px = spec.preprocess.height_px, run.train.images.shape[1]
     if run.recipe.crop_px and height_px != image_px:
@@ -53,6 +58,7 @@ def train(
             f"recipe '{run.recipe.name}' crops images of {image_px} pixels at their own scale, '{run.model}' takes {height_px}"
             " pixels; choose another recipe"
         )
+    _check_live(run, spec)
     learner, history = _start(run, spec, resume, workers)
     step = BatchStep(run, spec.preprocess, learner, workers)
     learner.forward.train()
@@ -72,14 +78,25 @@ def train(
     return history
 
 
+def _check_live(run: Run, spec: ModelSpec) -> None:
+    if run.targets if run.recipe.live_teachers else run.live:
+        raise ValueError(f"recipe '{run.recipe.name}': teachers either keep their answers or are live")
+    check_classes(run.live)
+    for teacher in run.live:
+        if teacher.spec.preprocess != spec.preprocess:
+            raise InputError(
+                f"recipe '{run.recipe.name}' shows teachers the model's own input, which '{teacher.spec.name}' cannot take"
+            )
+
+
 def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[Learner, list[EpochLog]]:
     make_folder(run.folder)
     check_folder(run.folder, resume)
     state_path = run.folder / STATE_FILE
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        model = _placed(build_model(run.model), workers)
-        averaged = _placed(build_model(run.model), workers).eval()
+        model = placed(build_model(run.model), workers.device)
+        averaged = placed(build_model(run.model), workers.device).eval()
     if run.start is not None:
         run.start.load_into(model)
     state = load_state(state_path) if resume else None
@@ -116,11 +133,6 @@ def check_folder(folder: Path, resume: bool) -> None:
 
 def _identity(run: Run, workers: Workers) -> dict[str, Any]:
     return {**run.identity, "workers": workers.count}
-
-
-def _placed(model: nn.Module, workers: Workers) -> nn.Module:
-    """On the worker's device, channels last: the layout in which CPUs and tensor cores convolve fastest."""
-    return model.to(workers.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -1,4 +1,7 @@
-"""What an epoch will do, drawn before it begins: everything random follows from (seed, epoch) and the worker's number alone."""
+"""What an epoch will do: which faces in which order, mixed with which, at which rate; and the seeds of what is drawn on the way.
+
+Everything random follows from (seed, epoch) and the worker's number alone.
+"""
 
 from dataclasses import dataclass, fields
 
@@ -49,8 +52,9 @@ class EpochSeeds:
         return cls(order, *alone)
 
 
-def plan_epoch(recipe: Recipe, faces: int, epoch: int, seeds: EpochSeeds, workers: Workers) -> EpochPlan:
+def plan_epoch(recipe: Recipe, faces: int, seed: int, epoch: int, workers: Workers) -> EpochPlan:
     """The batches of one pass over that many faces; the incomplete last batch is left for another epoch's order."""
+    seeds = EpochSeeds.of(seed, epoch, workers)
     order = np.random.default_rng(seeds.order).permutation(faces)
     batches = max(faces // recipe.batch, 1)
     whole = order[: batches * min(recipe.batch, faces)].reshape(batches, -1)

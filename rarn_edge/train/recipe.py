@@ -106,14 +106,13 @@ EDGE_DISTILLED = replace(
 EDGE_TAUGHT = replace(
     # A trained net (--init) and teachers, on whole images: their answers count more than the labels; erasing and mixing keep it
     # from learning its faces by heart.
-    EDGE_DISTILLED,
+    EDGE,
     name="edge-taught",
     epochs=64,
-    augmentation=replace(EDGE_DISTILLED.augmentation, erase=0.25),
+    label_smoothing=0.0,
+    augmentation=replace(EDGE.augmentation, rotation_deg=30.0, scale=0.12),
     mixup=0.2,
     teacher_share=0.7,
-    crop_px=0,
-    crop_share=0.0,
 )
 
 EDGE_NANO = replace(

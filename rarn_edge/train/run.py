@@ -58,13 +58,13 @@ class Run:
     targets: SoftTargets | None = None  # of the training faces, in their order
     start: Weights | None = None  # parameters to begin with instead of fresh ones
     precision: TrainingPrecision = TrainingPrecision.FLOAT32
-    live_teachers: tuple[Weights, ...] = ()  # asked about each batch as the model sees it
+    live: tuple[Weights, ...] = ()  # teachers that are asked about each batch as the model sees it
 
     @property
     def teachers(self) -> list[str]:
         """sha256 of the weights of each."""
         kept = self.targets.teachers if self.targets else ()
-        return [*kept, *(teacher.sha256 for teacher in self.live_teachers)]
+        return [*kept, *(teacher.sha256 for teacher in self.live)]
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -4,20 +4,18 @@ A small network's kernels, several hundred a batch, take longer to launch than t
 value: what differs between batches lies on it before the epoch begins (`EpochPlan`), and losses are summed there.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rarn_edge.errors import InputError
 from rarn_edge.spec import Preprocess
 from rarn_edge.train.augment import augment
 from rarn_edge.train.loss import loss_of, mix, targets_of
 from rarn_edge.train.plan import EpochPlan
 from rarn_edge.train.run import Run
-from rarn_edge.train.workers import ALONE, Workers
+from rarn_edge.train.workers import ALONE, Workers, placed
 
 WARM_UP = 3  # batches before one is recorded: the optimizer's buffers and the libraries' workspaces are made in them
 
@@ -33,11 +31,7 @@ class Learner:
 
 
 class BatchStep:
-    """Calls learn from a plan's batches one after the other; the faces and their targets lie on the worker's device.
-
-    Raises:
-        InputError: a teacher that is asked about each batch takes other inputs than the model.
-    """
+    """Calls learn from a plan's batches one after the other; the faces and their targets lie on the worker's device."""
 
     def __init__(self, run: Run, preprocess: Preprocess, learner: Learner, workers: Workers = ALONE) -> None:
         self.device = device = workers.device
@@ -46,12 +40,7 @@ class BatchStep:
         labels = torch.from_numpy(run.train.labels)
         self._labels = labels.to(device)  # [faces] int64
         self._targets = targets_of(run.recipe, labels, run.targets).to(device)  # [faces, 7]
-        self._teachers = [_frozen(teacher.model(), device) for teacher in run.live_teachers]
-        for teacher in run.live_teachers:
-            if teacher.spec.preprocess != preprocess:
-                raise InputError(
-                    f"recipe '{run.recipe.name}' shows teachers the model's own input, which '{teacher.spec.name}' cannot take"
-                )
+        self._teachers = [placed(teacher.model(), device).requires_grad_(False) for teacher in run.live]
         self._side_px = (preprocess.height_px, preprocess.width_px)
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std)
@@ -65,7 +54,7 @@ class BatchStep:
         self._plan: EpochPlan | None = None
         self._crop_px = 0
         self._records = device.type == "cuda" and learner.forward is learner.model
-        self._warm = 0
+        self._warmed_up = 0
         self._recorded: torch.cuda.CUDAGraph | None = None
 
     def begin(self, plan: EpochPlan, augmentation_seed: int, crop_px: int) -> None:
@@ -75,7 +64,7 @@ class BatchStep:
         else:
             self._plan.copy_from(plan)
         if crop_px != self._crop_px:
-            self._crop_px, self._warm, self._recorded = crop_px, 0, None
+            self._crop_px, self._warmed_up, self._recorded = crop_px, 0, None
         self._generator.manual_seed(augmentation_seed)
         self._sums.zero_()
         self._position.zero_()
@@ -83,14 +72,14 @@ class BatchStep:
     def sums(self) -> tuple[float, int]:
         """Sum of the losses and number of right answers since the epoch began; waits for the device."""
         loss, correct = self._sums.tolist()
-        return loss, int(correct) if math.isfinite(correct) else 0
+        return loss, int(correct)
 
     def __call__(self) -> None:
         """Learn from the plan's next batch."""
         if not self._records:
             self._learn()
-        elif self._warm < WARM_UP:
-            self._warm += 1
+        elif self._warmed_up < WARM_UP:
+            self._warmed_up += 1
             side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own stub lacks it
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
@@ -98,10 +87,11 @@ class BatchStep:
             torch.cuda.current_stream().wait_stream(side)
         else:
             if self._recorded is None:
-                self._recorded = torch.cuda.CUDAGraph()
-                self._recorded.register_generator_state(self._generator)
-                with torch.cuda.graph(self._recorded):
+                graph = torch.cuda.CUDAGraph()
+                graph.register_generator_state(self._generator)
+                with torch.cuda.graph(graph):
                     self._learn()
+                self._recorded = graph
             self._recorded.replay()
 
     def _learn(self) -> None:
@@ -149,10 +139,6 @@ class BatchStep:
             logits = [teacher(inputs).float() for teacher in self._teachers]
         mean = torch.stack([F.softmax(answer, dim=1) for answer in logits]).mean(0)
         return F.softmax(mean.log() / self._recipe.teacher_temperature, dim=1)
-
-
-def _frozen(teacher: nn.Module, device: torch.device) -> nn.Module:
-    return teacher.to(device).to(memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload,no-any-return]
 
 
 @torch.no_grad()

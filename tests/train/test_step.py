@@ -5,18 +5,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import untrained_model
 from rarn_edge.models.catalog import find_model
+from rarn_edge.train import epoch
 from rarn_edge.train.checkpoint import Weights, load_weights
+from rarn_edge.train.curves import write_curves
 from rarn_edge.train.loop import sgd, train
-from rarn_edge.train.plan import EpochSeeds, plan_epoch
-from rarn_edge.train.recipe import EDGE, EDGE_PATIENT
-from rarn_edge.train.run import Run
+from rarn_edge.train.plan import plan_epoch
+from rarn_edge.train.recipe import EDGE, EDGE_PATIENT, learning_rate
+from rarn_edge.train.run import BatchLog, EpochLog, Run
 from rarn_edge.train.step import BatchStep, Learner
 from rarn_edge.train.workers import ALONE, Workers
 
@@ -27,8 +28,8 @@ MIXED = replace(EDGE, batch=12, mixup=0.4)
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_workers_share_the_faces_of_each_batch(count: int) -> None:
     workers = [Workers(rank, count, torch.device("cpu")) for rank in range(count)]
-    plans = [plan_epoch(MIXED, 50, 3, EpochSeeds.of(7, 3, worker), worker) for worker in workers]
-    alone = plan_epoch(MIXED, 50, 3, EpochSeeds.of(7, 3, ALONE), ALONE)
+    plans = [plan_epoch(MIXED, 50, 7, 3, worker) for worker in workers]
+    alone = plan_epoch(MIXED, 50, 7, 3, ALONE)
     assert alone.chosen.shape == (4, 12)  # 2 of the 50 faces are left for another epoch
     for batch in range(4):
         together = torch.cat([plan.chosen[batch] for plan in plans])
@@ -40,7 +41,7 @@ def test_workers_share_the_faces_of_each_batch(count: int) -> None:
 
 
 def test_a_plan_follows_from_seed_and_epoch() -> None:
-    first, again, other = (plan_epoch(MIXED, 50, epoch, EpochSeeds.of(7, epoch, ALONE), ALONE) for epoch in (3, 3, 4))
+    first, again, other = (plan_epoch(MIXED, 50, 7, number, ALONE) for number in (3, 3, 4))
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(first.tensors(), again.tensors(), strict=True))
     assert not torch.equal(first.chosen, other.chosen)
     first.copy_from(other)
@@ -48,16 +49,16 @@ def test_a_plan_follows_from_seed_and_epoch() -> None:
 
 
 def test_fewer_faces_than_a_batch_are_one_batch() -> None:
-    assert plan_epoch(MIXED, 5, 1, EpochSeeds.of(0, 1, ALONE), ALONE).chosen.shape == (1, 5)
+    assert plan_epoch(MIXED, 5, 0, 1, ALONE).chosen.shape == (1, 5)
 
 
 def largest_gradient(run: Run) -> float:
     """After one batch, of a model that begins as its own live teacher."""
     model, averaged = (untrained_model("rarn-n", 0) for _ in range(2))  # in evaluation mode
     spec = find_model("rarn-n").spec
-    taught = replace(run, live_teachers=(Weights(spec, dict(averaged.state_dict()), {}, "its own"),))
+    taught = replace(run, live=(Weights(spec, dict(averaged.state_dict()), {}, "its own"),))
     step = BatchStep(taught, spec.preprocess, Learner(model, model, averaged, sgd(model, run.recipe)))
-    step.begin(plan_epoch(run.recipe, len(run.train), 1, EpochSeeds.of(0, 1, ALONE), ALONE), 5, 0)
+    step.begin(plan_epoch(run.recipe, len(run.train), 0, 1, ALONE), 5, 0)
     step()
     return max(float(parameter.grad.abs().max()) for parameter in model.parameters() if parameter.grad is not None)
 
@@ -72,26 +73,89 @@ def test_a_live_teacher_sees_what_the_model_sees(make_run: MakeRun, tmp_path: Pa
 def test_live_teachers_belong_to_a_run(make_run: MakeRun, weights_file: Path, tmp_path: Path) -> None:
     teacher = load_weights(weights_file)
     recipe = replace(EDGE_PATIENT, epochs=1, batch=14)
-    run = replace(make_run(tmp_path), recipe=recipe, live_teachers=(teacher,))
+    run = replace(make_run(tmp_path), recipe=recipe, live=(teacher,))
     train(run)
     written = load_weights(tmp_path / "weights.safetensors").provenance
     assert (written["teachers"], written["teacher_views"], written["trained_on"]) == ([teacher.sha256], 0, "cpu")
     with pytest.raises(InputError, match="another teachers"):
-        train(replace(run, live_teachers=()), resume=True)
+        train(replace(run, live=()), resume=True)
 
 
-def test_a_live_teacher_of_other_inputs_is_refused(make_run: MakeRun, weights_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("changed", ["mean", "classes"])
+def test_a_live_teacher_that_cannot_teach_is_refused(
+    make_run: MakeRun, weights_file: Path, tmp_path: Path, changed: str
+) -> None:
     teacher = load_weights(weights_file)
-    preprocess = replace(teacher.spec.preprocess, mean=(0.0,))
-    other: Weights = replace(teacher, spec=replace(teacher.spec, preprocess=preprocess))
-    run = replace(make_run(tmp_path), recipe=replace(EDGE_PATIENT, epochs=1, batch=14), live_teachers=(other,))
-    with pytest.raises(InputError, match="shows teachers the model's own input, which 'rarn-n' cannot take"):
-        train(run)
+    spec, message = teacher.spec, "has other classes: surprise, sad"
+    if changed == "mean":
+        spec, message = replace(spec, preprocess=replace(spec.preprocess, mean=(0.0,))), "'rarn-n' cannot take"
+    else:
+        spec = replace(spec, classes=spec.classes[::-1])
+    run = replace(make_run(tmp_path / "run"), recipe=replace(EDGE_PATIENT, epochs=1, batch=14))
+    with pytest.raises(InputError, match=message):
+        train(replace(run, live=(replace(teacher, spec=spec),)))
+    assert not (tmp_path / "run").exists()  # the right teacher may follow
+    train(replace(run, live=(teacher,)))
 
 
-def test_mixed_shares_are_between_zero_and_one() -> None:
-    plan = plan_epoch(MIXED, 500, 1, EpochSeeds.of(0, 1, ALONE), ALONE)
-    shares = np.asarray(plan.mixed_shares)
-    assert ((shares >= 0) & (shares <= 1)).all()
-    assert shares.std() > 0.1
-    assert plan_epoch(EDGE, 500, 1, EpochSeeds.of(0, 1, ALONE), ALONE).mixed_shares.tolist() == [1.0] * 7
+def test_mixed_shares_are_of_the_recipes_distribution() -> None:
+    plan = plan_epoch(replace(MIXED, batch=2), 4000, 0, 1, ALONE)
+    shares = plan.mixed_shares
+    assert float(shares.mean()) == pytest.approx(0.5, abs=0.04)
+    assert float(shares.var()) == pytest.approx(0.25 / 1.8, abs=0.01)  # Beta(a, a) has 1 / (4 * (2 a + 1))
+    assert plan_epoch(EDGE, 500, 0, 1, ALONE).mixed_shares.tolist() == [1.0] * 7
+
+
+def test_rates_and_averages_follow_the_recipe() -> None:
+    plan = plan_epoch(EDGE, 640, 0, 3, ALONE)
+    assert plan.learning_rates.tolist() == pytest.approx([learning_rate(EDGE, 2 + batch / 10) for batch in range(10)])
+    early = [1 - (1 + step) / (10 + step) for step in range(20, 30)]
+    assert plan.average_weights.tolist() == pytest.approx(early)
+    late = plan_epoch(EDGE, 64_000, 0, 30, ALONE).average_weights
+    assert late.tolist() == pytest.approx([1 - EDGE.ema_decay] * 1000)
+
+
+@pytest.mark.parametrize("decay", [0.999, 0.0])
+def test_the_average_moves_by_the_weight_of_the_plan(make_run: MakeRun, tmp_path: Path, decay: float) -> None:
+    run = make_run(tmp_path)
+    run = replace(run, recipe=replace(run.recipe, ema_decay=decay))
+    model, averaged = (untrained_model("rarn-n", seed) for seed in (0, 1))
+    before = {name: value.clone() for name, value in averaged.state_dict().items()}
+    step = BatchStep(run, find_model("rarn-n").spec.preprocess, Learner(model, model, averaged, sgd(model, run.recipe)))
+    plan = plan_epoch(run.recipe, len(run.train), 0, 2, ALONE)
+    step.begin(plan, 0, 0)
+    step()
+    weight = float(plan.average_weights[0])
+    assert weight == pytest.approx(1 - 4 / 13 if decay else 1.0)  # the fourth batch of the run
+    for name, value in model.state_dict().items():
+        expected = torch.lerp(before[name], value, weight) if value.is_floating_point() else value
+        torch.testing.assert_close(averaged.state_dict()[name], expected)
+
+
+def test_a_report_sums_what_was_learnt_since_the_last(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU is asked rarely: the last batch is reported all the same, and a loss that is no number is found."""
+    seen: list[list[BatchLog]] = []
+    for every in (1, 2):
+        monkeypatch.setattr(epoch, "report_every", lambda _device, every=every: every)
+        seen.append([])
+        train(make_run(tmp_path / str(every), epochs=1), on_batch=seen[-1].append)
+    each, rarely = seen
+    assert [log.batch for log in each] == [1, 2, 3]
+    assert [log.batch for log in rarely] == [2, 3]
+    assert [(log.loss, log.accuracy) for log in rarely] == [(log.loss, log.accuracy) for log in each[1:]]
+    monkeypatch.setattr(epoch, "report_every", lambda _device: 100)
+    run = make_run(tmp_path / "nan", epochs=1)
+    with pytest.raises(InputError, match="the loss became nan in epoch 1; lower the learning rate"):
+        train(replace(run, recipe=replace(run.recipe, learning_rate=1e30, warmup_epochs=0.0)))
+
+
+def test_a_drawing_lags_and_is_made_anew_at_the_end(tmp_path: Path) -> None:
+    history = [EpochLog(number, 0.1, 1.0, 0.5, 1.0, 0.5, 10.0, 1.0) for number in (1, 2, 3)]
+    drawings: list[bytes] = []
+    for done, finished in ((1, False), (2, False), (3, True)):
+        write_curves(tmp_path, history[:done], finished)
+        drawings.append((tmp_path / "curves.png").read_bytes())
+        assert len((tmp_path / "log.csv").read_text().splitlines()) == done + 1
+    assert drawings[0] == drawings[1] != drawings[2]
