@@ -2,7 +2,7 @@
 
 Images per second of the training epoch (augmentation, targets, averaged weights, bookkeeping) beside those of the bare forward
 and backward pass and the optimizer's step on batches that are ready, in turns; medians, with the quartiles in brackets.
-On a GPU the bare batches are launched kernel by kernel while those of an epoch are replayed: the epoch may be the faster of the two.
+On a GPU the bare batches are launched kernel by kernel while those of an epoch are replayed: the epoch may be the faster one.
 """
 
 import argparse
