@@ -1,7 +1,7 @@
 """Put a finished training run into the package: weights, activation ranges, measured quality, card, evidence, INT8 file, bundle.
 
     python export/build_release.py runs/rarn-s --data fer2013.zip
-    python export/build_release.py runs/second --before runs/first --data fer2013.zip    # two phases that were not released apart
+    python export/build_release.py runs/second --before runs/first --data fer2013.zip    # phases that belong together
     python export/build_release.py rarn-s --data fer2013.zip    # after a change of the export or the quantizer
     python export/build_release.py rarn-s                       # INT8 file and bundle only: the ranges still fit
 
@@ -12,6 +12,7 @@ import argparse
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,56 +70,59 @@ def main() -> None:
         "--share", type=float, default=1.0, help="of the run, above 0 to 1; the rest is the weights it started from"
     )
     parser.add_argument(
-        "--before", type=Path, help="the run it started from, where that was not released; finished or not"
+        "--before",
+        type=Path,
+        action="append",
+        default=[],
+        help="a run that it builds upon and that was not released, finished or not; the one from random weights first",
+    )
+    parser.add_argument(
+        "--upright-statistics",
+        action="store_true",
+        help="normalisation statistics anew, on upright training faces, as mixtures always get them",
     )
     arguments = parser.parse_args()
     if not 0 < arguments.share <= 1:
         parser.error(f"--share is above 0 and at most 1, found {arguments.share:g}")
     name = arguments.source
-    if arguments.before is not None and name in shipped_models():
+    if arguments.before and name in shipped_models():
         parser.error("--before is about the folder of a run")
     if arguments.data is not None:
         faces = load_faces(arguments.data)
         if name not in shipped_models():
-            name = adopt(Path(arguments.source), faces, arguments.share, arguments.before)
+            name = adopt(Path(arguments.source), faces, arguments.share, arguments.before, arguments.upright_statistics)
         measure(name, faces)
     elif name not in shipped_models():
         parser.error("a new model needs --data, to measure its ranges and its accuracy on")
     build_onnx(name)
 
 
-def adopt(run: Path, faces: Faces, share: float, before: Path | None = None) -> str:
+def adopt(
+    run: Path, faces: Faces, share: float = 1.0, before: Sequence[Path] = (), upright_statistics: bool = False
+) -> str:
     """Take weights and logs of a finished run into the package; returns the model's name.
 
-    A run that started from the weights in the package is a further phase of them, one that started from those of the run `before`
-    the second phase of that: earlier logs and settings stay, and a `share` below 1 releases a mixture of both (Wortsman 2022,
-    arXiv:2109.01903). One from random weights replaces what there was.
+    A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
+    `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
+    what there was. A `share` below 1 releases a mixture with what the run started from (Wortsman 2022, arXiv:2109.01903).
 
     Raises:
-        InputError: the run is not finished, or started from other weights.
+        InputError: the run is not finished, or a run started from other weights.
     """
     weights = load_weights(run / WEIGHTS_FILE)
     name, provenance = weights.spec.name, weights.provenance
     if provenance["epochs_done"] < provenance["recipe"]["epochs"]:
         raise InputError(f"{run}: not finished; continue it with --resume")
-    earlier: list[dict[str, Any]] = []
-    if provenance["started_from"] is not None:
-        started = load_weights(before / WEIGHTS_FILE if before else shipped_weights(name))
-        if provenance["started_from"] != started.sha256:
-            where = before or "the package"
-            raise InputError(f"{run}: did not start from the weights in {where}, sha256 {started.sha256[:12]}")
-        if before and started.provenance["started_from"] is not None:
-            raise InputError(f"{before}: did not start from random weights; release it first")
-        earlier = [started.provenance] if before else started.provenance["phases"]
-        if share < 1:
-            weights = mixed(started, weights, share, faces.split(Split.TRAINING))
-            provenance = {**provenance, "mixed_share": share}
-    elif share < 1 or before:
-        raise InputError(f"{run}: started from random weights, so it has neither --share nor --before")
-    runs, first = ([before, run], 1) if before else ([run], len(earlier) + 1)
+    chain, earlier = built_upon(run, weights, before)
+    if share < 1 and not chain:
+        raise InputError(f"{run}: started from random weights, so there is nothing to mix it with")
+    runs = [*before, run]
     for source in runs:
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
+    if share < 1 or upright_statistics:
+        weights = mixed(chain[-1] if chain else weights, weights, share, faces.split(Split.TRAINING))
+        provenance = provenance | ({"mixed_share": share} if share < 1 else {"upright_statistics": True})
     held_out = faces.held_out()
     stored = {key: compacted(tensor) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
@@ -126,12 +130,29 @@ def adopt(run: Path, faces: Faces, share: float, before: Path | None = None) -> 
     spec = replace(weights.spec, temperature=temperature)
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
     save_weights(ASSETS / f"{name}.safetensors", spec, stored, provenance)
+    first = len(earlier) + 1 - len(before)
     if first == 1:
         for log in (EXPORT / "logs").glob(f"{name}-[0-9]*.csv"):
             log.unlink()
     for number, source in enumerate(runs, first):
         shutil.copyfile(source / LOG_FILE, EXPORT / "logs" / log_name(name, number))
     return name
+
+
+def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[list[Weights], list[dict[str, Any]]]:
+    """The weights that a run and the runs `before` it began from, in order, and the settings of all earlier phases."""
+    chain, places = [load_weights(source / WEIGHTS_FILE) for source in before], [str(source) for source in before]
+    earlier = [started.provenance for started in chain]
+    if not chain and weights.provenance["started_from"] is not None:
+        chain, places = [load_weights(shipped_weights(weights.spec.name))], ["the package"]
+        earlier = chain[0].provenance["phases"]
+    elif chain and chain[0].provenance["started_from"] is not None:
+        raise InputError(f"{before[0]}: did not start from random weights; name what is --before it, first")
+    followers = [*places[1:], str(run)]
+    for started, place, after, follower in zip(chain, places, [*chain[1:], weights], followers, strict=True):
+        if after.provenance["started_from"] != started.sha256:
+            raise InputError(f"{follower}: did not start from the weights in {place}, sha256 {started.sha256[:12]}")
+    return chain, earlier
 
 
 def mixed(before: Weights, after: Weights, share: float, training: Faces) -> Weights:

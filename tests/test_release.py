@@ -60,7 +60,7 @@ def test_a_mixture_lies_between_and_has_statistics_of_its_own(release: ModuleTyp
     [
         ({"epochs_done": 2}, 1.0, "not finished"),
         ({"started_from": "0123"}, 1.0, "did not start from the weights in the package"),
-        ({}, 0.5, "started from random weights, so it has neither --share nor --before"),
+        ({}, 0.5, "nothing to mix it with"),
     ],
 )
 def test_a_run_that_cannot_be_released(
@@ -73,39 +73,43 @@ def test_a_run_that_cannot_be_released(
         release.adopt(tmp_path, split_faces, share)
 
 
-def test_two_phases_are_released_together(
+def test_phases_are_released_together(
     release: ModuleType, split_faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec, first, second = find_model("rarn-n").spec, tmp_path / "first", tmp_path / "second"
-    assets, logs = tmp_path / "assets", tmp_path / "export" / "logs"
-    for folder in (first, second, assets, logs):
+    spec, assets, logs = find_model("rarn-n").spec, tmp_path / "assets", tmp_path / "export" / "logs"
+    first, second, third = runs = [tmp_path / name for name in ("first", "second", "third")]
+    for folder in (*runs, assets, logs):
         folder.mkdir(parents=True)
     monkeypatch.setattr(release, "ASSETS", assets)
     monkeypatch.setattr(release, "EXPORT", logs.parent)
-    (logs / "rarn-n-3.csv").write_text("of weights that these replace")
-    stopped: dict[str, object] = {"epochs_done": 2, "recipe": {"epochs": 9}, "started_from": None}
-    save_weights(first / "weights.safetensors", spec, dict(untrained_model("rarn-n", 0).state_dict()), stopped)
-    finished = {**stopped, "epochs_done": 9, "started_from": load_weights(first / "weights.safetensors").sha256}
-    save_weights(second / "weights.safetensors", spec, dict(untrained_model("rarn-n", 1).state_dict()), finished)
-    for folder in (first, second):
+    (logs / "rarn-n-4.csv").write_text("of weights that these replace")
+    phases: list[dict[str, object]] = []
+    for seed, folder in enumerate(runs):
+        started = load_weights(runs[seed - 1] / "weights.safetensors").sha256 if seed else None
+        phases.append({"epochs_done": 9 if seed else 2, "recipe": {"epochs": 9}, "started_from": started})
+        tensors = dict(untrained_model("rarn-n", seed).state_dict())
+        save_weights(folder / "weights.safetensors", spec, tensors, phases[-1])
         (folder / "log.csv").write_text(folder.name)
-    with pytest.raises(InputError, match="did not start from the weights in"):
-        release.adopt(second, split_faces, 1.0, second)
-    third = tmp_path / "third"
-    third.mkdir()
-    onwards = {**finished, "started_from": load_weights(second / "weights.safetensors").sha256}
-    save_weights(third / "weights.safetensors", spec, dict(untrained_model("rarn-n", 2).state_dict()), onwards)
-    with pytest.raises(InputError, match="second: did not start from random weights; release it first"):
-        release.adopt(third, split_faces, 1.0, second)
-    log = (first / "log.csv").read_text()
-    (first / "log.csv").unlink()
-    with pytest.raises(InputError, match=r"first: has no log\.csv"):
-        release.adopt(second, split_faces, 1.0, first)
-    assert (list(assets.iterdir()), [path.name for path in logs.iterdir()]) == ([], ["rarn-n-3.csv"])  # nothing lost
-    (first / "log.csv").write_text(log)
-    assert release.adopt(second, split_faces, 1.0, first) == "rarn-n"
-    assert load_weights(assets / "rarn-n.safetensors").provenance["phases"] == [stopped, finished]
-    assert {log.name: log.read_text() for log in logs.iterdir()} == {"rarn-n-1.csv": "first", "rarn-n-2.csv": "second"}
+    for before, message in (
+        ([second], "second: did not start from random weights"),
+        ([first], "third: did not start from the weights in .*first"),
+        ([first, first], "first: did not start from the weights in .*first"),
+        ([first, tmp_path], r"has no log\.csv"),
+    ):
+        with pytest.raises(InputError, match=message):
+            release.adopt(third, split_faces, before=before)
+    assert (list(assets.iterdir()), [path.name for path in logs.iterdir()]) == ([], ["rarn-n-4.csv"])  # nothing lost
+    assert release.adopt(third, split_faces, before=[first, second]) == "rarn-n"
+    assert load_weights(assets / "rarn-n.safetensors").provenance["phases"] == phases
+    kept = {log.name: log.read_text() for log in logs.iterdir()}
+    assert kept == {"rarn-n-1.csv": "first", "rarn-n-2.csv": "second", "rarn-n-3.csv": "third"}
+    released = load_weights(assets / "rarn-n.safetensors").tensors["backbone.stem.1.running_mean"]
+    release.adopt(third, split_faces, before=[first, second], upright_statistics=True)
+    anew = load_weights(assets / "rarn-n.safetensors")
+    assert anew.provenance["phases"][-1] == phases[-1] | {"upright_statistics": True}
+    assert (anew.tensors["backbone.stem.1.running_mean"] - released).abs().max() > 1e-3
+    weight = load_weights(third / "weights.safetensors").tensors["backbone.stem.0.weight"]
+    assert torch.equal(anew.tensors["backbone.stem.0.weight"], release.compacted(weight).float())
 
 
 @pytest.mark.parametrize("model", shipped_models())

@@ -102,6 +102,8 @@ def _phase_line(model: str, number: int, phase: dict[str, Any]) -> str:
         if share
         else ""
     )
+    if phase.get("upright_statistics"):
+        mix = " Released with normalisation statistics of upright training faces."
     start = "from the weights of the phase before" if number > 1 else "from random weights"
     return (
         f"- Phase {number}: recipe `{phase['recipe']['name']}` {start}, {epochs}, seed {phase['seed']}"

@@ -115,6 +115,22 @@ EDGE_TAUGHT = replace(
     teacher_share=0.7,
 )
 
+EDGE_SETTLE = replace(
+    # The last epochs of a trained net (--init): faces hardly changed, as those it will meet, at a low rate.
+    EDGE_TAUGHT,
+    name="edge-settle",
+    epochs=6,
+    batch=128,
+    learning_rate=0.005,
+    warmup_epochs=0.2,
+    augmentation=replace(
+        EDGE_TAUGHT.augmentation, rotation_deg=15.0, scale=0.05, shift_x=0.05, shift_y=0.05, erase=0.0
+    ),
+    mixup=0.0,
+    teacher_share=0.5,
+    teacher_temperature=1.0,
+)
+
 EDGE_NANO = replace(
     # For nets under half a million parameters, which underfit: every regulariser weaker, the teacher stronger.
     EDGE,
@@ -186,6 +202,7 @@ RECIPES = {
         EDGE,
         EDGE_DISTILLED,
         EDGE_TAUGHT,
+        EDGE_SETTLE,
         EDGE_NANO,
         EDGE_NANO_REFINE,
         EDGE_TEACHER,
