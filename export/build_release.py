@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,8 @@ def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[lis
         earlier = chain[0].provenance["phases"]
     elif chain and chain[0].provenance["started_from"] is not None:
         raise InputError(f"{before[0]}: did not start from random weights; name what is --before it, first")
-    followers = [*places[1:], str(run)]
-    for started, place, after, follower in zip(chain, places, [*chain[1:], weights], followers, strict=True):
+    links = [*zip(places, chain, strict=True), (str(run), weights)]
+    for (place, started), (follower, after) in pairwise(links):
         if after.provenance["started_from"] != started.sha256:
             raise InputError(f"{follower}: did not start from the weights in {place}, sha256 {started.sha256[:12]}")
     return chain, earlier
