@@ -94,10 +94,14 @@ def test_phases_are_released_together(
         ([second], "second: did not start from random weights"),
         ([first], "third: did not start from the weights in .*first"),
         ([first, first], "first: did not start from the weights in .*first"),
-        ([first, tmp_path], r"has no log\.csv"),
+        ([first, tmp_path], "no such weights file"),
     ):
         with pytest.raises(InputError, match=message):
             release.adopt(third, split_faces, before=before)
+    (second / "log.csv").rename(tmp_path / "log.csv")
+    with pytest.raises(InputError, match=r"second: has no log\.csv"):
+        release.adopt(third, split_faces, before=[first, second])
+    (tmp_path / "log.csv").rename(second / "log.csv")
     assert (list(assets.iterdir()), [path.name for path in logs.iterdir()]) == ([], ["rarn-n-4.csv"])  # nothing lost
     assert release.adopt(third, split_faces, before=[first, second]) == "rarn-n"
     assert load_weights(assets / "rarn-n.safetensors").provenance["phases"] == phases
