@@ -57,7 +57,7 @@ EXPORT = Path(__file__).parent
 ROOT = EXPORT.parent
 ASSETS = ROOT / "rarn_edge" / "assets"
 CALIBRATION_IMAGES = 512
-STATISTICS_IMAGES = 2800
+STATISTICS_BATCH = 100
 MIN_MARGIN = 0.2  # of the two highest logits; an output step of INT8 is 0.03
 SIGNIFICANT_BITS = 7  # of a stored weight, one fewer than bfloat16 has: a relative error of at most 0.8 %
 BUNDLE_FACES = 70  # 10 of each class: a bundle under 200 kB
@@ -79,12 +79,17 @@ def main() -> None:
     )
     parser.add_argument(
         "--upright-statistics",
-        action="store_true",
-        help="normalisation statistics anew, on upright training faces, as mixtures always get them",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="how far normalisation statistics go from those of training, of changed faces, to those of upright training faces,"
+        " 0 to 1; a mixture's are of upright faces",
     )
     arguments = parser.parse_args()
     if not 0 < arguments.share <= 1:
         parser.error(f"--share is above 0 and at most 1, found {arguments.share:g}")
+    if not 0 <= arguments.upright_statistics <= 1:
+        parser.error(f"--upright-statistics is 0 to 1, found {arguments.upright_statistics:g}")
     name = arguments.source
     if arguments.before and name in shipped_models():
         parser.error("--before is about the folder of a run")
@@ -99,7 +104,7 @@ def main() -> None:
 
 
 def adopt(
-    run: Path, faces: Faces, share: float = 1.0, before: Sequence[Path] = (), upright_statistics: bool = False
+    run: Path, faces: Faces, share: float = 1.0, before: Sequence[Path] = (), upright_statistics: float = 0.0
 ) -> str:
     """Take weights and logs of a finished run into the package; returns the model's name.
 
@@ -121,9 +126,12 @@ def adopt(
     for source in runs:
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
-    if share < 1 or upright_statistics:
-        weights = mixed(chain[-1] if chain else weights, weights, share, faces.split(Split.TRAINING))
-        provenance = provenance | ({"mixed_share": share} if share < 1 else {"upright_statistics": True})
+    if share < 1:
+        weights = mixed(chain[-1], weights, share)
+        provenance, upright_statistics = provenance | {"mixed_share": share}, 1.0
+    if upright_statistics:
+        weights = with_upright_statistics(weights, faces.split(Split.TRAINING), upright_statistics)
+        provenance = provenance | {"upright_statistics": upright_statistics}
     held_out = faces.held_out()
     stored = {key: compacted(tensor) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
@@ -156,17 +164,24 @@ def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[lis
     return chain, earlier
 
 
-def mixed(before: Weights, after: Weights, share: float, training: Faces) -> Weights:
-    """Each parameter `share` of the way from `before` to `after`; normalisation statistics anew, on training faces."""
-    model = after.model()
+def mixed(before: Weights, after: Weights, share: float) -> Weights:
+    """Each parameter `share` of the way from `before` to `after`; normalisation statistics of neither fit a mixture."""
     tensors = {
         key: before.tensors[key].lerp(value, share) for key, value in after.tensors.items() if value.is_floating_point()
     }
-    model.load_state_dict(after.tensors | tensors)
-    images = training.balanced_sample(STATISTICS_IMAGES, seed=0).images
-    batches = (images[start : start + 100] for start in range(0, len(images), 100))
-    estimate_statistics(model, (torch.from_numpy(to_input(batch, after.spec.preprocess)) for batch in batches))
-    return replace(after, tensors=dict(model.state_dict()))
+    return replace(after, tensors=after.tensors | tensors)
+
+
+def with_upright_statistics(weights: Weights, training: Faces, share: float) -> Weights:
+    """Normalisation statistics `share` of the way to those of training faces as they are, in shuffled batches: in batches of
+    one class they would be too narrow."""
+    model = weights.model()
+    images = training.images[np.random.default_rng(0).permutation(len(training))]
+    batches = (images[start : start + STATISTICS_BATCH] for start in range(0, len(images), STATISTICS_BATCH))
+    estimate_statistics(model, (torch.from_numpy(to_input(batch, weights.spec.preprocess)) for batch in batches))
+    upright = {key: value for key, value in model.state_dict().items() if "running" in key}
+    tensors = {key: weights.tensors[key].lerp(value, share) for key, value in upright.items()}
+    return replace(weights, tensors=weights.tensors | tensors)
 
 
 def compacted(tensor: Tensor) -> Tensor:

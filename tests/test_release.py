@@ -47,7 +47,9 @@ def test_statistics_and_biases_stay_exact(release: ModuleType, tensor: torch.Ten
 def test_a_mixture_lies_between_and_has_statistics_of_its_own(release: ModuleType) -> None:
     spec = find_model("rarn-n").spec
     before, after = (Weights(spec, dict(untrained_model("rarn-n", seed).state_dict()), {}, "") for seed in (0, 1))
-    mixture = release.mixed(before, after, 0.25, synthetic_faces(70, seed=2)).tensors
+    mixture = release.with_upright_statistics(
+        release.mixed(before, after, 0.25), synthetic_faces(70, seed=2), 1.0
+    ).tensors
     weight = "backbone.stem.0.weight"
     torch.testing.assert_close(mixture[weight], 0.75 * before.tensors[weight] + 0.25 * after.tensors[weight])
     mean = "backbone.stem.1.running_mean"
@@ -108,9 +110,9 @@ def test_phases_are_released_together(
     kept = {log.name: log.read_text() for log in logs.iterdir()}
     assert kept == {"rarn-n-1.csv": "first", "rarn-n-2.csv": "second", "rarn-n-3.csv": "third"}
     released = load_weights(assets / "rarn-n.safetensors").tensors["backbone.stem.1.running_mean"]
-    release.adopt(third, split_faces, before=[first, second], upright_statistics=True)
+    release.adopt(third, split_faces, before=[first, second], upright_statistics=0.5)
     anew = load_weights(assets / "rarn-n.safetensors")
-    assert anew.provenance["phases"][-1] == phases[-1] | {"upright_statistics": True}
+    assert anew.provenance["phases"][-1] == phases[-1] | {"upright_statistics": 0.5}
     assert (anew.tensors["backbone.stem.1.running_mean"] - released).abs().max() > 1e-3
     weight = load_weights(third / "weights.safetensors").tensors["backbone.stem.0.weight"]
     assert torch.equal(anew.tensors["backbone.stem.0.weight"], release.compacted(weight).float())
@@ -122,5 +124,8 @@ def test_every_phase_of_shipped_weights_has_its_log(model: str) -> None:
     assert evidence["weights_sha256"] == load_weights(shipped_weights(model)).sha256
     for number, phase in enumerate(evidence["phases"], start=1):
         log = (ROOT / "export" / "logs" / log_name(model, number)).read_text(encoding="utf-8").splitlines()
-        assert len(log) - 1 == phase["epochs_done"]
+        if phase["epochs_done"] == phase["recipe"]["epochs"]:
+            assert len(log) - 1 == phase["epochs_done"]
+        else:  # a run that was cut off: its log was brought back before its weights
+            assert 0 <= phase["epochs_done"] - (len(log) - 1) <= 3
     assert not (ROOT / "export" / "logs" / log_name(model, len(evidence["phases"]) + 1)).exists()

@@ -102,8 +102,9 @@ def _phase_line(model: str, number: int, phase: dict[str, Any]) -> str:
         if share
         else ""
     )
-    if phase.get("upright_statistics"):
-        mix = " Released with normalisation statistics of upright training faces."
+    upright = phase.get("upright_statistics")
+    if upright and not share:
+        mix = f" Released with normalisation statistics {upright:.0%} of the way to those of upright training faces."
     start = "from the weights of the phase before" if number > 1 else "from random weights"
     return (
         f"- Phase {number}: recipe `{phase['recipe']['name']}` {start}, {epochs}, seed {phase['seed']}"
