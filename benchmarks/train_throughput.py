@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--recipe", default="edge")
-    parser.add_argument("--precision", choices=list(TrainingPrecision), help="as for rarn-edge train")
+    parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--rounds", type=int, default=8)
     arguments = parser.parse_args()
@@ -53,7 +53,7 @@ def main() -> None:
         arguments.threads,
     )
     with join_workers() as workers:
-        precision = TrainingPrecision(arguments.precision or TrainingPrecision.usual_on(workers.device.type))
+        precision = TrainingPrecision.asked(arguments.precision, workers.device.type)
         compare(replace(run, precision=precision), preprocess, workers, arguments.rounds)
 
 

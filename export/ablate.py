@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=default_threads())
-    parser.add_argument("--precision", choices=list(TrainingPrecision), help="as for rarn-edge train")
+    parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
@@ -112,7 +112,7 @@ def main() -> None:
     with join_workers() as workers:
         if workers.count > 1:
             raise InputError("an ablation is one process; start it without torchrun")
-        precision = TrainingPrecision(arguments.precision or TrainingPrecision.usual_on(workers.device.type))
+        precision = TrainingPrecision.asked(arguments.precision, workers.device.type)
         plan = Plan(arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers)
         for row in ablate(VARIANTS[arguments.name], training, held_out, plan):
             rows.append(row)

@@ -44,7 +44,12 @@ class SoftTargets:
 
     def softened(self, temperature: float) -> Tensor:
         """Probabilities [N, 7] at that temperature."""
-        return F.softmax(torch.from_numpy(self.log_probabilities) / temperature, dim=1)
+        return softened(torch.from_numpy(self.log_probabilities), temperature)
+
+
+def softened(log_probabilities: Tensor, temperature: float) -> Tensor:
+    """[N, 7] logarithms -> [N, 7] probabilities at that temperature."""
+    return F.softmax(log_probabilities / temperature, dim=1)
 
 
 def soft_targets(

@@ -23,6 +23,11 @@ class TrainingPrecision(StrEnum):
             raise InputError(f"no precision '{name}'; one of: {', '.join(cls)}") from None
 
     @classmethod
+    def asked(cls, name: str | None, device: str) -> "TrainingPrecision":
+        """The named one, or the usual one of the device."""
+        return cls.usual_on(device) if name is None else cls.named(name)
+
+    @classmethod
     def usual_on(cls, device: str) -> "TrainingPrecision":
         """bfloat16 on a GPU; float32 on a CPU, where bfloat16 may be emulated and depthwise convolutions are slower in it."""
         return cls.BF16 if device == "cuda" else cls.FLOAT32

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rarn_edge.spec import Preprocess
 from rarn_edge.train.augment import augment
+from rarn_edge.train.distill import softened
 from rarn_edge.train.loss import loss_of, mix, targets_of
 from rarn_edge.train.plan import EpochPlan
 from rarn_edge.train.run import Run
@@ -138,7 +139,7 @@ class BatchStep:
         with self._precision.autocast(self.device.type):
             logits = [teacher(inputs).float() for teacher in self._teachers]
         mean = torch.stack([F.softmax(answer, dim=1) for answer in logits]).mean(0)
-        return F.softmax(mean.log() / self._recipe.teacher_temperature, dim=1)
+        return softened(mean.log(), self._recipe.teacher_temperature)
 
 
 @torch.no_grad()
