@@ -68,7 +68,7 @@ class Row:
     turned_high: float
 
 
-def _augmented(**changes: float) -> Recipe:
+def _augmented(**changes: Any) -> Recipe:
     return replace(EDGE_NANO, augmentation=replace(EDGE_NANO.augmentation, **changes))
 
 
@@ -86,6 +86,7 @@ VARIANTS = {
         Variant("no augmentation but flips", recipe=replace(EDGE_NANO, augmentation=Augmentation())),
         Variant("no turns", recipe=_augmented(rotation_deg=0.0)),
         Variant("no shifts and zoom", recipe=_augmented(shift_x=0.0, shift_y=0.0, scale=0.0)),
+        Variant("bilinear turns, shifts and zoom", recipe=_augmented(interpolation="bilinear")),
         Variant("no light changes", recipe=_augmented(brightness=0.0, contrast=0.0)),
         Variant("with erasing", recipe=_augmented(erase=0.25)),
         Variant("with label smoothing", recipe=replace(EDGE_NANO, label_smoothing=0.1)),

@@ -48,7 +48,7 @@ def _warp(pixels: Tensor, recipe: Augmentation, generator: torch.Generator, crop
         theta[:, :, 0] *= out_width / width
         theta[:, :, 1] *= out_height / height
     grid = F.affine_grid(theta, [count, 1, out_height, out_width], align_corners=False)  # [N, out H, out W, 2]
-    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(pixels, grid, mode=recipe.interpolation, padding_mode="border", align_corners=False)
 
 
 def _relight(pixels: Tensor, recipe: Augmentation, generator: torch.Generator) -> Tensor:

@@ -17,6 +17,7 @@ class Augmentation:
     scale: float = 0.0  # zoom by a factor in 1-r..1+r
     shift_x: float = 0.0  # fraction of the width
     shift_y: float = 0.0  # fraction of the height
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"  # of turns, zoom and shifts; bilinear blurs
     brightness: float = 0.0  # factor in 1-r..1+r on the pixel values
     contrast: float = 0.0  # factor in 1-r..1+r on the distance from the image's mean
     erase: float = 0.0  # probability of one rectangle of 2 to 20 % of the area filled with noise
@@ -84,6 +85,7 @@ EDGE = Recipe(
         scale=0.15,
         shift_x=0.1,
         shift_y=0.1,
+        interpolation="bicubic",
         brightness=0.2,
         contrast=0.2,
         erase=0.25,

@@ -138,6 +138,20 @@ def test_scale_zooms(monkeypatch: pytest.MonkeyPatch, sign: float, factor: float
     assert (pixels[0, 0, 24] / 200).sum().item() == pytest.approx(16 * factor, abs=0.5)
 
 
+def test_bicubic_turns_keep_faces_sharp(images: Tensor) -> None:
+    """Differences between neighbours, which bilinear turns average away."""
+
+    def sharpness(pixels: Tensor) -> Tensor:
+        return pixels.diff(dim=3).square().mean()
+
+    turns = replace(NOTHING, rotation_deg=30.0)
+    grain = torch.randint(0, 256, (28, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    kept = {mode: sharpness(draw(grain, replace(turns, interpolation=mode))) for mode in ("bilinear", "bicubic")}
+    assert kept["bilinear"] < 0.55 * sharpness(plain(grain))
+    assert kept["bicubic"] > 1.4 * kept["bilinear"]
+    assert_close(draw(images, replace(NOTHING, interpolation="bicubic")), plain(images))
+
+
 def test_brightness_is_a_factor(images: Tensor) -> None:
     dark = images // 2  # nothing reaches 255, so that the factor is exact
     ratio = draw(dark, replace(NOTHING, brightness=0.2)) / plain(dark).clamp_min(1)
