@@ -2,6 +2,7 @@
 
     python export/ablate.py angle --data fer2013.zip     # the angle-sensitive attention against its alternatives
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
+    python export/ablate.py settle --epochs 6 --data fer2013.zip    # the last phase of the shipped weights, repeated and changed
 
 Writes export/ablations/NAME-EPOCHS-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30
 degrees, and each seed's difference to the first row on the same faces. Continues where it was stopped.
@@ -30,7 +31,7 @@ from rarn_edge.train.distill import SoftTargets, soft_targets
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
-from rarn_edge.train.recipe import EDGE_NANO, Augmentation, Recipe
+from rarn_edge.train.recipe import EDGE_NANO, EDGE_SETTLE, Augmentation, Recipe
 from rarn_edge.train.run import STATE_FILE, TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
 from rarn_edge.train.workers import ALONE, Workers, join_workers
 
@@ -47,6 +48,7 @@ class Variant:
     model: str = "rarn-n"
     recipe: Recipe = EDGE_NANO
     taught: bool = False  # by the shipped rarn-s
+    settled: bool = False  # starts from the shipped weights of `model` instead of random ones
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,12 @@ class Row:
     turned_high: float
 
 
-def _augmented(**changes: Any) -> Recipe:
-    return replace(EDGE_NANO, augmentation=replace(EDGE_NANO.augmentation, **changes))
+def _augmented(recipe: Recipe = EDGE_NANO, **changes: Any) -> Recipe:
+    return replace(recipe, augmentation=replace(recipe.augmentation, **changes))
+
+
+def _settled(name: str, **changes: Any) -> Variant:
+    return Variant(name, recipe=_augmented(EDGE_SETTLE, **changes), taught=True, settled=True)
 
 
 VARIANTS = {
@@ -91,6 +97,12 @@ VARIANTS = {
         Variant("with erasing", recipe=_augmented(erase=0.25)),
         Variant("with label smoothing", recipe=replace(EDGE_NANO, label_smoothing=0.1)),
         Variant("with mixup", recipe=replace(EDGE_NANO, mixup=0.2)),
+    ),
+    "settle": (
+        _settled("edge-settle"),
+        _settled("bilinear turns, shifts and zoom", interpolation="bilinear"),
+        _settled("turns of 15 degrees", rotation_deg=15.0),
+        _settled("no turns", rotation_deg=0.0),
     ),
 }
 
@@ -143,7 +155,8 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
         recipe = replace(variant.recipe, epochs=plan.epochs)
         folder = plan.folder / variant.name.replace(" ", "-")
         run = Run(variant.model, recipe, plan.seed, training, held_out, folder, plan.threads, targets)
-        run = replace(run, precision=plan.precision)
+        start = load_weights(shipped_weights(variant.model)) if variant.settled else None
+        run = replace(run, precision=plan.precision, start=start)
         train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
         upright = _right(run, 0)
         turned_by = (_right(run, -TURN_DEG) + _right(run, TURN_DEG)) / 2

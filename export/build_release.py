@@ -38,7 +38,6 @@ from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge
 from rarn_edge.files import file_sha256, make_folder, write_text
 from rarn_edge.metrics import evaluate_logits
-from rarn_edge.models.build import estimate_statistics
 from rarn_edge.models.catalog import find_model
 from rarn_edge.parity.bundle import SUFFIX, make_bundle, save_bundle
 from rarn_edge.parity.chain import torch_form
@@ -47,7 +46,6 @@ from rarn_edge.parity.verify import verify
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.run import export_and_simplify
-from rarn_edge.preprocess import to_input
 from rarn_edge.providers import CPU
 from rarn_edge.report.model_card import log_name, model_card
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
@@ -57,7 +55,6 @@ EXPORT = Path(__file__).parent
 ROOT = EXPORT.parent
 ASSETS = ROOT / "rarn_edge" / "assets"
 CALIBRATION_IMAGES = 512
-STATISTICS_BATCH = 100
 MIN_MARGIN = 0.2  # of the two highest logits; an output step of INT8 is 0.03
 SIGNIFICANT_BITS = 7  # of a stored weight, one fewer than bfloat16 has: a relative error of at most 0.8 %
 BUNDLE_FACES = 70  # 10 of each class: a bundle under 200 kB
@@ -68,49 +65,32 @@ def main() -> None:
     parser.add_argument("source", help="folder of a finished `rarn-edge train`, or the name of a shipped model")
     parser.add_argument("--data", type=Path, help="the data set it was trained on; needed for a folder")
     parser.add_argument(
-        "--share", type=float, default=1.0, help="of the run, above 0 to 1; the rest is the weights it started from"
-    )
-    parser.add_argument(
         "--before",
         type=Path,
         action="append",
         default=[],
         help="a run that it builds upon and that was not released, finished or not; the one from random weights first",
     )
-    parser.add_argument(
-        "--upright-statistics",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="how far normalisation statistics go from those of training, of changed faces, to those of upright training faces,"
-        " 0 to 1; a mixture's are of upright faces",
-    )
     arguments = parser.parse_args()
-    if not 0 < arguments.share <= 1:
-        parser.error(f"--share is above 0 and at most 1, found {arguments.share:g}")
-    if not 0 <= arguments.upright_statistics <= 1:
-        parser.error(f"--upright-statistics is 0 to 1, found {arguments.upright_statistics:g}")
     name = arguments.source
     if arguments.before and name in shipped_models():
         parser.error("--before is about the folder of a run")
     if arguments.data is not None:
         faces = load_faces(arguments.data)
         if name not in shipped_models():
-            name = adopt(Path(arguments.source), faces, arguments.share, arguments.before, arguments.upright_statistics)
+            name = adopt(Path(arguments.source), faces, arguments.before)
         measure(name, faces)
     elif name not in shipped_models():
         parser.error("a new model needs --data, to measure its ranges and its accuracy on")
     build_onnx(name)
 
 
-def adopt(
-    run: Path, faces: Faces, share: float = 1.0, before: Sequence[Path] = (), upright_statistics: float = 0.0
-) -> str:
+def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> str:
     """Take weights and logs of a finished run into the package; returns the model's name.
 
     A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
     `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
-    what there was. A `share` below 1 releases a mixture with what the run started from (Wortsman 2022, arXiv:2109.01903).
+    what there was.
 
     Raises:
         InputError: the run is not finished, or a run started from other weights.
@@ -119,19 +99,11 @@ def adopt(
     name, provenance = weights.spec.name, weights.provenance
     if provenance["epochs_done"] < provenance["recipe"]["epochs"]:
         raise InputError(f"{run}: not finished; continue it with --resume")
-    chain, earlier = built_upon(run, weights, before)
-    if share < 1 and not chain:
-        raise InputError(f"{run}: started from random weights, so there is nothing to mix it with")
+    earlier = built_upon(run, weights, before)
     runs = [*before, run]
     for source in runs:
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
-    if share < 1:
-        weights = mixed(chain[-1], weights, share)
-        provenance, upright_statistics = provenance | {"mixed_share": share}, 1.0
-    if upright_statistics:
-        weights = with_upright_statistics(weights, faces.split(Split.TRAINING), upright_statistics)
-        provenance = provenance | {"upright_statistics": upright_statistics}
     held_out = faces.held_out()
     stored = {key: compacted(tensor) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
@@ -148,8 +120,8 @@ def adopt(
     return name
 
 
-def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[list[Weights], list[dict[str, Any]]]:
-    """The weights that a run and the runs `before` it began from, in order, and the settings of all earlier phases."""
+def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> list[dict[str, Any]]:
+    """The settings of all phases before a run; each of the runs `before` it must have made what the next one started from."""
     chain, places = [load_weights(source / WEIGHTS_FILE) for source in before], [str(source) for source in before]
     earlier = [started.provenance for started in chain]
     if not chain and weights.provenance["started_from"] is not None:
@@ -161,27 +133,7 @@ def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[lis
     for (place, started), (follower, after) in pairwise(links):
         if after.provenance["started_from"] != started.sha256:
             raise InputError(f"{follower}: did not start from the weights in {place}, sha256 {started.sha256[:12]}")
-    return chain, earlier
-
-
-def mixed(before: Weights, after: Weights, share: float) -> Weights:
-    """Each parameter `share` of the way from `before` to `after`; normalisation statistics of neither fit a mixture."""
-    tensors = {
-        key: before.tensors[key].lerp(value, share) for key, value in after.tensors.items() if value.is_floating_point()
-    }
-    return replace(after, tensors=after.tensors | tensors)
-
-
-def with_upright_statistics(weights: Weights, training: Faces, share: float) -> Weights:
-    """Normalisation statistics `share` of the way to those of training faces as they are, in shuffled batches: in batches of
-    one class they would be too narrow."""
-    model = weights.model()
-    images = training.images[np.random.default_rng(0).permutation(len(training))]
-    batches = (images[start : start + STATISTICS_BATCH] for start in range(0, len(images), STATISTICS_BATCH))
-    estimate_statistics(model, (torch.from_numpy(to_input(batch, weights.spec.preprocess)) for batch in batches))
-    upright = {key: value for key, value in model.state_dict().items() if "running" in key}
-    tensors = {key: weights.tensors[key].lerp(value, share) for key, value in upright.items()}
-    return replace(weights, tensors=weights.tensors | tensors)
+    return earlier
 
 
 def compacted(tensor: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ from types import ModuleType
 
 import pytest
 
+from rarn_edge.assets import shipped_weights
 from rarn_edge.data import synthetic_faces
+from rarn_edge.train.checkpoint import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +24,18 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
         ablations.Variant("plain", recipe=plain),
         ablations.Variant("none", "rarn-n-none", plain),
         ablations.Variant("taught", recipe=plain, taught=True),
+        ablations.Variant("settled", recipe=plain, settled=True),
     )
     rows = list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path)))
-    assert [row.variant for row in rows] == ["plain", "none", "taught"]
+    assert [row.variant for row in rows] == ["plain", "none", "taught", "settled"]
     assert [(row.upright_difference, row.upright_low, row.turned_high) for row in rows[:1]] == [(0.0, 0.0, 0.0)]
     for kind in ("upright", "turned"):
         found = [getattr(row, f"{kind}_difference") for row in rows]
         assert found == pytest.approx([getattr(row, kind) - getattr(rows[0], kind) for row in rows])
+    started = [load_weights(tmp_path / row.variant / "weights.safetensors").provenance["started_from"] for row in rows]
+    assert started == [None, None, None, load_weights(shipped_weights("rarn-n")).sha256]
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    assert len(files) == 3
+    assert len(files) == 4
     assert list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path))) == rows
     assert {path: path.stat().st_mtime_ns for path in files} == files  # judged again, not trained again
     path = tmp_path / "x.csv"
@@ -57,5 +62,7 @@ def test_every_variant_differs_from_the_first_in_one_choice(ablations: ModuleTyp
     for variants in ablations.VARIANTS.values():
         first, *others = variants
         for other in others:
-            changed = [getattr(first, field) != getattr(other, field) for field in ("model", "recipe", "taught")]
+            changed = [
+                getattr(first, field) != getattr(other, field) for field in ("model", "recipe", "taught", "settled")
+            ]
             assert sum(changed) == 1, other.name

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from rarn_edge.assets import shipped_models, shipped_weights
-from rarn_edge.data import Faces, synthetic_faces
+from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.report.model_card import log_name
-from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
+from rarn_edge.train.checkpoint import load_weights, save_weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,35 +44,21 @@ def test_statistics_and_biases_stay_exact(release: ModuleType, tensor: torch.Ten
     assert torch.equal(release.compacted(tensor), tensor)
 
 
-def test_a_mixture_lies_between_and_has_statistics_of_its_own(release: ModuleType) -> None:
-    spec = find_model("rarn-n").spec
-    before, after = (Weights(spec, dict(untrained_model("rarn-n", seed).state_dict()), {}, "") for seed in (0, 1))
-    mixture = release.with_upright_statistics(
-        release.mixed(before, after, 0.25), synthetic_faces(70, seed=2), 1.0
-    ).tensors
-    weight = "backbone.stem.0.weight"
-    torch.testing.assert_close(mixture[weight], 0.75 * before.tensors[weight] + 0.25 * after.tensors[weight])
-    mean = "backbone.stem.1.running_mean"
-    assert (mixture[mean] - 0.75 * before.tensors[mean] - 0.25 * after.tensors[mean]).abs().max() > 1e-3
-    assert set(mixture) == set(after.tensors)
-
-
 @pytest.mark.parametrize(
-    ("found", "share", "message"),
+    ("found", "message"),
     [
-        ({"epochs_done": 2}, 1.0, "not finished"),
-        ({"started_from": "0123"}, 1.0, "did not start from the weights in the package"),
-        ({}, 0.5, "nothing to mix it with"),
+        ({"epochs_done": 2}, "not finished"),
+        ({"started_from": "0123"}, "did not start from the weights in the package"),
     ],
 )
 def test_a_run_that_cannot_be_released(
-    release: ModuleType, split_faces: Faces, tmp_path: Path, found: dict[str, object], share: float, message: str
+    release: ModuleType, split_faces: Faces, tmp_path: Path, found: dict[str, object], message: str
 ) -> None:
     provenance = {"epochs_done": 3, "recipe": {"epochs": 3}, "started_from": None} | found
     tensors = dict(untrained_model("rarn-n", 0).state_dict())
     save_weights(tmp_path / "weights.safetensors", find_model("rarn-n").spec, tensors, provenance)
     with pytest.raises(InputError, match=message):
-        release.adopt(tmp_path, split_faces, share)
+        release.adopt(tmp_path, split_faces)
 
 
 def test_phases_are_released_together(
@@ -109,13 +95,9 @@ def test_phases_are_released_together(
     assert load_weights(assets / "rarn-n.safetensors").provenance["phases"] == phases
     kept = {log.name: log.read_text() for log in logs.iterdir()}
     assert kept == {"rarn-n-1.csv": "first", "rarn-n-2.csv": "second", "rarn-n-3.csv": "third"}
-    released = load_weights(assets / "rarn-n.safetensors").tensors["backbone.stem.1.running_mean"]
-    release.adopt(third, split_faces, before=[first, second], upright_statistics=0.5)
-    anew = load_weights(assets / "rarn-n.safetensors")
-    assert anew.provenance["phases"][-1] == phases[-1] | {"upright_statistics": 0.5}
-    assert (anew.tensors["backbone.stem.1.running_mean"] - released).abs().max() > 1e-3
+    released = load_weights(assets / "rarn-n.safetensors")
     weight = load_weights(third / "weights.safetensors").tensors["backbone.stem.0.weight"]
-    assert torch.equal(anew.tensors["backbone.stem.0.weight"], release.compacted(weight).float())
+    assert torch.equal(released.tensors["backbone.stem.0.weight"], release.compacted(weight).float())
 
 
 @pytest.mark.parametrize("model", shipped_models())

@@ -96,19 +96,10 @@ def _phase_line(model: str, number: int, phase: dict[str, Any]) -> str:
     place = f", on {device}" if device != "cpu" else ""
     done, planned = phase["epochs_done"], phase["recipe"]["epochs"]
     epochs = f"{done} epochs" if done == planned else f"{done} of its {planned} epochs"
-    share = phase.get("mixed_share")
-    mix = (
-        f" Released is {share:.0%} of its weights and {1 - share:.0%} of those before (arXiv:2109.01903)."
-        if share
-        else ""
-    )
-    upright = phase.get("upright_statistics")
-    if upright and not share:
-        mix = f" Released with normalisation statistics {upright:.0%} of the way to those of upright training faces."
     start = "from the weights of the phase before" if number > 1 else "from random weights"
     return (
         f"- Phase {number}: recipe `{phase['recipe']['name']}` {start}, {epochs}, seed {phase['seed']}"
-        f"{taught}{precision}{place}, torch {phase['torch']}; log `export/logs/{log_name(model, number)}`.{mix}"
+        f"{taught}{precision}{place}, torch {phase['torch']}; log `export/logs/{log_name(model, number)}`."
     )
 
 

@@ -118,7 +118,7 @@ EDGE_TAUGHT = replace(
 )
 
 EDGE_SETTLE = replace(
-    # The last epochs of a trained net (--init): faces hardly changed, as those it will meet, at a low rate.
+    # The last epochs of a trained net (--init), at a low rate: faces as it will meet them, turned and otherwise hardly changed.
     EDGE_TAUGHT,
     name="edge-settle",
     epochs=6,
@@ -126,7 +126,7 @@ EDGE_SETTLE = replace(
     learning_rate=0.005,
     warmup_epochs=0.2,
     augmentation=replace(
-        EDGE_TAUGHT.augmentation, rotation_deg=15.0, scale=0.05, shift_x=0.05, shift_y=0.05, erase=0.0
+        EDGE_TAUGHT.augmentation, rotation_deg=40.0, scale=0.05, shift_x=0.05, shift_y=0.05, erase=0.0
     ),
     mixup=0.0,
     teacher_share=0.5,

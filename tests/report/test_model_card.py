@@ -23,7 +23,6 @@ def test_the_card_carries_every_figure() -> None:
         "epochs_done": 20,
         "trained_on": "NVIDIA H100 80GB HBM3",
         "teachers": ["ab" * 32],
-        "mixed_share": 0.65,
     }
     provenance = {**second, "train_images": 28709, "phases": [first, second]}
     card = model_card(CATALOG["rarn-s"], provenance, evaluate_logits(logits, faces.labels, CLASSES), judged)
@@ -34,7 +33,7 @@ def test_the_card_carries_every_figure() -> None:
         "Phase 2: recipe `edge-taught` from the weights of the phase before, 20 epochs, seed 0, 1 teacher, on NVIDIA H100"
         in card
     )
-    assert f"`export/logs/{log_name('rarn-s', 2)}`. Released is 65% of its weights and 35% of those before" in card
+    assert f"`export/logs/{log_name('rarn-s', 2)}`." in card
     assert card.count(f"{judged.evaluation.accuracy:.2%}") == 2  # float32 and INT8
     assert all(f"| {name} |" in card for name in CLASSES)
     assert "temperature 1.50" in card
