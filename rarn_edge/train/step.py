@@ -46,6 +46,7 @@ class BatchStep:
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std)
         )
+        self._average = _Average(learner.averaged, learner.model)
         self._generator = torch.Generator(device)
         self._rate = torch.zeros((), device=device)
         for group in learner.optimizer.param_groups:
@@ -118,7 +119,7 @@ class BatchStep:
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own stub lacks it
         self._rate.copy_(rate)
         learner.optimizer.step()
-        _update_average(learner.averaged, learner.model, weight if recipe.ema_decay else None)
+        self._average.update(weight if recipe.ema_decay else None)
         right = (logits.argmax(1) == self._labels[chosen]).sum()
         self._sums += torch.stack((loss.detach().double() * len(chosen), right.double()))
         self._position += 1
@@ -142,18 +143,23 @@ class BatchStep:
         return softened(mean.log(), self._recipe.teacher_temperature)
 
 
-@torch.no_grad()
-def _update_average(averaged: nn.Module, model: nn.Module, weight: Tensor | None) -> None:
-    """Exponential moving average of parameters and batch statistics; None: no averaging."""
-    pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
-    means = [mean for mean, _ in pairs if mean.dtype.is_floating_point]
-    values = [value for _, value in pairs if value.dtype.is_floating_point]
-    if weight is None:
-        torch._foreach_copy_(means, values)
-    else:
-        steps = torch._foreach_sub(values, means)
-        torch._foreach_mul_(steps, weight)
-        torch._foreach_add_(means, steps)
-    for mean, value in pairs:
-        if not mean.dtype.is_floating_point:
-            mean.copy_(value)  # counts of batches
+class _Average:
+    """The exponential moving average of a model's parameters and batch statistics; both change in place, so each is found once."""
+
+    def __init__(self, averaged: nn.Module, model: nn.Module) -> None:
+        pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
+        self._counts = [pair for pair in pairs if not pair[0].dtype.is_floating_point]  # of batches
+        self._means = [mean for mean, _ in pairs if mean.dtype.is_floating_point]
+        self._values = [value for _, value in pairs if value.dtype.is_floating_point]
+
+    @torch.no_grad()
+    def update(self, weight: Tensor | None) -> None:
+        """Go `weight` of the way to the model; None: no averaging."""
+        if weight is None:
+            torch._foreach_copy_(self._means, self._values)
+        else:
+            steps = torch._foreach_sub(self._values, self._means)
+            torch._foreach_mul_(steps, weight)
+            torch._foreach_add_(self._means, steps)
+        for mean, value in self._counts:
+            mean.copy_(value)
