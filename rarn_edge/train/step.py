@@ -144,7 +144,7 @@ class BatchStep:
 
 
 class _Average:
-    """The exponential moving average of a model's parameters and batch statistics; both change in place, so each is found once."""
+    """The exponential moving average of a model's parameters and statistics; both change in place, so each is found once."""
 
     def __init__(self, averaged: nn.Module, model: nn.Module) -> None:
         pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
