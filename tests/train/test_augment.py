@@ -181,3 +181,16 @@ def test_erase_fills_one_rectangle(images: Tensor) -> None:
         area = int(rows[-1] - rows[0] + 1) * int(columns[-1] - columns[0] + 1)
         assert 0 < area <= 0.25 * 48 * 48
         assert hole.sum() > 0.9 * area  # noise equals a pixel now and then
+
+
+def test_noise_has_every_byte_alike() -> None:
+    """Eight bytes of each draw; sides whose product is no multiple of eight as well."""
+    size, erased = 45, 400
+    plain_gray = torch.full((erased, size, size), 7, dtype=torch.uint8)
+    pixels = draw(plain_gray, replace(NOTHING, erase=1.0))
+    counts = torch.bincount(pixels[pixels != 7].long().flatten(), minlength=256)
+    others = torch.cat((counts[:7], counts[8:])).double()
+    assert counts[7] == 0
+    assert others.sum() > 20_000
+    spread = ((others - others.mean()) ** 2 / others.mean()).sum()  # chi-square with 254 degrees of freedom
+    assert 160 < spread < 360
