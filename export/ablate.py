@@ -154,9 +154,10 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
         targets = _taught(training, plan) if variant.taught else None
         recipe = replace(variant.recipe, epochs=plan.epochs)
         folder = plan.folder / variant.name.replace(" ", "-")
-        run = Run(variant.model, recipe, plan.seed, training, held_out, folder, plan.threads, targets)
         start = load_weights(shipped_weights(variant.model)) if variant.settled else None
-        run = replace(run, precision=plan.precision, start=start)
+        run = Run(
+            variant.model, recipe, plan.seed, training, held_out, folder, plan.threads, targets, start, plan.precision
+        )
         train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
         upright = _right(run, 0)
         turned_by = (_right(run, -TURN_DEG) + _right(run, TURN_DEG)) / 2

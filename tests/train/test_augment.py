@@ -184,8 +184,8 @@ def test_erase_fills_one_rectangle(images: Tensor) -> None:
 
 
 def test_noise_has_every_byte_alike() -> None:
-    """Eight bytes of each draw; sides whose product is no multiple of eight as well."""
-    size, erased = 45, 400
+    """Eight bytes of each draw, and a number of pixels that is no multiple of eight."""
+    size, erased = 45, 399
     plain_gray = torch.full((erased, size, size), 7, dtype=torch.uint8)
     pixels = draw(plain_gray, replace(NOTHING, erase=1.0))
     counts = torch.bincount(pixels[pixels != 7].long().flatten(), minlength=256)
