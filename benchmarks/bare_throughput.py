@@ -13,13 +13,13 @@ from threading import Barrier
 
 import numpy as np
 
+from rarn_edge.contract.preprocess import model_input
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.image_file import gray_image
 from rarn_edge.device.model import find_model_file
-from rarn_edge.preprocess import model_input
-from rarn_edge.providers import open_session
-from rarn_edge.runtime import BATCH
-from rarn_edge.threads import default_threads
+from rarn_edge.host.threads import default_threads
+from rarn_edge.runtime.logits import BATCH
+from rarn_edge.runtime.providers import open_session
 
 BATCHES = 16  # other faces in each call, over and over
 

@@ -22,6 +22,7 @@ from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.request import Request
 from rarn_edge.bench.run import benchmark
 from rarn_edge.cli.inputs import read_subject
+from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import run_script
@@ -29,14 +30,13 @@ from rarn_edge.models import build
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import count_multiply_adds, count_parameters
 from rarn_edge.models.rarn import edge_model
-from rarn_edge.paired import mean_difference
 from rarn_edge.pipeline.calibrate import calibrate
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.run import export_and_simplify
 from rarn_edge.pipeline.simplify import simplify
 from rarn_edge.pipeline.to_onnx import export_untrained
-from rarn_edge.providers import CPU
-from rarn_edge.targets import Target
+from rarn_edge.runtime.providers import CPU
+from rarn_edge.stats.paired import mean_difference
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision

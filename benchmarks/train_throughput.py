@@ -14,13 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import synthetic_faces
 from rarn_edge.errors import run_script
+from rarn_edge.host.threads import default_threads
 from rarn_edge.models.build import build_model
 from rarn_edge.models.catalog import find_model
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import Preprocess
-from rarn_edge.threads import default_threads
 from rarn_edge.train.epoch import train_epoch
 from rarn_edge.train.loop import sgd
 from rarn_edge.train.precision import TrainingPrecision

@@ -24,8 +24,8 @@ from rarn_edge.data import Faces, load_faces
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.roll import turned
 from rarn_edge.files import make_folder, write_text
-from rarn_edge.paired import mean_difference
-from rarn_edge.threads import default_threads
+from rarn_edge.host.threads import default_threads
+from rarn_edge.stats.paired import mean_difference
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import SoftTargets, soft_targets
 from rarn_edge.train.evaluate import torch_logits

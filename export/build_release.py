@@ -37,7 +37,6 @@ from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge
 from rarn_edge.files import file_sha256, make_folder, write_text
-from rarn_edge.metrics import evaluate_logits
 from rarn_edge.models.catalog import find_model
 from rarn_edge.parity.bundle import SUFFIX, make_bundle, save_bundle
 from rarn_edge.parity.chain import torch_form
@@ -46,8 +45,9 @@ from rarn_edge.parity.verify import verify
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.run import export_and_simplify
-from rarn_edge.providers import CPU
 from rarn_edge.report.model_card import log_name, model_card
+from rarn_edge.runtime.providers import CPU
+from rarn_edge.stats.classification import evaluate_logits
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE
 

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 import pytest
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.spec import CLASSES
-from rarn_edge.targets import Target
 
 if TYPE_CHECKING:
     from rarn_edge.pipeline.calibrate import Ranges

@@ -7,14 +7,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from rarn_edge.artifact import METADATA_KEY, Artifact, Contract
+from rarn_edge.contract.artifact import METADATA_KEY, Artifact, Contract
+from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.foreign import stamp_foreign
 from rarn_edge.pipeline.graph import load_graph, stamp
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.spec import ModelSpec
-from rarn_edge.targets import Target
 
 SPEC_TOML = """
 name = "foreign"

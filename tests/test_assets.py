@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from rarn_edge import assets
-from rarn_edge.artifact import Artifact
 from rarn_edge.assets import (
     SAFE_TARGET,
     shipped_bundle,
@@ -17,6 +16,9 @@ from rarn_edge.assets import (
     shipped_ranges,
     shipped_weights,
 )
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.data import Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
@@ -28,8 +30,6 @@ from rarn_edge.parity.tolerances import TOLERANCES
 from rarn_edge.pipeline.calibrate import Ranges, ranges_of
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.run import export_and_simplify
-from rarn_edge.spec import CLASSES
-from rarn_edge.targets import Target, detect_host
 from rarn_edge.train.checkpoint import load_weights
 
 

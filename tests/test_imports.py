@@ -14,7 +14,7 @@ from rarn_edge.assets import shipped_onnx, shipped_onnx_models
 from rarn_edge.models.catalog import CATALOG
 
 if TYPE_CHECKING:
-    from rarn_edge.artifact import Artifact
+    from rarn_edge.contract.artifact import Artifact
     from rarn_edge.pipeline.calibrate import Ranges
 
 Python = Callable[..., subprocess.CompletedProcess[str]]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rarn_edge.metrics import Evaluation, evaluate_logits, softmax, wilson_interval
+from rarn_edge.stats.classification import Evaluation, evaluate_logits, softmax, wilson_interval
 
 NAMES = ("a", "b", "c", "d")
 

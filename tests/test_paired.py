@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from rarn_edge.paired import compare_decisions, mcnemar_exact, mean_difference
+from rarn_edge.stats.paired import compare_decisions, mcnemar_exact, mean_difference
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 1), (1, 0), (2, 8), (10, 10), (5, 25), (40, 60)])

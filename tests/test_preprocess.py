@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from rarn_edge.contract.preprocess import decode_gray, resize, to_input
+from rarn_edge.contract.spec import Preprocess
 from rarn_edge.errors import InputError
-from rarn_edge.preprocess import decode_gray, resize, to_input
-from rarn_edge.spec import Preprocess
 
 
 def every_pixel_value() -> np.ndarray:

@@ -8,10 +8,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from rarn_edge import providers
 from rarn_edge.errors import InputError, ProviderError
-from rarn_edge.providers import Provider, open_session
-from rarn_edge.threads import cgroup_quota_cores, default_threads
+from rarn_edge.host.threads import cgroup_quota_cores, default_threads
+from rarn_edge.runtime import providers
+from rarn_edge.runtime.providers import Provider, open_session
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from rarn_edge.contract.spec import CLASSES, SCHEMA_VERSION, ModelSpec, Preprocess
 from rarn_edge.errors import InputError
-from rarn_edge.spec import CLASSES, SCHEMA_VERSION, ModelSpec, Preprocess
 
 
 def test_one_class_order() -> None:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.bench.stats import Ratio
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.paired import compare_decisions
-from rarn_edge.verdict import judge, measure
+from rarn_edge.stats.paired import compare_decisions
+from rarn_edge.workflow.verdict import judge, measure
 
 
 def paired(lost: int, gained: int, faces: int = 1000) -> object:

@@ -8,8 +8,8 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.errors import InputError
-from rarn_edge.targets import Target, detect_host
 
 SAFE_TARGET = Target.X86_AVX2
 """Its 7-bit weights are right on every CPU, with or without VNNI, x86 or Arm; so its file stands in for any other."""

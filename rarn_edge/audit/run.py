@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.audit.executed import executed_graph
 from rarn_edge.audit.islands import Island, find_islands
 from rarn_edge.audit.saturation import Saturation, check_saturation
-from rarn_edge.targets import detect_host
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import detect_host
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.parity.hops import signal_to_noise_db
-from rarn_edge.providers import open_session
-from rarn_edge.runtime import run_logits
+from rarn_edge.runtime.logits import run_logits
+from rarn_edge.runtime.providers import open_session
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rarn_edge.bench.profile import Peaks, build_profile
 from rarn_edge.bench.request import Progress, Request
 from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES, MultiStream, find_server_rate
 from rarn_edge.bench.stats import MIN_SAMPLES, median_s, percentile_s
-from rarn_edge.providers import CPU, find_provider
+from rarn_edge.runtime.providers import CPU, find_provider
 
 WARM_UP_S = 3.0
 _PROFILE_WARM_UP_S = 1.0

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from rarn_edge.artifact import Contract
 from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.contract.artifact import Contract
 from rarn_edge.errors import InputError
 
 _INPUT_TYPES = {

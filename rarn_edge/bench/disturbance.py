@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rarn_edge.threads import default_threads
+from rarn_edge.host.threads import default_threads
 
 _BLOCK = bytes(32 << 10)  # stays in a first-level cache: the time follows the clock, not the memory
 _REPEATS = 8

@@ -17,9 +17,9 @@ from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.disturbance import busy_at_start
 from rarn_edge.bench.environment import Environment, detect_environment, package_version
 from rarn_edge.bench.profile import Products, measure_products
-from rarn_edge.providers import PROVIDERS, cache_folder, installed_runtimes, tensorrt_version
-from rarn_edge.targets import detect_host
-from rarn_edge.threads import cgroup_quota_cores
+from rarn_edge.contract.targets import detect_host
+from rarn_edge.host.threads import cgroup_quota_cores
+from rarn_edge.runtime.providers import PROVIDERS, cache_folder, installed_runtimes, tensorrt_version
 
 State = Literal["starts", "does not start", "not in this build"]
 _TIMEOUT_S = 120.0

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from rarn_edge.providers import gpu_name
-from rarn_edge.targets import detect_host, hidden_features
-from rarn_edge.threads import default_threads
+from rarn_edge.contract.targets import detect_host, hidden_features
+from rarn_edge.host.threads import default_threads
+from rarn_edge.runtime.providers import gpu_name
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Environment:
 
     cpu: str
     architecture: str
-    int8_target: str  # the CPU target of `rarn_edge.targets` that this machine is
+    int8_target: str  # the CPU target of `rarn_edge.contract.targets` that this machine is
     cores_available: int  # by affinity mask and cgroup quota
     os: str
     python: str

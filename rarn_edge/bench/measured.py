@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rarn_edge.artifact import Contract
 from rarn_edge.bench.audited import AuditFacts
 from rarn_edge.bench.cases import BenchCase
 from rarn_edge.bench.environment import Environment
@@ -15,6 +14,7 @@ from rarn_edge.bench.profile import Profile
 from rarn_edge.bench.result import Accuracy, Failure
 from rarn_edge.bench.rounds import Samples
 from rarn_edge.bench.scenarios import MultiStream, Server
+from rarn_edge.contract.artifact import Contract
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rarn_edge.errors import InputError
-from rarn_edge.providers import CPU
+from rarn_edge.runtime.providers import CPU
 
 Scenario = Literal["single-stream", "offline", "server", "multi-stream"]
 OFFLINE_BATCHES = (1, 2, 4, 8, 16, 32)
@@ -43,7 +43,7 @@ class Request:
     """What to measure and how.
 
     Attributes:
-        provider: A key of `rarn_edge.providers.PROVIDERS`.
+        provider: A key of `rarn_edge.runtime.providers.PROVIDERS`.
         batches: Images per call.
         threads: Threads within an operator, each a sweep of its own; empty: `default_threads()`.
         rounds: Most timed calls of each case per batch size and thread count; None: as many as the budget allows.

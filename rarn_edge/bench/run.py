@@ -24,8 +24,8 @@ from rarn_edge.bench.scenarios import MULTI_STREAM_IMAGES
 from rarn_edge.bench.stats import MIN_ROUNDS, MIN_SAMPLES, Ratio
 from rarn_edge.bench.summary import few_samples, summarise
 from rarn_edge.errors import InputError, ProviderError
-from rarn_edge.providers import check_provider
-from rarn_edge.threads import default_threads
+from rarn_edge.host.threads import default_threads
+from rarn_edge.runtime.providers import check_provider
 
 
 def benchmark(

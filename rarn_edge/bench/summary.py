@@ -8,8 +8,8 @@ from rarn_edge.bench.memory import MemoryResult
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, BenchRow
 from rarn_edge.bench.rounds import Samples
 from rarn_edge.bench.stats import MIN_SAMPLES, Ratio, median_s, percentile_s, ratio_over_starts
-from rarn_edge.providers import CPU
-from rarn_edge.targets import detect_host
+from rarn_edge.contract.targets import detect_host
+from rarn_edge.runtime.providers import CPU
 
 _WAITED = 1.15  # a latency so many times the processor time is not the model's own
 

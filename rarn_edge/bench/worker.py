@@ -18,14 +18,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import METADATA_KEY, Artifact, open_unoptimised
 from rarn_edge.bench import profile, server
 from rarn_edge.bench.device import bind
 from rarn_edge.bench.nodes import UNPACKED, NodeWork, node_work
 from rarn_edge.bench.process_memory import gpu_used_bytes, peak_rss_bytes, rss_bytes
 from rarn_edge.bench.timing import Call, overhead_s, timed_s, warm_up
+from rarn_edge.contract.artifact import METADATA_KEY, Artifact, open_unoptimised
 from rarn_edge.errors import InputError, RarnEdgeError, first_line, require_extra
-from rarn_edge.providers import assigned_operators, find_provider, open_session
+from rarn_edge.runtime.providers import assigned_operators, find_provider, open_session
 
 # A session's idle threads spin for a while in case more work comes. Between interleaved models that work is another
 # model's, and the spinning would take its cores.

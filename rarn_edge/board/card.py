@@ -1,8 +1,8 @@
 """The model card of a bundle: what it is, what was measured, how it was made, what it is not for; from the contract alone."""
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import RECIPES
 from rarn_edge.report.model_card import LIMITS, MISUSE
-from rarn_edge.targets import RECIPES
 
 
 def board_card(artifact: Artifact, measured: str | None = None) -> str:

@@ -16,15 +16,15 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.board.card import board_card
 from rarn_edge.board.triton import write_repository
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.preprocess import resize
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, check_output
-from rarn_edge.preprocess import resize
-from rarn_edge.providers import open_session
-from rarn_edge.runtime import run_logits
+from rarn_edge.runtime.logits import run_logits
+from rarn_edge.runtime.providers import open_session
 
 Format = Literal["board", "triton"]
 REQUIREMENTS = ("numpy", "onnxruntime", "opencv-python-headless")

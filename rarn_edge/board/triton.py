@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from rarn_edge.artifact import Artifact
-from rarn_edge.targets import Target
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 
 MAX_BATCH = 64
 

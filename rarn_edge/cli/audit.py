@@ -25,9 +25,9 @@ def audit(
 ) -> None:
     """Show what ONNX Runtime really runs in INT8 on this CPU, each float island with its reason, and saturation."""
     require_extra("onnx", "export")
-    from rarn_edge.artifact import Artifact
     from rarn_edge.audit.run import audit as audit_file
     from rarn_edge.cli.inputs import comparison_faces
+    from rarn_edge.contract.artifact import Artifact
     from rarn_edge.report.audit_text import audit_lines
 
     artifact = Artifact.load(file)

@@ -69,10 +69,10 @@ def bench(
     from rarn_edge.cli.inputs import read_numbers
     from rarn_edge.files import check_output, write_text
     from rarn_edge.models.catalog import CATALOG
-    from rarn_edge.providers import check_provider
     from rarn_edge.report.bench_json import bench_json
     from rarn_edge.report.bench_table import bench_warnings, failure_lines
     from rarn_edge.report.progress import bench_progress
+    from rarn_edge.runtime.providers import check_provider
 
     check_provider(provider)
     if (suite is None) == (not models and not baselines):

@@ -69,10 +69,10 @@ def _export(names: list[str], work: Path) -> dict[str, Path]:
 def _int8(name: str, float32: Path) -> Path:
     """The INT8 file for this machine from the shipped ranges, reused while it belongs to the same float32 file."""
     require_extra("onnx", "export")
-    from rarn_edge.artifact import Artifact
+    from rarn_edge.contract.artifact import Artifact
+    from rarn_edge.contract.targets import detect_host
     from rarn_edge.pipeline.calibrate import ranges_of
     from rarn_edge.pipeline.quantize import quantize
-    from rarn_edge.targets import detect_host
 
     source = Artifact.load(float32)
     target = detect_host().target

@@ -34,10 +34,10 @@ def evaluate(
     from rarn_edge.evaluation.confidence import fit_temperature
     from rarn_edge.evaluation.judge import compare, judge
     from rarn_edge.files import make_folder
-    from rarn_edge.metrics import evaluate_logits
     from rarn_edge.report.evaluation_files import write_judgement
     from rarn_edge.report.progress import stage_progress
     from rarn_edge.report.tables import evaluation_table, judgement_table, paired_table
+    from rarn_edge.stats.classification import evaluate_logits
 
     if calibrated is not None:
         _check_calibrated(file, calibrated)
@@ -80,7 +80,7 @@ def evaluate(
         for name, paired in compared:
             out.print(paired_table(paired, subject.name, name))
     if calibrated is not None:
-        from rarn_edge.artifact import Artifact
+        from rarn_edge.contract.artifact import Artifact
         from rarn_edge.pipeline.temperature import with_temperature
 
         made = with_temperature(Artifact.load(file), fit_temperature(logits, labels), describe(faces), calibrated)

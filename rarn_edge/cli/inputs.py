@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.cli.app import note
+from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError, require_extra, require_extras
-from rarn_edge.targets import Target, detect_host
 
 if TYPE_CHECKING:
+    from rarn_edge.contract.spec import InputDtype
     from rarn_edge.evaluation.judge import Subject
     from rarn_edge.pipeline.histograms import Method
-    from rarn_edge.spec import InputDtype
     from rarn_edge.train.checkpoint import Weights
 
 SYNTHETIC_FACES = 512
@@ -55,7 +55,7 @@ def read_method(text: str) -> "Method":
 
 def read_input_dtype(text: str) -> "InputDtype":
     """`float32` or `uint8`."""
-    from rarn_edge.spec import InputDtype
+    from rarn_edge.contract.spec import InputDtype
 
     dtype: InputDtype = _one_of(text, get_args(InputDtype), "input type")
     return dtype
@@ -124,9 +124,9 @@ def read_subject(file: Path, provider: str, threads: int | None) -> "Subject":
         model, spec, provenance = weights.model(), weights.spec, weights.provenance
         predict = partial(torch_logits, model, spec.preprocess)
     else:
-        from rarn_edge.artifact import Artifact
-        from rarn_edge.providers import open_session
-        from rarn_edge.runtime import run_logits
+        from rarn_edge.contract.artifact import Artifact
+        from rarn_edge.runtime.logits import run_logits
+        from rarn_edge.runtime.providers import open_session
 
         artifact = Artifact.load(file)
         warn_host(artifact.contract.target)

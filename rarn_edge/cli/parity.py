@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rarn_edge.artifact import Artifact
+    from rarn_edge.contract.artifact import Artifact
     from rarn_edge.parity.bundle import Bundle
     from rarn_edge.parity.explain import NodeRow
     from rarn_edge.parity.hops import Hop
@@ -145,8 +145,8 @@ def _chain(
     files: list[Path], model: str | None, weights: Path | None, target: str, bundled: bool, folder: Path
 ) -> _Chain:
     """The files named, or every form made anew in `folder`."""
-    from rarn_edge.artifact import Artifact
     from rarn_edge.cli.inputs import read_target, read_weights
+    from rarn_edge.contract.artifact import Artifact
     from rarn_edge.parity.chain import check_same_model
     from rarn_edge.report.progress import quiet_or_progress
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rarn_edge.artifact import Artifact
+    from rarn_edge.contract.artifact import Artifact
+    from rarn_edge.contract.targets import Target as TargetName
     from rarn_edge.data import Faces
     from rarn_edge.pipeline.budget import BudgetResult
     from rarn_edge.pipeline.calibrate import Observed, Ranges
-    from rarn_edge.targets import Target as TargetName
 
 PRECISIONS = ("int8", "int8-dynamic", "fp16")
 VERDICT_FACES, VERDICT_ROUNDS, VERDICT_STARTS = 128, 100, 3  # some seconds
@@ -57,7 +57,6 @@ def quantize(
 ) -> None:
     """Quantize for one target. Without --calib or --ranges, the activation ranges shipped for the model are used."""
     require_extra("onnx", "export")
-    from rarn_edge.artifact import Artifact
     from rarn_edge.cli.inputs import (
         calibration_faces,
         comparison_faces,
@@ -66,6 +65,7 @@ def quantize(
         read_method,
         read_target,
     )
+    from rarn_edge.contract.artifact import Artifact
     from rarn_edge.files import check_output
     from rarn_edge.pipeline.calibrate import Ranges, ranges_of
     from rarn_edge.pipeline.quantize import quantizable, require_float32
@@ -156,8 +156,8 @@ def quantize(
 def _say_verdict(before: "Artifact", after: "Artifact", data: Path | None, split: str | None) -> None:
     """Whether the file pays here, or where to find out when it was made for another kind of CPU."""
     from rarn_edge.cli.inputs import comparison_faces
-    from rarn_edge.targets import detect_host
-    from rarn_edge.verdict import measure
+    from rarn_edge.contract.targets import detect_host
+    from rarn_edge.workflow.verdict import measure
 
     if after.contract.target is not detect_host().target:
         say(f"verdict: on the machine it is for, run: rarn-edge verdict {before.path} {after.path}")

@@ -45,12 +45,12 @@ def run(
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.inputs import calibration_faces, comparison_faces, read_target, read_weights
     from rarn_edge.files import make_folder
+    from rarn_edge.host.threads import default_threads
     from rarn_edge.pipeline.calibrate import ranges_of
     from rarn_edge.pipeline.run import run_pipeline
     from rarn_edge.report.bench_table import bench_table, bench_warnings
     from rarn_edge.report.ledger import ledger_table
     from rarn_edge.report.progress import stage_progress
-    from rarn_edge.threads import default_threads
 
     loaded = read_weights(model, weights)
     chosen = read_target(target)

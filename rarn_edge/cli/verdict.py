@@ -19,10 +19,10 @@ def verdict(
     as_json: Json = False,
 ) -> None:
     """One line: how much faster on this CPU, what it costs in accuracy (paired interval), and whether to ship it."""
-    from rarn_edge.artifact import Artifact
     from rarn_edge.cli.inputs import comparison_faces
+    from rarn_edge.contract.artifact import Artifact
     from rarn_edge.parity.chain import check_same_model
-    from rarn_edge.verdict import measure
+    from rarn_edge.workflow.verdict import measure
 
     before, after = Artifact.load(reference), Artifact.load(candidate)
     check_same_model([before, after], None)

@@ -32,12 +32,12 @@ def verify(
 
     from rarn_edge.assets import shipped_bundle, shipped_onnx, shipped_onnx_models
     from rarn_edge.cli.gate import gate
+    from rarn_edge.contract.targets import detect_host
     from rarn_edge.files import file_sha256
     from rarn_edge.parity.bundle import load_bundle
     from rarn_edge.parity.tolerances import read_tolerances
     from rarn_edge.parity.verify import verify as verify_file
     from rarn_edge.report.ledger import ledger_table, limits_table
-    from rarn_edge.targets import detect_host
 
     if bundle is not None and file is None:
         raise InputError(f"which model? rarn-edge verify {bundle} MODEL.onnx")

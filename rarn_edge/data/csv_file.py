@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.faces import CSV_CLASSES, UNLABELLED, Faces, Split
 from rarn_edge.errors import InputError
-from rarn_edge.spec import CLASSES
 
 SIDE_PX = 48
 _LABEL_OF_NUMBER = {str(number): CLASSES.index(name) for number, name in enumerate(CSV_CLASSES)}

@@ -8,8 +8,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.errors import InputError
-from rarn_edge.spec import CLASSES
 
 UNLABELLED = -1
 

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from rarn_edge.contract.preprocess import decode_gray, resize
 from rarn_edge.data.faces import UNLABELLED, Choose, Faces, Split, class_index
 from rarn_edge.errors import InputError
-from rarn_edge.preprocess import decode_gray, resize
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MAX_FILE_BYTES = 64 * 2**20  # one image; a zip entry claiming more is refused before it is unpacked

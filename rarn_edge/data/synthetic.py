@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.faces import Faces, Split
 from rarn_edge.errors import InputError
-from rarn_edge.spec import CLASSES
 
 SIDE_PX = 48
 _ZOOM = 4  # drawn this much larger and then averaged down: smooth edges

@@ -20,15 +20,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.preprocess import model_input, resize
+from rarn_edge.contract.targets import detect_host
 from rarn_edge.device.image_file import MAX_PIXELS, gray_image, read_bytes
 from rarn_edge.device.model import find_model_file
 from rarn_edge.errors import InputError
-from rarn_edge.metrics import softmax
-from rarn_edge.preprocess import model_input, resize
-from rarn_edge.providers import CPU, open_session
-from rarn_edge.runtime import BATCH, run_logits
-from rarn_edge.targets import detect_host
+from rarn_edge.runtime.logits import BATCH, run_logits
+from rarn_edge.runtime.providers import CPU, open_session
+from rarn_edge.stats.classification import softmax
 
 ColourOrder = Literal["rgb", "bgr"]
 Image = NDArray[np.uint8] | str | Path | bytes

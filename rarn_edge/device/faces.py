@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.preprocess import resize
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import file_sha256
-from rarn_edge.preprocess import resize
 
 YUNET_VARIABLE = "RARN_EDGE_YUNET"
 DETECT_SIDE_PX = 640

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.preprocess import decode_colour, decode_gray
 from rarn_edge.errors import InputError
-from rarn_edge.preprocess import decode_colour, decode_gray
 
 MAX_PIXELS = 50_000_000
 """More than any phone's photograph; 150 MB once decoded in colour."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.metrics import softmax
+from rarn_edge.stats.classification import softmax
 
 BINS = 15
 _BETA_LOW, _BETA_HIGH = 0.01, 100.0  # of the inverse temperature

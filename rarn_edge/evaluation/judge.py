@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rarn_edge.data import Faces
 from rarn_edge.evaluation.confidence import Confidence, judge_confidence
 from rarn_edge.evaluation.roll import Predict, RollPoint, roll_curve
-from rarn_edge.metrics import Evaluation, evaluate_logits, wilson_interval
-from rarn_edge.paired import Paired, compare_decisions
+from rarn_edge.stats.classification import Evaluation, evaluate_logits, wilson_interval
+from rarn_edge.stats.paired import Paired, compare_decisions
 
 FAR_MEAN = 10.0  # pixel values; splits of FER-2013 differ by less than 1
 FAR_STD_RATIO = 1.15

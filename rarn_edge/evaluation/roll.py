@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.metrics import wilson_interval
+from rarn_edge.stats.classification import wilson_interval
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # faces [N, H, W] uint8 -> logits [N, K]
 

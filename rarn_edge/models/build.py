@@ -6,14 +6,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.inception import inception_v4
 from rarn_edge.models.mobilenet import mobilenet_v1
 from rarn_edge.models.rarn import rarn_18, rarn_50, rarn_152, rarn_l, rarn_n, rarn_s
 from rarn_edge.models.resnet import resnet_18, resnet_50, resnet_152
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import CLASSES
 
 Builder = Callable[[int, int], nn.Module]  # (num_classes, in_channels)
 

@@ -4,8 +4,8 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
+from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.errors import InputError
-from rarn_edge.spec import ModelSpec, Preprocess
 
 
 @dataclass(frozen=True)

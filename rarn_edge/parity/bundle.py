@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError
 from rarn_edge.files import atomic
-from rarn_edge.metrics import softmax
 from rarn_edge.parity.hops import Form
 from rarn_edge.parity.inputs import Shown
 from rarn_edge.parity.tolerances import TOLERANCES, Tolerances, tolerances_from_dict, tolerances_to_dict
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import ModelSpec
+from rarn_edge.stats.classification import softmax
 
 SUFFIX = ".rarn-parity"
 SCHEMA_VERSION = 2  # 1, which names no files, is read too

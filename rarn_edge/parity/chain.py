@@ -3,13 +3,13 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.hops import Form
 from rarn_edge.parity.inputs import Shown
-from rarn_edge.providers import open_session
-from rarn_edge.runtime import run_logits
+from rarn_edge.runtime.logits import run_logits
+from rarn_edge.runtime.providers import open_session
 
 if TYPE_CHECKING:
     from rarn_edge.train.checkpoint import Weights

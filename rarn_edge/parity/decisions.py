@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.paired import compare_decisions as compare_right
+from rarn_edge.stats.paired import compare_decisions as compare_right
 
 WORST_FACES = 5
 

@@ -13,11 +13,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.preprocess import model_input, to_input
 from rarn_edge.errors import InputError
 from rarn_edge.parity.hops import Hop, signal_to_noise_db
 from rarn_edge.pipeline.graph import constants, float_activations, load_graph
-from rarn_edge.preprocess import model_input, to_input
 
 MIN_FLOAT_SNR_DB = 80.0  # float32 nodes measure 120 and more
 MIN_INT8_SNR_DB = 25.0  # of its own; a right INT8 node measures 33 and more

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.preprocess import to_input
 from rarn_edge.parity.explain import MIN_INT8_SNR_DB, NodeRow, Values, explain, tensor_values
 from rarn_edge.parity.hops import signal_to_noise_db
 from rarn_edge.pipeline.graph import load_graph
 from rarn_edge.pipeline.to_onnx import export
-from rarn_edge.preprocess import to_input
 from rarn_edge.train.checkpoint import Weights
 
 _SCOPES = "pkg.torch.onnx.name_scopes"

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Precision
+from rarn_edge.contract.artifact import Precision
 from rarn_edge.errors import InputError
 from rarn_edge.parity.decisions import Decisions, compare_decisions
 from rarn_edge.parity.tolerances import TOLERANCES, Inputs, Kind, Tolerance, Tolerances

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.preprocess import resize
+from rarn_edge.contract.spec import Preprocess
 from rarn_edge.parity.tolerances import Inputs
-from rarn_edge.preprocess import resize
-from rarn_edge.spec import Preprocess
 
 if TYPE_CHECKING:
     from rarn_edge.data import Faces

@@ -7,14 +7,14 @@ kernels compute it ("fused"), and what runs at other batch sizes and thread coun
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.host.threads import default_threads
 from rarn_edge.parity.chain import torch_form
 from rarn_edge.parity.hops import Form, Hop, compare
 from rarn_edge.parity.inputs import Shown
 from rarn_edge.parity.tolerances import TOLERANCES, Kind, Tolerances
-from rarn_edge.providers import CPU, open_session
-from rarn_edge.runtime import run_logits
-from rarn_edge.threads import default_threads
+from rarn_edge.runtime.logits import run_logits
+from rarn_edge.runtime.providers import CPU, open_session
 
 if TYPE_CHECKING:
     from rarn_edge.train.checkpoint import Weights

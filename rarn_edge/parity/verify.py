@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.host.threads import default_threads
 from rarn_edge.parity.bundle import Bundle, check_bundle_fits
 from rarn_edge.parity.hops import Form, Hop, compare
 from rarn_edge.parity.tolerances import Inputs, Kind
-from rarn_edge.providers import CPU, open_session
-from rarn_edge.runtime import run_logits
-from rarn_edge.threads import default_threads
+from rarn_edge.runtime.logits import run_logits
+from rarn_edge.runtime.providers import CPU, open_session
 
 ALONE = 64  # faces that are also run one by one
 

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.preprocess import to_input
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError, InputError
 from rarn_edge.files import check_output
 from rarn_edge.pipeline.graph import load_graph, save_artifact
-from rarn_edge.preprocess import to_input
 
 OUTPUT = "attention"
 

@@ -12,12 +12,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from rarn_edge.artifact import open_unoptimised
+from rarn_edge.contract.artifact import open_unoptimised
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data import Faces
+from rarn_edge.host.threads import default_threads
 from rarn_edge.pipeline.graph import readers
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import ModelSpec
-from rarn_edge.threads import default_threads
 
 FACES = 128  # spread over those given: means settle long before ranges do
 _BATCH = 32

@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.bench.run import time_files
 from rarn_edge.bench.stats import Ratio
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import InputDtype
+from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.errors import GateError, InputError, first_line
 from rarn_edge.files import check_output, write_text
@@ -33,8 +35,6 @@ from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.graph import load_graph
 from rarn_edge.pipeline.integer import integer_form
 from rarn_edge.pipeline.quantize import WEIGHTED_OPS, Quantized, quantize
-from rarn_edge.spec import InputDtype
-from rarn_edge.targets import Target
 
 SENSITIVITY_FACES = 256
 ROUNDS, STARTS = 60, 3

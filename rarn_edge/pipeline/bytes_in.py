@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
 from rarn_edge.pipeline.graph import load_graph, save_artifact
-from rarn_edge.spec import ModelSpec
 
 _PIXELS = "input_pixels"
 

@@ -16,16 +16,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact, open_unoptimised
 from rarn_edge.assets import shipped_models, shipped_ranges
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.preprocess import to_input
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
+from rarn_edge.host.threads import default_threads
 from rarn_edge.pipeline.graph import float_activations, load_graph
 from rarn_edge.pipeline.histograms import BINS, DEFAULT_METHOD, Method, find_range
 from rarn_edge.pipeline.integer import integer_form
-from rarn_edge.preprocess import to_input
-from rarn_edge.threads import default_threads
 
 BATCH = 32
 SCHEMA_VERSION = 2

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import GateError, InputError
 from rarn_edge.files import check_output
 from rarn_edge.pipeline.graph import load_graph, readers, save_artifact

@@ -9,11 +9,11 @@ preprocess = { height_px = 64, width_px = 64, mean = [127.5], std = [127.5] }   
 import tomllib
 from pathlib import Path
 
-from rarn_edge.artifact import Artifact, Contract, check_shapes, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, Contract, check_shapes, open_unoptimised
+from rarn_edge.contract.spec import SCHEMA_VERSION, ModelSpec
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output, file_sha256
 from rarn_edge.pipeline.graph import load_graph, save_artifact
-from rarn_edge.spec import SCHEMA_VERSION, ModelSpec
 
 _EXAMPLE = (
     'name = "my-net", classes = [...], output = "logits",'

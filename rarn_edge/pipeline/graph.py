@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 
-from rarn_edge.artifact import METADATA_KEY, Artifact, Contract
+from rarn_edge.contract.artifact import METADATA_KEY, Artifact, Contract
 from rarn_edge.errors import InputError
 from rarn_edge.files import atomic
 

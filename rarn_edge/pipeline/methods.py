@@ -8,7 +8,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.parity.chain import file_form
 from rarn_edge.parity.hops import signal_to_noise_db
@@ -17,7 +18,6 @@ from rarn_edge.pipeline.equalize import equalize, has_pairs
 from rarn_edge.pipeline.graph import load_graph
 from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.targets import Target
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.assets import shipped_models, shipped_weights
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError, require_extras
 from rarn_edge.files import file_sha256, make_folder
+from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import find_model
-from rarn_edge.threads import default_threads
 
 
 def named_models(names: list[str], folder: Path) -> list[Artifact]:

@@ -18,7 +18,7 @@ import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from rarn_edge.artifact import Artifact, Precision
+from rarn_edge.contract.artifact import Artifact, Precision
 from rarn_edge.files import check_output
 from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.integer import integer_form

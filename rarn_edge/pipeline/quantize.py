@@ -18,7 +18,9 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, Te
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantType, add_infer_metadata
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import InputDtype
+from rarn_edge.contract.targets import RECIPES, Target
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
@@ -27,8 +29,6 @@ from rarn_edge.pipeline.bytes_in import byte_range, quantized_graph_from_bytes
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.graph import float_activations, load_graph, opset, save_artifact
 from rarn_edge.pipeline.integer import fold_scales, integer_form
-from rarn_edge.spec import InputDtype
-from rarn_edge.targets import RECIPES, Target
 
 MIN_OPSET = 13  # the first whose DequantizeLinear takes one scale a channel
 

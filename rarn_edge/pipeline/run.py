@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.request import Request
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.run import benchmark
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.files import write_text
 from rarn_edge.models.catalog import CATALOG
@@ -26,7 +27,6 @@ from rarn_edge.pipeline.simplify import simplify
 from rarn_edge.pipeline.to_onnx import export
 from rarn_edge.report.html import bench_page
 from rarn_edge.report.markdown import report_markdown
-from rarn_edge.targets import Target
 from rarn_edge.train.checkpoint import Weights
 
 BENCH_ROUNDS = 100

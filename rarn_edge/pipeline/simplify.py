@@ -13,13 +13,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import first_line, require_extra
 from rarn_edge.pipeline.graph import constants, drop_unused_initializers, load_graph, save_artifact
 from rarn_edge.pipeline.integer import keeps_axes, reduced_axes
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import ModelSpec
 
 CHECKED_FACES = 32
 SIMPLIFIED = "simplified"  # in the provenance: by what, or why not

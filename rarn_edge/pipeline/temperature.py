@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.pipeline.graph import load_graph, save_artifact
 
 

@@ -17,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rarn_edge.artifact import Artifact, Contract, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, Contract, open_unoptimised
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError
 from rarn_edge.files import atomic, check_output
@@ -25,8 +27,6 @@ from rarn_edge.models.build import untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import bake, count_multiply_adds, count_parameters
 from rarn_edge.pipeline.graph import load_graph, opset, stamp
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import ModelSpec
 from rarn_edge.train.checkpoint import Weights
 
 OPSET = 18  # native to torch's exporter (no version conversion) and read by every runtime of the last three years

@@ -3,8 +3,8 @@
 from typing import Any
 
 from rarn_edge.evaluation.judge import Judgement
-from rarn_edge.metrics import Evaluation
 from rarn_edge.models.catalog import CatalogEntry
+from rarn_edge.stats.classification import Evaluation
 
 _INTENDED = """\
 - Gray 48x48 crops of one roughly upright, frontal face, from a camera or a picture.

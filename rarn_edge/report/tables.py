@@ -8,10 +8,10 @@ from rich.table import Table
 
 if TYPE_CHECKING:  # for its types alone: `models` must not load the runtime
     from rarn_edge.evaluation.judge import Judgement
-    from rarn_edge.metrics import Evaluation
     from rarn_edge.models.catalog import CatalogEntry
-    from rarn_edge.paired import Paired
     from rarn_edge.parity.hops import Check
+    from rarn_edge.stats.classification import Evaluation
+    from rarn_edge.stats.paired import Paired
 
 
 def models_table(entries: list[CatalogEntry], shipped: dict[str, str]) -> Table:

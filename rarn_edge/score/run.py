@@ -20,16 +20,16 @@ from typing import Literal, cast
 
 import numpy as np
 
+from rarn_edge.contract.preprocess import resize
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.image_file import MAX_PIXELS, gray_image
 from rarn_edge.errors import InputError, RarnEdgeError
 from rarn_edge.files import check_output, file_sha256, make_folder, write_text
-from rarn_edge.metrics import softmax
-from rarn_edge.preprocess import resize
-from rarn_edge.runtime import BATCH, run_logits
+from rarn_edge.runtime.logits import BATCH, run_logits
 from rarn_edge.score.parts import Done, Part, check_format, finished_parts, join_parts, parts_folder, write_part
 from rarn_edge.score.read import Content, read_unit
 from rarn_edge.score.units import Unit, plan
+from rarn_edge.stats.classification import softmax
 
 Engine = Literal["local", "ray"]
 ROWS_PER_PART = 1024  # so that a few thousand images keep every core busy to the end

@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, file_sha256
 from rarn_edge.models.build import build_model
-from rarn_edge.spec import ModelSpec
 
 METADATA_KEY = "rarn_edge"
 # 2: a run's identity has the teachers' views and the number of workers; 3: and its precision; 4: the rate is a tensor

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import atomic, check_output
-from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.precision import TrainingPrecision

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import Faces
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import Preprocess
 
 BATCH = 256
 

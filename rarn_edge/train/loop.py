@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError
 from rarn_edge.files import make_folder
 from rarn_edge.models.build import build_model
 from rarn_edge.models.catalog import find_model
-from rarn_edge.spec import ModelSpec
 from rarn_edge.train.checkpoint import STATE_FORMAT, load_state, save_state, save_weights
 from rarn_edge.train.curves import write_curves
 from rarn_edge.train.distill import check_classes

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rarn_edge.spec import CLASSES
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.train.distill import SoftTargets
 from rarn_edge.train.recipe import Recipe
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rarn_edge.spec import Preprocess
+from rarn_edge.contract.spec import Preprocess
 from rarn_edge.train.augment import augment
 from rarn_edge.train.distill import softened
 from rarn_edge.train.loss import loss_of, mix, targets_of

@@ -10,17 +10,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from rarn_edge.artifact import Artifact, Contract
 from rarn_edge.audit.run import audit
 from rarn_edge.audit.saturation import Saturation
+from rarn_edge.contract.artifact import Artifact, Contract
+from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.hops import signal_to_noise_db
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.quantize import Quantized, quantize
 from rarn_edge.report.audit_text import audit_lines
-from rarn_edge.spec import ModelSpec, Preprocess
-from rarn_edge.targets import Target
 
 FACES = synthetic_faces(16, seed=4).images
 

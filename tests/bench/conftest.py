@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from rarn_edge.artifact import METADATA_KEY, Contract
+from rarn_edge.contract.artifact import METADATA_KEY, Contract
 
 MakeOnnx = Callable[..., Path]
 

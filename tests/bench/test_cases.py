@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from rarn_edge.artifact import Contract
 from rarn_edge.bench.cases import load_case, load_cases
 from rarn_edge.bench.client import Worker
 from rarn_edge.bench.worker import random_input
+from rarn_edge.contract.artifact import Contract
+from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError
-from rarn_edge.spec import ModelSpec
-from rarn_edge.targets import Target
 
 
 def test_foreign_file_has_no_facts(make_onnx) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from rarn_edge.bench.device import bind
 from rarn_edge.errors import InputError
-from rarn_edge.providers import open_session
+from rarn_edge.runtime.providers import open_session
 
 
 def test_bound_calls_answer_and_can_be_repeated(make_onnx) -> None:

@@ -8,8 +8,8 @@ from rarn_edge.bench import doctor
 from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.doctor import diagnose
 from rarn_edge.bench.profile import Products
-from rarn_edge.providers import PROVIDERS
 from rarn_edge.report import doctor_page
+from rarn_edge.runtime.providers import PROVIDERS
 
 
 def test_doctor(cli) -> None:

@@ -8,7 +8,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.assets import asset
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.client import Worker, WorkerError
@@ -17,6 +16,7 @@ from rarn_edge.bench.profile import Peaks, build_profile
 from rarn_edge.bench.request import Request
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.run import benchmark
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.report.bench_extras import tables
 
 

@@ -12,7 +12,6 @@ import onnxruntime as ort
 import pytest
 from rich.console import Console
 
-from rarn_edge.artifact import Contract
 from rarn_edge.bench import after, run
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
 from rarn_edge.bench.client import Worker
@@ -24,13 +23,14 @@ from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report
 from rarn_edge.bench.rounds import Turn
 from rarn_edge.bench.run import benchmark
 from rarn_edge.bench.summary import row_warnings, summarise
+from rarn_edge.contract.artifact import Contract
+from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.errors import InputError, ProviderError
-from rarn_edge.providers import PROVIDERS
+from rarn_edge.host.threads import default_threads
 from rarn_edge.report.bench_extras import tables
 from rarn_edge.report.bench_table import bench_table, bench_warnings, failure_lines
-from rarn_edge.spec import ModelSpec
-from rarn_edge.targets import Target, detect_host
-from rarn_edge.threads import default_threads
+from rarn_edge.runtime.providers import PROVIDERS
 
 
 @pytest.fixture(scope="module")

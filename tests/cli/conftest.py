@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.pipeline.graph import save_artifact
 
 

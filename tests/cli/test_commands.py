@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.cli.app import app
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.pipeline.calibrate import Ranges
-from rarn_edge.targets import Target
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Done = subprocess.CompletedProcess[str]

@@ -11,11 +11,11 @@ from typing import Any
 import onnx
 import pytest
 
-from rarn_edge.artifact import METADATA_KEY, Artifact
 from rarn_edge.cli.app import app
+from rarn_edge.contract.artifact import METADATA_KEY, Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.pipeline.graph import save_artifact
 from rarn_edge.pipeline.quantize import Quantized
-from rarn_edge.targets import Target
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Done = subprocess.CompletedProcess[str]

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.faces import CSV_CLASSES
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.spec import CLASSES
 
 PIXELS = {name: synthetic_faces(len(CLASSES), seed=1).images[index] for index, name in enumerate(CLASSES)}
 """One 48x48 face of each class."""

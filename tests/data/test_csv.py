@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data import Split, load_faces, synthetic_faces
 from rarn_edge.data.faces import CSV_CLASSES, UNLABELLED
 from rarn_edge.errors import InputError
-from rarn_edge.spec import CLASSES
 
 WriteCsv = Callable[..., Path]
 Rows = list[tuple[int, str]]

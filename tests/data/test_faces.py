@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.faces import UNLABELLED, Faces, Split, class_index
 from rarn_edge.errors import InputError
-from rarn_edge.spec import CLASSES
 
 
 def make(labels: list[int], splits: list[Split] | None = None) -> Faces:

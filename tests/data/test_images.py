@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data import Split, load_faces
 from rarn_edge.data.faces import UNLABELLED, Faces
 from rarn_edge.errors import InputError
-from rarn_edge.spec import CLASSES
 
 Write = Callable[..., Path]
 Jpeg = Callable[[str], bytes]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data import Faces, Split, load_faces
-from rarn_edge.spec import CLASSES
 
 VARIABLE = "RARN_EDGE_FER2013"
 SOURCE = Path(os.environ.get(VARIABLE) or Path(__file__).parents[2] / "../shared/data/fer2013.zip")

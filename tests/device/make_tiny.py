@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from rarn_edge.artifact import Contract
+from rarn_edge.contract.artifact import Contract
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.pipeline.graph import save_artifact
-from rarn_edge.spec import ModelSpec
 
 
 def main(out: Path) -> None:

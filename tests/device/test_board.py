@@ -13,10 +13,10 @@ import onnxruntime as ort
 import pytest
 
 from rarn_edge import Classifier
-from rarn_edge.artifact import Artifact
 from rarn_edge.board.card import board_card
 from rarn_edge.board.make import FILES, make_bundle
 from rarn_edge.board.triton import config
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 

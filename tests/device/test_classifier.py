@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from rarn_edge import Classifier
-from rarn_edge.artifact import METADATA_KEY, Contract
+from rarn_edge.contract.artifact import METADATA_KEY, Contract
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device.classifier import split_images
 from rarn_edge.errors import InputError
-from rarn_edge.metrics import softmax
-from rarn_edge.runtime import run_logits
+from rarn_edge.runtime.logits import run_logits
+from rarn_edge.stats.classification import softmax
 
 TINY = Path(__file__).with_name("tiny.onnx")
 

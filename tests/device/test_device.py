@@ -12,12 +12,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
-from rarn_edge.providers import open_session
-from rarn_edge.runtime import run_logits
-from rarn_edge.spec import CLASSES
+from rarn_edge.runtime.logits import run_logits
+from rarn_edge.runtime.providers import open_session
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).with_name("tiny.onnx")

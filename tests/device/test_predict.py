@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from rarn_edge import Classifier
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device import faces as faces_module
 from rarn_edge.device.faces import Box, Face
 from rarn_edge.device.sources import Picture, Reading, ahead, read_pictures
 from rarn_edge.errors import InputError
-from rarn_edge.spec import CLASSES
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).with_name("tiny.onnx")
@@ -242,7 +242,7 @@ def test_leaving_early_ends_the_thread(crops: Path) -> None:
 
 
 def test_two_runtimes_are_said(cli: Cli, crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rarn_edge.providers.installed_runtimes", lambda: ("onnxruntime", "onnxruntime-gpu"))
+    monkeypatch.setattr("rarn_edge.runtime.providers.installed_runtimes", lambda: ("onnxruntime", "onnxruntime-gpu"))
     done = cli("predict", crops / "0.png", *MODEL)
     assert done.returncode == 0
     assert "onnxruntime and onnxruntime-gpu are installed together and overwrite each other" in done.stderr

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.runtime import run_logits
+from rarn_edge.runtime.logits import run_logits
 
 TINY = Path(__file__).with_name("tiny.onnx")
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.assets import shipped_bundle, shipped_onnx
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.bundle import load_bundle, make_bundle, save_bundle
 from rarn_edge.parity.chain import file_form

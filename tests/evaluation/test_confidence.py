@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rarn_edge.evaluation.confidence import calibration_error, fit_temperature, judge_confidence, reliability
-from rarn_edge.metrics import softmax
+from rarn_edge.stats.classification import softmax
 
 
 def honest(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

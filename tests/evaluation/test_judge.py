@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.evaluation.judge import Pixels, Subject, judge
 from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.report.evaluation_files import write_judgement
-from rarn_edge.spec import CLASSES
-from rarn_edge.targets import Target
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rarn_edge.artifact import open_unoptimised
+from rarn_edge.contract.artifact import open_unoptimised
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import BUILDERS, build_model
 from rarn_edge.models.catalog import CATALOG, find_model

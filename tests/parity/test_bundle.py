@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rarn_edge.artifact import Artifact, Contract
+from rarn_edge.contract.artifact import Artifact, Contract
+from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.bundle import Bundle, check_bundle_fits, load_bundle, make_bundle, save_bundle
 from rarn_edge.parity.hops import Form
 from rarn_edge.parity.inputs import adversarial_images, show
-from rarn_edge.spec import ModelSpec, Preprocess
-from rarn_edge.targets import Target
 
 SPEC = ModelSpec("net", temperature=1.5)
 

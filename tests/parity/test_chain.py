@@ -10,14 +10,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.chain import check_same_model, file_form, torch_form
 from rarn_edge.parity.hops import compare
 from rarn_edge.pipeline.graph import save_artifact
 from rarn_edge.pipeline.quantize import Quantized
-from rarn_edge.targets import Target
 from rarn_edge.train.checkpoint import Weights
 
 FACES = synthetic_faces(32, seed=8)

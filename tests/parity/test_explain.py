@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.explain import explain, first_fault
 from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.quantize import Quantized
-from rarn_edge.targets import Target
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Change = Callable[[np.ndarray], np.ndarray]

@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.explain import first_fault
 from rarn_edge.parity.hooks import explain_torch, last_tensors, module_outputs

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact, Contract, Precision
+from rarn_edge.contract.artifact import Artifact, Contract, Precision
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError
 from rarn_edge.parity.chain import check_same_model
 from rarn_edge.parity.hops import Form, Hop, compare, judge, measurement_from_dict, would_pass
 from rarn_edge.parity.tolerances import TOLERANCES, Tolerance
-from rarn_edge.spec import ModelSpec
 from rarn_edge.train.checkpoint import Weights
 
 Logits = NDArray[np.float32]

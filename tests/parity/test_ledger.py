@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.bundle import load_bundle
 from rarn_edge.parity.hops import Hop
@@ -15,7 +16,6 @@ from rarn_edge.parity.inputs import show
 from rarn_edge.parity.ledger import run_ledger
 from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.report.markdown import ledger_markdown
-from rarn_edge.targets import Target
 from rarn_edge.train.checkpoint import Weights
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -8,8 +8,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.assets import shipped_weights
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.chain import check_same_model
 from rarn_edge.parity.explain import explain, first_fault
@@ -22,7 +23,6 @@ from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.run import export_and_simplify
 from rarn_edge.pipeline.to_onnx import export
-from rarn_edge.targets import Target
 from rarn_edge.train.checkpoint import Weights, load_weights
 
 FACES = synthetic_faces(21, seed=8)

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from rarn_edge import Classifier
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.preprocess import decode_gray, resize, to_input
+from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import load_faces
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.metrics import softmax
 from rarn_edge.parity.chain import file_form
-from rarn_edge.preprocess import decode_gray, resize, to_input
-from rarn_edge.spec import Preprocess
+from rarn_edge.stats.classification import softmax
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rarn_edge import Classifier
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.pipeline.attention import expose_attention

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rarn_edge.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError
@@ -17,7 +18,6 @@ from rarn_edge.parity.chain import file_form
 from rarn_edge.pipeline import budget
 from rarn_edge.pipeline.budget import quantize_within
 from rarn_edge.pipeline.calibrate import Ranges
-from rarn_edge.targets import Target
 
 
 @pytest.fixture

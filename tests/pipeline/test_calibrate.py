@@ -10,7 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from rarn_edge.artifact import Artifact, Contract
+from rarn_edge.contract.artifact import Artifact, Contract
+from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
@@ -18,8 +20,6 @@ from rarn_edge.pipeline.calibrate import Ranges, calibrate, check_sample, observ
 from rarn_edge.pipeline.graph import save_artifact
 from rarn_edge.pipeline.histograms import BINS, PERCENTILE, find_range
 from rarn_edge.pipeline.quantize import Quantized
-from rarn_edge.spec import ModelSpec, Preprocess
-from rarn_edge.targets import Target
 
 SPEC = ModelSpec("net", ("angry", "disgust", "fear", "happy"), preprocess=Preprocess(4, 4))
 

@@ -9,16 +9,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rarn_edge.artifact import Artifact, Contract, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, Contract, open_unoptimised
+from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.pipeline.calibrate import calibrate
 from rarn_edge.pipeline.equalize import equalize
 from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.runtime import run_logits
-from rarn_edge.spec import ModelSpec, Preprocess
-from rarn_edge.targets import Target
+from rarn_edge.runtime.logits import run_logits
 
 FACES = synthetic_faces(64, seed=4)
 

@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.pipeline.graph import load_graph
 from rarn_edge.pipeline.simplify import simplify_given
-from rarn_edge.runtime import run_logits
+from rarn_edge.runtime.logits import run_logits
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -8,7 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.preprocess import model_input, to_input
+from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.pipeline.bytes_in import byte_scale, float_graph_from_bytes
@@ -16,10 +19,7 @@ from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.graph import load_graph
 from rarn_edge.pipeline.integer import SCALE, integer_form
 from rarn_edge.pipeline.quantize import Quantized, quantize
-from rarn_edge.preprocess import model_input, to_input
-from rarn_edge.runtime import run_logits
-from rarn_edge.spec import ModelSpec, Preprocess
-from rarn_edge.targets import Target
+from rarn_edge.runtime.logits import run_logits
 
 
 def answers(model: onnx.ModelProto, inputs: np.ndarray) -> np.ndarray:

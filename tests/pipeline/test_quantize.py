@@ -13,13 +13,13 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.quantize import Quantized, quantize
-from rarn_edge.runtime import run_logits
-from rarn_edge.targets import Target
+from rarn_edge.runtime.logits import run_logits
 
 Int8 = Mapping[Target, Quantized]
 TARGETS = pytest.mark.parametrize("target", list(Target))

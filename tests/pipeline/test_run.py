@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.assets import shipped_models
+from rarn_edge.contract.artifact import Artifact
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = "rarn-s"

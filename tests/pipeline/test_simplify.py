@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.pipeline.simplify import pool_means, simplify
 
 Simplifier = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, bool]]

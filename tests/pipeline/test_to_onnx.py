@@ -12,7 +12,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from rarn_edge.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError, InputError
 from rarn_edge.models.catalog import find_model
@@ -20,8 +22,6 @@ from rarn_edge.models.count import bake
 from rarn_edge.pipeline import to_onnx
 from rarn_edge.pipeline.graph import opset
 from rarn_edge.pipeline.to_onnx import OPSET, check_export, export
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import ModelSpec
 from rarn_edge.train.checkpoint import Weights
 
 SPEC = find_model("rarn-n").spec

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.evaluation.judge import Subject, judge
-from rarn_edge.metrics import evaluate_logits
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.report.model_card import log_name, model_card
-from rarn_edge.spec import CLASSES
+from rarn_edge.stats.classification import evaluate_logits
 
 
 def test_the_card_carries_every_figure() -> None:

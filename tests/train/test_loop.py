@@ -13,13 +13,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import build_model
 from rarn_edge.models.rarn import RARN
-from rarn_edge.preprocess import to_input
-from rarn_edge.spec import CLASSES
 from rarn_edge.train.checkpoint import load_state, load_weights
 from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.loop import train

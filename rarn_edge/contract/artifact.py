@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 
 import onnxruntime as ort
 
+from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import file_sha256
-from rarn_edge.spec import ModelSpec
-from rarn_edge.targets import Target
 
 METADATA_KEY = "rarn_edge"
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import onnxruntime as ort
 
-from rarn_edge.artifact import open_unoptimised
+from rarn_edge.contract.artifact import open_unoptimised
 from rarn_edge.errors import InputError, ProviderError, first_line
 from rarn_edge.files import file_sha256, make_folder
-from rarn_edge.threads import default_threads
+from rarn_edge.host.threads import default_threads
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ OpenCV is loaded by the first image that must be decoded or resized: checking a 
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.errors import InputError
-from rarn_edge.spec import ModelSpec, Preprocess
 
 
 def decode_gray(content: bytes, name: str) -> NDArray[np.uint8]:

@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rarn_edge.preprocess import model_input
-from rarn_edge.spec import ModelSpec
+from rarn_edge.contract.preprocess import model_input
+from rarn_edge.contract.spec import ModelSpec
 
 BATCH = 64
 

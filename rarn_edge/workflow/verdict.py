@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.artifact import Artifact
 from rarn_edge.bench.profile import LITTLE_GAIN, measure_products
 from rarn_edge.bench.run import time_files
 from rarn_edge.bench.stats import Ratio
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data import Faces
-from rarn_edge.paired import Paired, compare_decisions
 from rarn_edge.parity.chain import file_form
+from rarn_edge.stats.paired import Paired, compare_decisions
 
 Decision = Literal["ship", "keep", "undecided"]
 

@@ -1,0 +1,1 @@
+"""What a model expects and answers, as data, and the files that carry it."""

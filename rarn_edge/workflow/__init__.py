@@ -1,0 +1,1 @@
+"""What one call of a user does: several stages in a row."""
