@@ -43,14 +43,8 @@ def predict(
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
     from rarn_edge.report.progress import image_progress
-    from rarn_edge.runtime.providers import installed_runtimes
 
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other")
-    if explain and annotate is None:
-        raise InputError("--explain draws, so it needs --annotate OUT")
-    if len(rivals := installed_runtimes()) > 1:
-        note(f"{' and '.join(rivals)} are installed together and overwrite each other; keep one", "warning")
+    _check(as_json, as_csv, explain and annotate is None)
     found = find_sources(sources)
     videos = [source for source in found if is_video(source)]
     given = read_boxes(boxes) if boxes is not None else None
@@ -62,18 +56,18 @@ def predict(
         raise InputError(f"{videos[0]}: {NO_DETECTOR}")
     if detector is not None:
         note(f"faces by {describe_detector(detector)}")
-    as_crops = True if crop else False if given else None
     drawn, pixels = annotate is not None, round(max_megapixels * 1e6)
-    reading = Reading(crop=as_crops, colour=drawn, every=every, max_fps=max_fps, pass_skipped=drawn, max_pixels=pixels)
+    as_crops = True if crop else False if given else None
+    reading = Reading(as_crops, drawn, every=every, max_fps=max_fps, pass_skipped=drawn, max_pixels=pixels)
     live = any(is_camera(source) for source in found)
+    form = "json" if as_json else "csv" if as_csv else "table"
+    failures = 0
     with ExitStack() as held:
         sink = held.enter_context(drawing(annotate, found, explain)) if annotate is not None else None
         pictures = ahead(lambda: read_pictures(found, reading), places=1 if live else 8)
         finding = Finding(network, given, crop)
         answers = answer_pictures(classifier, pictures, finding, smoothing_s=smooth, live=live, explain=explain)
         on_progress = held.enter_context(image_progress(err, "predict")) if len(found) > 1 and not videos else None
-        form = "json" if as_json else "csv" if as_csv else "table"
-        failures = 0
         for done, answered in enumerate(_printed(answers, form, classifier.classes, live), start=1):
             failures += answered.picture.error is not None
             if sink is not None:
@@ -82,6 +76,18 @@ def predict(
                 on_progress(done, len(found))
     if failures:
         raise InputError(f"{failures:,} of {len(found):,} sources could not be read or ended early")
+
+
+def _check(as_json: bool, as_csv: bool, undrawn: bool) -> None:
+    """Refuse what cannot go together, and say what is wrong with the installation."""
+    from rarn_edge.runtime.providers import installed_runtimes
+
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other")
+    if undrawn:
+        raise InputError("--explain draws, so it needs --annotate OUT")
+    if len(rivals := installed_runtimes()) > 1:
+        note(f"{' and '.join(rivals)} are installed together and overwrite each other; keep one", "warning")
 
 
 def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], live: bool) -> "Iterator[Answered]":

@@ -124,6 +124,16 @@ class Observed:
         )
 
 
+@dataclass(frozen=True)
+class MethodRow:
+    """One method's INT8 file beside float32 (`name` float32 is the reference itself)."""
+
+    name: str
+    accuracy: float | None  # None: the faces have no labels that mean anything
+    agreement: float
+    signal_db: float
+
+
 def calibrate(
     source: Artifact | Prepared, faces: Faces, method: Method = DEFAULT_METHOD, on_progress: OnProgress | None = None
 ) -> Ranges:

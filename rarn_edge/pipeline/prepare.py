@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 
 import onnx
+import onnx_ir as ir
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError
-from rarn_edge.onnx_graph import LoadedModel, float_activations, loaded, opset, with_types
+from rarn_edge.onnx_graph import LoadedModel, float_activations, loaded, opset
 from rarn_edge.pipeline.gate import check_alike
 from rarn_edge.pipeline.passes.int8_kernels import integer_form
 from rarn_edge.runtime.operators import CONVERSIONS, WEIGHTED_OPS
@@ -36,7 +37,7 @@ def prepare(source: Artifact | LoadedModel | Prepared, needs: str = "") -> Prepa
     check_float32(model, needs)
     integer = integer_form(model.graph)
     check_alike(model, replace(model, graph=integer), "integer-form")
-    return Prepared(model, integer, tuple(float_activations(with_types(integer))))
+    return Prepared(model, integer, tuple(float_activations(ir.from_proto(integer))))
 
 
 def check_float32(model: LoadedModel, needs: str = "") -> None:

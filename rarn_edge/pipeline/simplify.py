@@ -52,6 +52,30 @@ def simplify(artifact: Artifact, out: Path) -> Simplification:
     return Simplification(done.model.save(out), done.nodes_before, done.nodes_after, done.kept_because)
 
 
+def simplify_file(file: str | Path, output: str | Path) -> Simplification:
+    """Write a simplified copy of an ONNX file that carries its contract; what does not answer alike is not kept.
+
+    Args:
+        file: A float32 file of any origin, with its contract.
+        output: The file to write.
+
+    Returns:
+        The file, the number of nodes before and after, and why the graph was kept as it was, if it was.
+
+    Raises:
+        InputError: an unreadable file, `output` cannot be written, or onnxsim is not installed.
+
+    Example:
+        >>> import rarn_edge, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> raw = rarn_edge.export(f"{folder}/raw.onnx", "rarn-n", simplify=False)
+        >>> done = rarn_edge.simplify(raw.artifact.path, f"{folder}/rarn-n.onnx")
+        >>> done.kept_because is None, done.nodes_after <= done.nodes_before
+        (True, True)
+    """
+    return simplify(Artifact.load(Path(file)), Path(output))
+
+
 def simplify_model(model: LoadedModel) -> Simplified:
     """The same in memory.
 

@@ -21,12 +21,18 @@ _EXAMPLE = (
 )
 
 
-def stamp(source: Path, spec_file: Path, out: Path) -> Artifact:
+def stamp(source: str | Path, spec_file: str | Path, out: str | Path) -> Artifact:
     """Copy `source` to `out` with the spec of `spec_file`; input and output names are read from the graph.
 
     Raises:
         InputError: an unreadable file, a graph with several inputs or outputs, or an incomplete spec.
+
+    Example:
+        >>> import rarn_edge
+        >>> rarn_edge.stamp("theirs.onnx", "spec.toml", "stamped.onnx").spec.name  # doctest: +SKIP
+        'my-net'
     """
+    source, spec_file, out = Path(source), Path(spec_file), Path(out)
     check_output(out)
     session = open_unoptimised(source)
     names = ([v.name for v in session.get_inputs()], [v.name for v in session.get_outputs()])

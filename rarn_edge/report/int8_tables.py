@@ -9,7 +9,7 @@ from rich.table import Table
 from rarn_edge.stats.sqnr import MAX_SQNR_DB
 
 if TYPE_CHECKING:
-    from rarn_edge.workflow.compare_calibration import MethodRow
+    from rarn_edge.pipeline.calibrate import MethodRow
 
 
 def methods_table(rows: list[MethodRow], faces: str) -> Table:

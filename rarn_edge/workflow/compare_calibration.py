@@ -1,7 +1,6 @@
 """Every calibration method, bias correction and equalization on the same faces, so that the choice is a measurement."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -11,22 +10,12 @@ from numpy.typing import NDArray
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.parity.outputs import file_form
-from rarn_edge.pipeline.calibrate import Observed, Ranges, calibrate
+from rarn_edge.pipeline.calibrate import MethodRow, Observed, Ranges, calibrate
 from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
 from rarn_edge.pipeline.passes.equalize import equalize, has_pairs
 from rarn_edge.pipeline.prepare import Prepared, prepare
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.stats.sqnr import sqnr_db
-
-
-@dataclass(frozen=True)
-class MethodRow:
-    """One method's INT8 file beside float32 (`name` float32 is the reference itself)."""
-
-    name: str
-    accuracy: float | None  # None: the faces have no labels that mean anything
-    agreement: float
-    signal_db: float
 
 
 def compare_calibration(

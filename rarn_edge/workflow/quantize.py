@@ -11,7 +11,7 @@ from rarn_edge.contract.targets import detect_host
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
 from rarn_edge.onnx_graph import LoadedModel
-from rarn_edge.pipeline.calibrate import Observed, Ranges, observe
+from rarn_edge.pipeline.calibrate import MethodRow, Observed, Ranges, observe
 from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
 from rarn_edge.pipeline.passes.equalize import equalize as equalized
 from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
@@ -20,7 +20,7 @@ from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.pipeline.quantize import quantize as write_int8
 from rarn_edge.pipeline.simplify import SIMPLIFIED, simplify_model
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.compare_calibration import MethodRow, compare_calibration
+from rarn_edge.workflow.compare_calibration import compare_calibration
 from rarn_edge.workflow.inputs import calibration_faces, comparison_faces, labelled_faces, read_ranges, read_target
 from rarn_edge.workflow.mixed_precision import MixedPrecision, SearchOptions, quantize_within
 from rarn_edge.workflow.verdict import Verdict, measure
