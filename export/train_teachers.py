@@ -76,7 +76,9 @@ def main() -> None:
     parser.add_argument("--teachers", type=int, help="how many (default: as many as fit)")
     parser.add_argument("--epochs", type=int, default=50, help="of a teacher, at most")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--answers", type=Path, nargs="*", default=[], help="of teachers that there are already: train none")
+    parser.add_argument(
+        "--answers", type=Path, nargs="*", default=[], help="of teachers that there are already: train none"
+    )
     parser.add_argument("--threads", type=int, default=default_threads(), help="of a CPU")
     parser.add_argument("--limit", type=int, help="train on so many faces only: to try the script")
     options = parser.parse_args()
