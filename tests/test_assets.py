@@ -30,7 +30,7 @@ from rarn_edge.parity.tolerances import TOLERANCES
 from rarn_edge.pipeline.calibrate import Ranges, ranges_of
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.train.checkpoint import load_weights
-from rarn_edge.workflow.model_files import export_loaded
+from rarn_edge.workflow.model_files import export
 
 
 def test_something_ships_and_each_has_its_figures() -> None:
@@ -97,7 +97,7 @@ def test_a_file_stands_in_for_any_target(target: Target) -> None:
 def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
     """A shipped model as a user makes it: (float32, INT8 for this machine) from the weights and ranges of the package."""
     folder = tmp_path_factory.mktemp(request.param)
-    exported = export_loaded(load_weights(shipped_weights(request.param)), folder / "float32.onnx")
+    exported = export(folder / "float32.onnx", request.param)
     float32, kept_because = exported.artifact, exported.kept_because
     assert kept_because is None
     ranges = ranges_of(request.param, float32.contract.provenance["weights_sha256"])

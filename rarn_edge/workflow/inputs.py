@@ -30,15 +30,17 @@ class ComparisonFaces(NamedTuple):
     description: str
 
 
-def read_weights(model: str, path: AnyPath | None) -> "Weights":
-    """The weights file given, or the shipped one."""
+def read_weights(model: str, given: "AnyPath | Weights | None") -> "Weights":
+    """The weights file given, the shipped one, or those in memory."""
     require_extras("export")
     from rarn_edge.assets import shipped_weights
     from rarn_edge.models.catalog import find_model
     from rarn_edge.train.checkpoint import load_weights
 
     find_model(model)
-    return load_weights(shipped_weights(model) if path is None else Path(path), expected_model=model)
+    if given is None or isinstance(given, str | Path):
+        return load_weights(shipped_weights(model) if given is None else Path(given), expected_model=model)
+    return given
 
 
 def read_target(name: str, on_notice: OnNotice = warn) -> Target:
