@@ -102,7 +102,6 @@ def ferplus() -> Path:
     return path
 
 
-
 @pytest.fixture(scope="session")
 def split_faces() -> Faces:
     """63 drawn faces: 42 of Training, 14 of PublicTest, 7 of PrivateTest."""
