@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.bench.cases import load_cases
-from rarn_edge.bench.request import Request
-from rarn_edge.bench.run import benchmark
+from rarn_edge.bench.config import BenchConfig
+from rarn_edge.bench.runner import benchmark
 from rarn_edge.cli.inputs import read_subject
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, load_faces
@@ -112,8 +112,8 @@ def main() -> None:
             else:
                 right.append(trained_files(shape, *splits, arguments, float32, int8))
                 print(f"{shape}: {right[-1].mean():.2%}", flush=True)
-        request = Request(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=arguments.rival.stem)
-        report = benchmark(load_cases([*files, arguments.rival]), request)
+        config = BenchConfig(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=arguments.rival.stem)
+        report = benchmark(load_cases([*files, arguments.rival]), config)
     ratio = {row.label: row.latency_ratio for row in report.rows}
     print(
         "| stem, widths, blocks, strides, fusion to, its width | parameters | multiply-adds | float32 | INT8 |", end=""

@@ -31,8 +31,9 @@ from rarn_edge.assets import (
     shipped_weights,
 )
 from rarn_edge.cli.gate import gate
-from rarn_edge.cli.inputs import SYNTHETIC_SEED, describe, read_subject
+from rarn_edge.cli.inputs import SYNTHETIC_SEED, read_subject
 from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
+from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge

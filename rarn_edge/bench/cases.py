@@ -10,17 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.errors import InputError
+from rarn_edge.runtime.types import NUMPY_NAMES
 
-_INPUT_TYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(uint8)": "uint8",
-    "tensor(int8)": "int8",
-}
+_INPUT_TYPES = {name: dtype for name, dtype in NUMPY_NAMES.items() if dtype not in ("int32", "int64")}
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,10 @@ class BenchCase:
                 "or export it with a dynamic batch axis"
             )
         return (batch, *(size for size in rest if size is not None))
+
+    def input_of(self, batch: int) -> dict[str, Any]:
+        """What a worker is told to make its input of that batch size, see `worker.process.prepare`."""
+        return {"input_name": self.input_name, "dtype": self.input_dtype, "shape": self.shape(batch)}
 
 
 def load_case(path: Path, label: str | None = None) -> BenchCase:

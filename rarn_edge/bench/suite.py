@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rarn_edge.bench.request import Request, read_seconds
+from rarn_edge.bench.config import BenchConfig, read_seconds
 from rarn_edge.errors import InputError
 
 
@@ -34,7 +34,7 @@ class SuiteFile:
 class Suite:
     """What is measured, and how."""
 
-    request: Request
+    config: BenchConfig
     models: tuple[str, ...] = ()
     int8: tuple[str, ...] = ()
     files: tuple[SuiteFile, ...] = ()
@@ -56,8 +56,8 @@ _KINDS: dict[str, type] = {
     "threads": list,
 }
 _ELEMENTS: dict[str, type] = {"models": str, "int8": str, "files": dict, "batches": int, "threads": int}
-_REQUEST_FIELDS = {"title": "title", "reference": "reference_label"} | {
-    key: key for key in ("rounds", "starts", "memory", "profile", "batches", "threads")
+_CONFIG_FIELDS = {"reference": "reference_label", "starts": "launches"} | {
+    key: key for key in ("title", "rounds", "memory", "profile", "batches", "threads")
 }
 
 
@@ -85,10 +85,10 @@ def load_suite(path: Path) -> Suite:
     if not set(int8) <= set(models):
         raise InputError(f"{path}: int8 names models that are not in models")
     asked: dict[str, Any] = {"rounds": None}  # as many as the budget allows
-    asked |= {_REQUEST_FIELDS[key]: value for key, value in data.items() if key in _REQUEST_FIELDS}
+    asked |= {_CONFIG_FIELDS[key]: value for key, value in data.items() if key in _CONFIG_FIELDS}
     if "budget" in data:
         asked["budget_s"] = read_seconds(data["budget"], f"{path}: budget")
-    return Suite(Request(**asked), models, int8, files, path.parent)
+    return Suite(BenchConfig(**asked), models, int8, files, path.parent)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ OptionalData = Annotated[Path | None, typer.Option(help="Labelled faces to compa
 Split = Annotated[
     str | None, typer.Option(help="Training, PublicTest, PrivateTest, test or all (default: the held-out one)")
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Every figure and limit of each step, and every flip")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: the cores this process may use)")]

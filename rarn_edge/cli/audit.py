@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Json, OptionalData, Split, Threads, app, note, print_json, say
+from rarn_edge.cli.app import CHECK, Json, OptionalData, Split, Threads, app, note, out, print_json
 from rarn_edge.errors import GateError, require_extra
 
 
@@ -28,7 +28,7 @@ def audit(
     from rarn_edge.audit.run import audit as audit_file
     from rarn_edge.cli.inputs import comparison_faces
     from rarn_edge.contract.artifact import Artifact
-    from rarn_edge.report.audit_text import audit_lines
+    from rarn_edge.report.audit import audit_table
 
     artifact = Artifact.load(file)
     faces, _, description = comparison_faces(data, split, artifact.spec.classes)
@@ -36,8 +36,7 @@ def audit(
     if as_json:
         print_json({"faces": description, **result.to_dict()})
     else:
-        for line in audit_lines(result):
-            say(line)
+        out.print(audit_table(result).to_rich())
     for warning in result.warnings:
         note(warning, "warning")
     failures = result.failures(min_int8, max_saturation_flips)

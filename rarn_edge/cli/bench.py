@@ -59,19 +59,16 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
-    from rarn_edge.bench.accuracy import measure_accuracy
     from rarn_edge.bench.cases import load_cases
-    from rarn_edge.bench.request import OFFLINE_BATCHES, Request, read_seconds
-    from rarn_edge.bench.run import benchmark
+    from rarn_edge.bench.config import OFFLINE_BATCHES, BenchConfig, read_seconds
+    from rarn_edge.bench.runner import benchmark
     from rarn_edge.bench.suite import Suite, load_suite
     from rarn_edge.cli.bench_files import bench_files, suite_files
-    from rarn_edge.cli.bench_print import print_bench
     from rarn_edge.cli.inputs import read_numbers
+    from rarn_edge.cli.progress import bench_progress
     from rarn_edge.files import check_output, write_text
     from rarn_edge.models.catalog import CATALOG
-    from rarn_edge.report.bench_json import bench_json
-    from rarn_edge.report.bench_table import bench_warnings, failure_lines
-    from rarn_edge.report.progress import bench_progress
+    from rarn_edge.report.bench import bench_json, bench_table, bench_warnings, extra_tables, failure_lines
     from rarn_edge.runtime.providers import check_provider
 
     check_provider(provider)
@@ -81,10 +78,10 @@ def bench(
             if models
             else "nothing to benchmark: name models or ONNX files, or a suite with --suite"
         )
-    chosen = Suite(Request()) if suite is None else load_suite(suite)
+    chosen = Suite(BenchConfig()) if suite is None else load_suite(suite)
     asked = _scenarios(scenario)
-    request = replace(
-        chosen.request,
+    config = replace(
+        chosen.config,
         provider=provider,
         allow_fallback=allow_fallback,
         cuda_graph=cuda_graph,
@@ -92,26 +89,28 @@ def bench(
         server_bound_s=None if p99_bound is None else read_seconds(p99_bound, "--p99-bound"),
         multi_stream="multi-stream" in asked,
         audit=html is not None if audit is None else audit,
+        data=data,
+        split=split,
         seed=seed,
     )
     if rounds is not None or budget is not None:  # either replaces both of the suite
-        request = replace(request, rounds=rounds, budget_s=None if budget is None else read_seconds(budget, "--budget"))
-    if "offline" in asked and request.batches == (1,):
-        request = replace(request, batches=OFFLINE_BATCHES)
+        config = replace(config, rounds=rounds, budget_s=None if budget is None else read_seconds(budget, "--budget"))
+    if "offline" in asked and config.batches == (1,):
+        config = replace(config, batches=OFFLINE_BATCHES)
     over_suite: dict[str, Any] = {
         "batches": None if batch is None else read_numbers(batch, "--batch"),
         "threads": None if threads is None else read_numbers(threads, "--threads"),
-        "starts": starts,
+        "launches": starts,
         "reference_label": reference,
         "memory": memory,
         "profile": profile or None,
     }
-    request = replace(request, **{key: value for key, value in over_suite.items() if value is not None})
+    config = replace(config, **{key: value for key, value in over_suite.items() if value is not None})
     for path in (result, html):
         if path is not None:
             check_output(path)
     if html is not None:
-        from rarn_edge.report.html import require_html
+        from rarn_edge.report.page import require_html
 
         require_html()
     if data is not None and not data.exists():
@@ -124,21 +123,19 @@ def bench(
     cases = load_cases(paths)
     journal = None if result is None else result.with_name(f"{result.name}.partial")
     with bench_progress(err) as on_progress:
-        report = benchmark(cases, request, journal, on_progress)
-    if data is not None:
-        with err.status("measuring accuracy"):
-            report = measure_accuracy(report, cases, data, split, provider)
+        report = benchmark(cases, config, journal, on_progress)
     if result is not None and journal is not None:
         write_text(result, bench_json(report))
         journal.unlink()
     if html is not None:
-        from rarn_edge.report.html import bench_page
+        from rarn_edge.report.page import bench_page
 
         write_text(html, bench_page(report))
     if as_json:
         print_json(report.to_dict())
     else:
-        print_bench(report, out)
+        for table in (bench_table(report), *extra_tables(report)):
+            out.print(table.to_rich())
     for warning in bench_warnings(report):
         note(warning, "warning")
     for path in (result, html):
@@ -149,7 +146,7 @@ def bench(
 
 
 def _scenarios(text: str) -> set[str]:
-    from rarn_edge.bench.request import SCENARIOS
+    from rarn_edge.bench.config import SCENARIOS
 
     asked = {name.strip() for name in text.split(",")}
     for name in sorted(asked - set(SCENARIOS)):

@@ -30,19 +30,20 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Accuracy with its 95 % interval, macro-F1 and a per-class table of a checkpoint or an ONNX file."""
-    from rarn_edge.cli.inputs import describe, held_out_and_training, labelled_faces, read_subject
+    from rarn_edge.cli.inputs import held_out_and_training, read_subject
+    from rarn_edge.cli.progress import counted_progress
+    from rarn_edge.data.select import describe, labelled_faces
     from rarn_edge.evaluation.confidence import fit_temperature
     from rarn_edge.evaluation.judge import compare, judge
-    from rarn_edge.files import make_folder
-    from rarn_edge.report.evaluation_files import write_judgement
-    from rarn_edge.report.progress import stage_progress
-    from rarn_edge.report.tables import evaluation_table, judgement_table, paired_table
+    from rarn_edge.files import make_folder, write_files
+    from rarn_edge.report.evaluation import evaluation_table, judgement_table, paired_table
+    from rarn_edge.report.evaluation_files import judgement_files, require_drawing
     from rarn_edge.stats.classification import evaluate_logits
 
     if calibrated is not None:
         _check_calibrated(file, calibrated)
     if report is not None:
-        require_extra("matplotlib", "train")
+        require_drawing()
         make_folder(report)
     subject = read_subject(file, provider, threads)
     others = [read_subject(path, provider, threads) for path in against or []]
@@ -53,11 +54,11 @@ def evaluate(
     right = logits.argmax(axis=1) == labels
     result = {"file": str(file), "faces": describe(faces), **evaluation.to_dict()}
     if not as_json:
-        out.print(evaluation_table(evaluation, f"{file.name} on {describe(faces)}"))
+        out.print(evaluation_table(evaluation, f"{file.name} on {describe(faces)}").to_rich())
     if report is None:
         compared = [(other.name, compare(other, faces, right)) for other in others]
     else:
-        with stage_progress(err) as on_stage:
+        with counted_progress(err) as on_progress:
             judgement = judge(
                 subject,
                 logits,
@@ -65,20 +66,20 @@ def evaluate(
                 describe(faces),
                 training,
                 others,
-                lambda model, done, total: on_stage(f"roll of {model}: {done} of {total} angles"),
+                lambda model, done, total: on_progress(f"roll angles of {model}", done, total),
             )
         compared = [(rival.model, rival.paired) for rival in judgement.against]
-        written = write_judgement(judgement, report)
+        written = write_files(report, judgement_files(judgement))
         result["judgement"] = judgement.to_dict()
         if not as_json:
-            out.print(judgement_table(judgement))
+            out.print(judgement_table(judgement).to_rich())
             say(f"{report}: {', '.join(path.name for path in written)}")
         if judgement.pixels.warning:
             note(judgement.pixels.warning, "warning")
     result["against"] = [{"model": name, **paired.to_dict()} for name, paired in compared]
     if not as_json:
         for name, paired in compared:
-            out.print(paired_table(paired, subject.name, name))
+            out.print(paired_table(paired, subject.name, name).to_rich())
     if calibrated is not None:
         from rarn_edge.contract.artifact import Artifact
         from rarn_edge.pipeline.temperature import with_temperature

@@ -2,13 +2,13 @@
 
 from rarn_edge.errors import GateError
 from rarn_edge.parity.hops import Hop
-from rarn_edge.report.tables import allowed, figure
+from rarn_edge.report.parity import allowed, figure_text
 
 
 def gate(hops: list[Hop]) -> None:
     """Raise when a hop failed, naming the hop, what was measured and what was allowed."""
     failures = [
-        f"{hop.before} -> {hop.after}: {check.figure} {figure(check.measured, check)}, allowed {allowed(check)}"
+        f"{hop.before} -> {hop.after}: {check.figure} {figure_text(check.measured, check)}, allowed {allowed(check)}"
         for hop in hops
         for check in hop.checks
         if not check.passed

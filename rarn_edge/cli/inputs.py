@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rarn_edge.cli.app import note
 from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.data import Faces, Split, load_faces
+from rarn_edge.data.select import describe, labelled_faces, to_measure_on
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError, require_extra, require_extras
 
@@ -89,22 +90,12 @@ def calibration_faces(data: Path, images: int, seed: int) -> Faces:
     return faces
 
 
-def labelled_faces(data: Path, split: str | None) -> Faces:
-    """The faces to measure on: the split named, or the held-out one."""
-    return load_faces(data, lambda found: _to_measure_on(found, split))
-
-
 def held_out_and_training(data: Path, split: str | None) -> tuple[Faces, Faces | None]:
     """The faces to measure on, and the Training split of the same data where that is another one."""
     faces = load_faces(data)
-    chosen = _to_measure_on(faces, split)
+    chosen = to_measure_on(faces, split)
     apart = Split.TRAINING in faces.available_splits and Split.TRAINING not in chosen.available_splits
     return chosen, faces.split(Split.TRAINING) if apart else None
-
-
-def _to_measure_on(faces: Faces, split: str | None) -> Faces:
-    chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
-    return chosen.labelled()
 
 
 def read_subject(file: Path, provider: str, threads: int | None) -> "Subject":
@@ -151,12 +142,6 @@ def comparison_faces(
         return synthetic_faces(count, SYNTHETIC_SEED), None, f"{count} synthetic faces"
     faces = labelled_faces(data, split)
     return faces, faces.labels_in(classes), describe(faces)
-
-
-def describe(faces: Faces) -> str:
-    """`3,589 faces of fer2013.zip (PublicTest)`."""
-    splits = ", ".join(split.value for split in faces.available_splits)
-    return f"{len(faces):,} faces of {Path(faces.source).name} ({splits})"
 
 
 def warn_host(target: Target | None) -> None:

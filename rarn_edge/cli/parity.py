@@ -16,6 +16,7 @@ from rarn_edge.cli.app import (
     Split,
     Target,
     Threads,
+    Verbose,
     app,
     err,
     note,
@@ -61,6 +62,7 @@ def parity(
     tolerances: Annotated[Path | None, typer.Option(help="TOML with other limits, such as [faces.int8]")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the ledger as Markdown")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Name the first node of each failed hop, and why")] = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Compare the forms of a model hop by hop: torch, ONNX, simplified, optimised, INT8. Exit code 1 when a hop fails."""
@@ -68,9 +70,14 @@ def parity(
     from rarn_edge.files import check_output, write_text
     from rarn_edge.parity.saved import judge_again, ledger_to_dict
     from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
-    from rarn_edge.report.decisions import decision_tables, paired_line, telling_hops, worst_line
-    from rarn_edge.report.ledger import ledger_table, limits_table, nodes_table
-    from rarn_edge.report.markdown import ledger_markdown
+    from rarn_edge.report.parity import (
+        nodes_table,
+        paired_line,
+        parity_markdown,
+        parity_tables,
+        telling_hops,
+        worst_line,
+    )
 
     for path in (bundle, markdown):
         if path is not None:
@@ -89,22 +96,21 @@ def parity(
             chain = _chain(files or [], model, weights, target, bundle is not None, Path(folder))
             judged = _run(chain, data, split, provider, threads, limits, explain)
     if markdown is not None:
-        write_text(markdown, ledger_markdown(judged.hops, judged.description, judged.classes))
+        write_text(markdown, parity_markdown(judged.hops, judged.description, judged.classes))
     if as_json:
         print_json(ledger_to_dict(judged.hops, judged.description, judged.classes))
     else:
-        out.print(ledger_table(judged.hops, judged.description))
-        out.print(limits_table(judged.hops))
+        tables = parity_tables(judged.hops, judged.description, judged.classes)
+        for table in tables if verbose else tables[:1]:
+            out.print(table.to_rich())
         for hop in telling_hops(judged.hops):
-            for table in decision_tables(hop, judged.classes):
-                out.print(table)
-            for line in (paired_line(hop), worst_line(hop)):
+            for line in (paired_line(hop), worst_line(hop) if verbose else None):
                 if line:
                     say(line)
     for title, rows in judged.explained:
         faulty = [row for row in rows if row.cause]
         if faulty and not as_json:
-            out.print(nodes_table(rows, f"{title}: {len(faulty)} of {len(rows)} nodes out of tolerance"))
+            out.print(nodes_table(rows, f"{title}: {len(faulty)} of {len(rows)} nodes out of tolerance").to_rich())
         first = (
             f"look at {faulty[0].node}: {faulty[0].cause}" if faulty else "every node is right by itself; errors add up"
         )
@@ -146,9 +152,9 @@ def _chain(
 ) -> _Chain:
     """The files named, or every form made anew in `folder`."""
     from rarn_edge.cli.inputs import read_target, read_weights
+    from rarn_edge.cli.progress import quiet_or_progress
     from rarn_edge.contract.artifact import Artifact
     from rarn_edge.parity.chain import check_same_model
-    from rarn_edge.report.progress import quiet_or_progress
 
     named = [Artifact.load(file) for file in files]
     if not named and not model and not weights:
@@ -179,10 +185,10 @@ def _run(
     explain: bool,
 ) -> _Judged:
     from rarn_edge.cli.inputs import comparison_faces
+    from rarn_edge.cli.progress import quiet_or_progress
     from rarn_edge.parity.bundle import make_bundle
     from rarn_edge.parity.inputs import show
     from rarn_edge.parity.ledger import run_ledger
-    from rarn_edge.report.progress import quiet_or_progress
 
     spec, start = chain.artifacts[0].spec, chain.start
     faces, labels, description = comparison_faces(data, split, spec.classes)

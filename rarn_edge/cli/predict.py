@@ -46,13 +46,13 @@ def predict(
 ) -> None:
     """Expressions in face crops, photographs, folders, videos, or from a camera."""
     require_extra("onnxruntime", "cpu")
+    from rarn_edge.cli.progress import image_progress
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
     from rarn_edge.device.faces import NO_DETECTOR, describe_detector, open_detector, read_boxes
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
     from rarn_edge.report.predictions import TABLE_HEADER, csv_header, csv_rows, json_objects, table_lines
-    from rarn_edge.report.progress import image_progress
     from rarn_edge.runtime.providers import installed_runtimes
 
     if as_json and as_csv:

@@ -60,12 +60,12 @@ def quantize(
     from rarn_edge.cli.inputs import (
         calibration_faces,
         comparison_faces,
-        labelled_faces,
         read_input_dtype,
         read_method,
         read_target,
     )
     from rarn_edge.contract.artifact import Artifact
+    from rarn_edge.data.select import labelled_faces
     from rarn_edge.files import check_output
     from rarn_edge.pipeline.calibrate import Ranges, ranges_of
     from rarn_edge.pipeline.quantize import quantizable, require_float32
@@ -210,8 +210,8 @@ def _other_precision(given: "Artifact", artifact: "Artifact", precision: str, ou
 
 
 def _observe(artifact: "Artifact", faces: "Faces", histograms: bool) -> "Observed":
+    from rarn_edge.cli.progress import image_progress
     from rarn_edge.pipeline.calibrate import observe
-    from rarn_edge.report.progress import image_progress
 
     with image_progress(err, "calibrating") as on_progress:
         return observe(artifact, faces, histograms, on_progress)
@@ -237,11 +237,11 @@ def _show_methods(
 ) -> None:
     from rarn_edge.cli.app import out
     from rarn_edge.pipeline.methods import compare_methods
-    from rarn_edge.report.int8_tables import methods_table
+    from rarn_edge.report.evaluation import methods_table
 
     with err.status("comparing methods"):
         rows = compare_methods(artifact, observed, calibration, target, faces, labels)
-    out.print(methods_table(rows, description))
+    out.print(methods_table(rows, description).to_rich())
 
 
 def _show_budget(result: "BudgetResult", max_drop: float) -> None:

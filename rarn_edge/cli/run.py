@@ -44,13 +44,13 @@ def run(
     require_extras("report")
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.inputs import calibration_faces, comparison_faces, read_target, read_weights
+    from rarn_edge.cli.progress import stage_progress
     from rarn_edge.files import make_folder
     from rarn_edge.host.threads import default_threads
     from rarn_edge.pipeline.calibrate import ranges_of
     from rarn_edge.pipeline.run import run_pipeline
-    from rarn_edge.report.bench_table import bench_table, bench_warnings
-    from rarn_edge.report.ledger import ledger_table
-    from rarn_edge.report.progress import stage_progress
+    from rarn_edge.report.bench import bench_table, bench_warnings
+    from rarn_edge.report.parity import steps_table
 
     loaded = read_weights(model, weights)
     chosen = read_target(target)
@@ -70,8 +70,8 @@ def run(
             threads=threads or default_threads(),
             on_stage=on_stage,
         )
-    out.print(ledger_table(list(result.hops), description))
-    out.print(bench_table(result.bench))
+    out.print(steps_table(result.hops, description).to_rich())
+    out.print(bench_table(result.bench).to_rich())
     for warning in bench_warnings(result.bench):
         note(warning, "warning")
     if result.kept_because:

@@ -61,12 +61,12 @@ def train(
 
     import torch
 
+    from rarn_edge.cli.progress import stage_progress, training_progress
     from rarn_edge.contract.targets import detect_host
     from rarn_edge.data import load_faces
     from rarn_edge.files import make_folder
     from rarn_edge.host.threads import default_threads
     from rarn_edge.models.catalog import find_model
-    from rarn_edge.report.progress import stage_progress, training_progress
     from rarn_edge.train.checkpoint import load_weights
     from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
     from rarn_edge.train.loop import check_folder

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Json, Provider, Threads, app, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, Json, Provider, Threads, Verbose, app, note, out, print_json, say
 from rarn_edge.errors import GateError, InputError, require_extra
 
 _ANSWERS = {True: "yes", False: "NO", None: "the bundle names no files"}
@@ -24,6 +24,7 @@ def verify(
     rebuilt: Annotated[
         bool, typer.Option("--rebuilt", help="Accept a file made anew: judge its answers, not its bytes")
     ] = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Check a model on this device against a parity bundle; needs no torch. Without arguments: the shipped models."""
@@ -37,7 +38,7 @@ def verify(
     from rarn_edge.parity.bundle import load_bundle
     from rarn_edge.parity.tolerances import read_tolerances
     from rarn_edge.parity.verify import verify as verify_file
-    from rarn_edge.report.ledger import ledger_table, limits_table
+    from rarn_edge.report.parity import parity_tables
 
     if bundle is not None and file is None:
         raise InputError(f"which model? rarn-edge verify {bundle} MODEL.onnx")
@@ -62,8 +63,9 @@ def verify(
         print_json(reports)
     else:
         for loaded, model, checked in results:
-            out.print(ledger_table(checked, f"{loaded.shown.description}: {model.name}"))
-            out.print(limits_table(checked))
+            tables = parity_tables(checked, f"{loaded.shown.description}: {model.name}", loaded.spec.classes)
+            for table in tables if verbose else tables[:1]:
+                out.print(table.to_rich())
             say(f"{model.name} is byte for byte a file the bundle was written for: {_ANSWERS[known[model]]}")
         note(f"host {detect_host().explain()}")
         if all(hop.passed for hop in hops) and (rebuilt or False not in known.values()):

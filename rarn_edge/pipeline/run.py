@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.bench.cases import load_cases
-from rarn_edge.bench.request import Request
+from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.result import BenchReport
-from rarn_edge.bench.run import benchmark
+from rarn_edge.bench.runner import benchmark
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
@@ -25,8 +25,9 @@ from rarn_edge.pipeline.named import named_models
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.simplify import simplify
 from rarn_edge.pipeline.to_onnx import export
-from rarn_edge.report.html import bench_page
-from rarn_edge.report.markdown import report_markdown
+from rarn_edge.report.bench import bench_markdown
+from rarn_edge.report.page import bench_page
+from rarn_edge.report.parity import parity_markdown
 from rarn_edge.train.checkpoint import Weights
 
 BENCH_ROUNDS = 100
@@ -121,10 +122,13 @@ def run_pipeline(
         on_stage(f"export the baselines {', '.join(names)}")
         paths += [artifact.path for artifact in named_models(names, folder / "baselines")]
     on_stage("benchmark")
-    bench = benchmark(load_cases(paths), Request(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=name))
+    bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=name))
     on_stage("report")
-    report = folder / "report.md"
-    write_text(report, report_markdown(name, hops, faces_description, bench))
+    report, classes = folder / "report.md", weights.spec.classes
+    write_text(
+        report,
+        f"# {name}\n\n{parity_markdown(hops, faces_description, classes)}\n## Benchmark\n\n{bench_markdown(bench)}\n",
+    )
     data = {
         "model": name,
         "faces": faces_description,
@@ -132,7 +136,7 @@ def run_pipeline(
         "bench": bench.to_dict(),
     }
     page = folder / "report.html"
-    write_text(page, bench_page(bench, hops, faces_description))
+    write_text(page, bench_page(bench, hops, faces_description, classes))
     write_text(folder / "report.json", json.dumps(data, indent=1) + "\n")
     files = (
         (made.simplified.path, "float32 model"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rarn_edge.report.bench_extras import PlainTable
+from rarn_edge.report.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ class Plot:
     title: str
     summary: str  # for those who do not see it
     svg: str
-    table: PlainTable
+    table: Table
 
 
 class Drawing:
@@ -67,7 +67,7 @@ class Drawing:
             self.figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
             self.axes = self.figure.add_subplot()
 
-    def plot(self, title: str, summary: str, table: PlainTable) -> Plot:
+    def plot(self, title: str, summary: str, table: Table) -> Plot:
         """What was drawn, with its words and figures."""
         from matplotlib import rc_context
 

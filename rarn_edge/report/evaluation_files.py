@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,35 +12,42 @@ import numpy as np
 from rarn_edge.errors import require_extra
 from rarn_edge.evaluation.judge import Judgement
 from rarn_edge.evaluation.roll import RollPoint
-from rarn_edge.files import atomic, make_folder, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def write_judgement(judgement: Judgement, folder: Path) -> tuple[Path, ...]:
-    """Write every file into `folder` and return their paths.
+def require_drawing() -> None:
+    """Raise now, rather than after the work, when matplotlib is missing.
 
     Raises:
-        InputError: the folder cannot be written, or matplotlib is not installed.
+        InputError: with the extra that brings it.
     """
-    figure_module = require_extra("matplotlib.figure", "train")
-    make_folder(folder)
+    require_extra("matplotlib.figure", "report")
+
+
+def judgement_files(judgement: Judgement) -> dict[str, bytes]:
+    """The content of every file by its name; the caller writes them into a folder of its own.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    require_drawing()
+    from matplotlib.figure import Figure
+
     evaluation = judgement.evaluation
     names = [score.name for score in evaluation.classes]
-    write_text(folder / "report.json", json.dumps(judgement.to_dict(), indent=1) + "\n")
-    _write_csv(folder / "per_class.csv", [asdict(score) for score in evaluation.classes])
     counts = ({"true": name, **dict(zip(names, row, strict=True))} for name, row in _confusion_rows(judgement))
-    _write_csv(folder / "confusion.csv", counts)
-    _write_csv(
-        folder / "roll.csv", ({"model": m, **asdict(point)} for m, curve in _rolls(judgement) for point in curve)
-    )
     bins = {"as_is": judgement.confidence.bins, "scaled": judgement.confidence.bins_scaled}
-    _write_csv(folder / "confidence.csv", ({"form": k, **asdict(entry)} for k, v in bins.items() for entry in v))
-    _write_csv(folder / "labels.csv", ({"faces": entry.name, **entry.labels} for entry in judgement.data))
-    shades = ({"value": v, **{e.name: e.intensities[v] for e in judgement.data}} for v in range(256))
-    _write_csv(folder / "intensity.csv", shades)
+    rows: dict[str, Iterable[dict[str, Any]]] = {
+        "per_class": (asdict(score) for score in evaluation.classes),
+        "confusion": counts,
+        "roll": ({"model": m, **asdict(point)} for m, curve in _rolls(judgement) for point in curve),
+        "confidence": ({"form": k, **asdict(entry)} for k, v in bins.items() for entry in v),
+        "labels": ({"faces": entry.name, **entry.labels} for entry in judgement.data),
+        "intensity": ({"value": v, **{e.name: e.intensities[v] for e in judgement.data}} for v in range(256)),
+    }
     plots = {
         "per_class": _per_class,
         "confusion": _confusion,
@@ -50,24 +56,23 @@ def write_judgement(judgement: Judgement, folder: Path) -> tuple[Path, ...]:
         "labels": _labels,
         "intensity": _intensity,
     }
+    files = {"report.json": (json.dumps(judgement.to_dict(), indent=1) + "\n").encode()}
     for name, draw in plots.items():
-        figure = figure_module.Figure(
-            figsize=(6.4, 4.8), layout="constrained"
-        )  # no pyplot: no global state, no display
+        figure = Figure(figsize=(6.4, 4.8), layout="constrained")  # no pyplot: no global state, no display
         draw(figure, judgement)
-        with atomic(folder / f"{name}.png") as temporary:
-            figure.savefig(temporary, format="png", dpi=120)
-    written = ("report.json", *(f"{name}.{end}" for name in plots for end in ("csv", "png")))
-    return tuple(folder / name for name in written)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=120)
+        files |= {f"{name}.csv": _csv(rows[name]), f"{name}.png": png.getvalue()}
+    return files
 
 
-def _write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _csv(rows: Iterable[dict[str, Any]]) -> bytes:
     rows = list(rows)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue().encode()
 
 
 def _confusion_rows(judgement: Judgement) -> list[tuple[str, Sequence[int]]]:

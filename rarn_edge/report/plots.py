@@ -8,8 +8,6 @@ from collections.abc import Callable
 import numpy as np
 
 from rarn_edge.bench.result import BenchReport, BenchRow
-from rarn_edge.report.bench_extras import PlainTable
-from rarn_edge.report.bench_table import milliseconds
 from rarn_edge.report.drawing import (
     ACCENT,
     INK,
@@ -23,6 +21,8 @@ from rarn_edge.report.drawing import (
     label_points,
     plain_ticks,
 )
+from rarn_edge.report.table import table
+from rarn_edge.report.units import milliseconds
 
 
 def plots(report: BenchReport) -> list[Plot]:
@@ -71,7 +71,7 @@ def _accuracy(report: BenchReport) -> Plot | None:
     plain_ticks(axes.xaxis)
     label_points(axes, points, [row.label for row in rows])
     names = [rows[index].label for index in front]
-    table = PlainTable(
+    figures = table(
         "Accuracy against latency",
         ("model", "median ms", "accuracy", "95 % interval", "on the front"),
         tuple(
@@ -87,7 +87,7 @@ def _accuracy(report: BenchReport) -> Plot | None:
         f"{scores[0].faces}. Bars are 95 % intervals.",
     )
     summary = f"On the Pareto front, where nothing is both faster and more accurate: {', '.join(names)}."
-    return drawing.plot("What accuracy costs in time", summary, table)
+    return drawing.plot("What accuracy costs in time", summary, figures)
 
 
 def _latencies(report: BenchReport) -> Plot:
@@ -107,7 +107,7 @@ def _latencies(report: BenchReport) -> Plot:
     axes.set_xlabel("ms per call (log)")
     axes.margins(x=0.08, y=0.1)
     plain_ticks(axes.xaxis)
-    table = PlainTable(
+    figures = table(
         "Latency",
         ("model", "5 %", "25 %", "median", "75 %", "95 %", "calls"),
         tuple(
@@ -128,7 +128,7 @@ def _latencies(report: BenchReport) -> Plot:
         f"Fastest is {fastest.label} with a median of {milliseconds(fastest.latency_median_s)} ms, slowest {slowest.label} with "
         f"{milliseconds(slowest.latency_median_s)} ms. Thick: the middle half of the calls; thin: 5 % to 95 %; tick: median."
     )
-    return drawing.plot(f"How long a call takes (batch {rows[0].batch})", summary, table)
+    return drawing.plot(f"How long a call takes (batch {rows[0].batch})", summary, figures)
 
 
 def _batches(report: BenchReport) -> Plot | None:
@@ -157,14 +157,14 @@ def _batches(report: BenchReport) -> Plot | None:
     axes.set_ylabel("images per second (log)")
     plain_ticks(axes.yaxis)
     cells = {(row.label, row.batch): f"{row.throughput_images_per_s:,.0f}" for row in rows}
-    table = PlainTable(
+    figures = table(
         "Throughput",
         ("images/s", *(f"batch {batch}" for batch in batches)),
         tuple((label, *(cells.get((label, batch), "-") for batch in batches)) for label in labels),
     )
     best = max(rows, key=lambda row: row.throughput_images_per_s)
     summary = f"Highest: {best.label} with {best.throughput_images_per_s:,.0f} images per second at batch {best.batch}."
-    return drawing.plot("What a larger batch gains", summary, table)
+    return drawing.plot("What a larger batch gains", summary, figures)
 
 
 def _memory(report: BenchReport) -> Plot | None:
@@ -182,7 +182,7 @@ def _memory(report: BenchReport) -> Plot | None:
     axes.set_yticks(range(len(order)), [row.label for row in order])
     axes.set_xlabel("MB at its peak; inner bar: the file")
     axes.margins(x=0.14)
-    table = PlainTable(
+    figures = table(
         "Memory",
         ("model", "peak MB", "file MB"),
         tuple(
@@ -193,4 +193,4 @@ def _memory(report: BenchReport) -> Plot | None:
     )
     least = order[-1]
     summary = f"Least memory: {least.label} with {(least.peak_rss_bytes or 0) / 1e6:.0f} MB at its peak."
-    return drawing.plot(f"What it needs in memory (batch {rows[0].batch})", summary, table)
+    return drawing.plot(f"What it needs in memory (batch {rows[0].batch})", summary, figures)

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.bench.profile import LITTLE_GAIN, measure_products
-from rarn_edge.bench.run import time_files
-from rarn_edge.bench.stats import Ratio
+from rarn_edge.bench.runner import time_files
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data import Faces
 from rarn_edge.parity.chain import file_form
+from rarn_edge.runtime.peaks import LITTLE_GAIN, measure_products
+from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import Paired, compare_decisions
 
 Decision = Literal["ship", "keep", "undecided"]
@@ -30,7 +30,7 @@ class Verdict:
 
     decision: Decision
     candidate: str  # its precision
-    speed: Ratio
+    speed: Interval
     accuracy: Paired | None  # None: no labelled faces
     agreement: float
     advice: str
@@ -61,7 +61,7 @@ class Verdict:
 
 def judge(
     candidate: str,
-    latency_ratio: Ratio,
+    latency_ratio: Interval,
     accuracy: Paired | None,
     agreement: float,
     narrow_channels: int | None = None,
@@ -74,7 +74,7 @@ def judge(
     undecided.
     `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
     """
-    speed = Ratio(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
+    speed = Interval(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
     lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
     decision: Decision = "ship"
     if speed.high < 1:

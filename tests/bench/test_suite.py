@@ -11,7 +11,7 @@ from rarn_edge.bench.result import load_report
 from rarn_edge.bench.suite import load_suite
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG
-from rarn_edge.report.html import MAX_BYTES
+from rarn_edge.report.page import MAX_BYTES
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "device" / "tiny.onnx"
@@ -52,13 +52,13 @@ def test_bad_suites(tmp_path: Path, text: str, message: str) -> None:
         load_suite(path)
 
 
-def test_a_suite_is_a_request(tmp_path: Path) -> None:
+def test_a_suite_is_a_config(tmp_path: Path) -> None:
     path = tmp_path / "suite.toml"
     path.write_text(
         'title = "x"\nmodels = ["rarn-s"]\nbudget = "2m"\nstarts = 3\nbatches = [1, 8]\nthreads = [2]\nmemory = false\n'
     )
-    asked = load_suite(path).request
-    assert (asked.title, asked.budget_s, asked.rounds, asked.starts) == ("x", 120.0, None, 3)
+    asked = load_suite(path).config
+    assert (asked.title, asked.budget_s, asked.rounds, asked.launches) == ("x", 120.0, None, 3)
     assert (asked.batches, asked.threads, asked.memory, asked.profile) == ((1, 8), (2,), False, False)
     path.write_text('title = "x"\nmodels = ["rarn-s"]\nbudget = "soon"\n')
     with pytest.raises(InputError, match="budget takes a duration such as 60s or 5m; found 'soon'"):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from rarn_edge.report.parity import parity_markdown, parity_tables, step_name
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
@@ -15,7 +16,6 @@ from rarn_edge.parity.hops import Hop
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.ledger import run_ledger
 from rarn_edge.pipeline.quantize import Quantized
-from rarn_edge.report.markdown import ledger_markdown
 from rarn_edge.train.checkpoint import Weights
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -61,10 +61,12 @@ def hop_failures(hop: Hop) -> tuple[str, str, list[str]]:
 
 
 def test_markdown_has_every_hop(ledger: list[Hop]) -> None:
-    text = ledger_markdown(ledger, "21 faces", FACES_CLASSES)
-    assert all(f"{hop.before} → {hop.after}" in text for hop in ledger)
-    widths = {line.count("|") for line in text.split("\n\n")[1].splitlines()}
-    assert widths == {9}  # one shape of row: no figure breaks the table
+    text = parity_markdown(ledger, "21 faces", FACES_CLASSES)
+    assert all(f"| {step_name(hop)} |" in text for hop in ledger)
+    parts = text.split("\n\n")
+    for part, width in ((parts[1], 6), (parts[3], 9)):  # the steps, and all their figures in a fold
+        assert {line.count("|") for line in part.splitlines()} == {width}  # no figure breaks the table
+    assert parts[2] == "<details><summary>All figures</summary>"
 
 
 FACES_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -81,7 +83,7 @@ def test_from_workstation_to_board(
     assert [file.sha256 for file in load_bundle(bundle).files] == [simplified.sha256]
     assert done.returncode == 0, done.stderr
     assert "mind their licence" in done.stderr
-    assert "every hop passes" in (tmp_path / "x.md").read_text()
+    assert "every step passes" in (tmp_path / "x.md").read_text()
     assert cli("verify", bundle, simplified.path).returncode == 0
     done = cli("verify", bundle, int8[Target.X86_AVX2].artifact.path, "--json")
     assert done.returncode == 1
