@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from rarn_edge.report.audit import audit_table
 
 from rarn_edge.audit.run import audit
 from rarn_edge.audit.saturation import Saturation
@@ -22,6 +21,7 @@ from rarn_edge.parity.hops import signal_to_noise_db
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.quantize import Quantized, quantize
+from rarn_edge.report.audit import audit_table
 
 FACES = synthetic_faces(16, seed=4).images
 

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from rarn_edge.report.bench import bench_json
 
 from rarn_edge.bench.cases import BenchCase
 from rarn_edge.bench.compare import compare_reports, slower_than
@@ -14,6 +13,7 @@ from rarn_edge.bench.result import BenchReport, summarise
 from rarn_edge.bench.worker.timing import CallTime
 from rarn_edge.errors import InputError
 from rarn_edge.host.environment import detect_environment
+from rarn_edge.report.bench import bench_json
 
 
 def report_of(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from rarn_edge.report.parity import parity_markdown, parity_tables, step_name
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
@@ -16,6 +15,7 @@ from rarn_edge.parity.hops import Hop
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.ledger import run_ledger
 from rarn_edge.pipeline.quantize import Quantized
+from rarn_edge.report.parity import parity_markdown, step_name
 from rarn_edge.train.checkpoint import Weights
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
