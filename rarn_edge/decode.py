@@ -5,7 +5,6 @@ with `field(metadata=key("name"))` has that name in JSON.
 """
 
 import types
-from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -25,8 +24,8 @@ def key(name: str) -> dict[str, str]:
 def decode(kind: type[T], data: object) -> T:
     """An instance of the dataclass `kind` from parsed JSON.
 
-    Hints may be dataclasses, `tuple`, `list`, `dict` with text keys, `Literal`, unions, enumerations, `Path`, `Any` and the
-    types of JSON. A nested class with a `from_dict` of its own is read by that; `float` also takes whole numbers.
+    Hints may be dataclasses, `tuple`, `dict` with text keys, `Literal`, `X | None`, enumerations of text, `Path`, `Any`, and
+    the types of JSON. A nested class with a `from_dict` of its own is read by that; `float` also takes whole numbers.
 
     Raises:
         InputError: `rows[3].batch: a whole number is needed, found 'x'`.
@@ -83,56 +82,44 @@ def _at(step: str | int, hint: Any, data: object) -> object:
         raise
 
 
-_NAMES = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
+_NAMES = {
+    float: "a number",
+    int: "a whole number",
+    str: "text",
+    bool: "true or false",
+    dict: "an object",
+    tuple: "a list",
+}
 
 
-def _value(hint: Any, data: object) -> object:
-    if hint in _NAMES:
-        wanted = (int, float) if hint is float else hint
-        if not isinstance(data, wanted) or (isinstance(data, bool) and hint is not bool):
-            raise _mismatch(_NAMES[hint], data)
-        return float(cast("float", data)) if hint is float else data
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return _union(arguments, data)
-    if origin is Literal:
-        if data not in arguments:
-            raise _mismatch(f"one of {', '.join(map(str, arguments))}", data)
-        return data
-    if origin in (tuple, list):
-        if not isinstance(data, list | tuple):
-            raise _mismatch("a list", data)
-        if origin is list or arguments[-1] is Ellipsis:
-            return origin(_at(index, arguments[0], each) for index, each in enumerate(data))
-        if len(data) != len(arguments):
+def _value(hint: Any, data: Any) -> object:
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin in (Union, types.UnionType):  # X | None
+        return None if data is None else _value(next(each for each in arguments if each is not type(None)), data)
+    if origin is Literal and data not in arguments:
+        raise _mismatch(f"one of {', '.join(map(str, arguments))}", data)
+    if origin in _NAMES:
+        wanted = {float: (int, float), tuple: (list, tuple)}.get(origin, origin)
+        if not isinstance(data, wanted) or (isinstance(data, bool) and origin is not bool):
+            raise _mismatch(_NAMES[origin], data)
+    if origin is float:
+        return float(data)
+    if origin is tuple:
+        if arguments[-1] is not Ellipsis and len(data) != len(arguments):
             raise _mismatch(f"a list of {len(arguments)}", data)
-        return tuple(_at(index, part, each) for index, (part, each) in enumerate(zip(arguments, data, strict=True)))
-    if origin in (dict, Mapping):
-        if not isinstance(data, dict):
-            raise _mismatch("an object", data)
-        return {str(name): _at(str(name), arguments[1], each) for name, each in data.items()}
-    if is_dataclass(hint):
-        own = getattr(hint, "from_dict", None)
-        return _dataclass(cast("type", hint), data) if own is None else own(data)
-    if isinstance(hint, type) and issubclass(hint, Enum | Path):
+        parts = arguments if arguments[-1] is not Ellipsis else [arguments[0]] * len(data)
+        return tuple(_at(index, part, data[index]) for index, part in enumerate(parts))
+    if origin is dict:
+        return {name: _at(str(name), arguments[1], each) for name, each in data.items()}
+    if is_dataclass(origin):
+        own = getattr(origin, "from_dict", None)
+        return _dataclass(cast("type", origin), data) if own is None else own(data)
+    if isinstance(origin, type) and issubclass(origin, Enum | Path):
         try:
-            return hint(cast("str", data))
+            return origin(data)
         except (ValueError, TypeError) as error:
-            raise _mismatch("a path" if issubclass(hint, Path) else f"one of {', '.join(hint)}", data) from error
-    return data  # Any
-
-
-def _union(options: Sequence[Any], data: object) -> object:
-    """The first option that fits."""
-    if data is None and type(None) in options:
-        return None
-    *others, last = (each for each in options if each is not type(None))
-    for option in others:
-        try:
-            return _value(option, data)
-        except _MismatchError:
-            continue
-    return _value(last, data)
+            raise _mismatch("a path" if issubclass(origin, Path) else f"one of {', '.join(origin)}", data) from error
+    return data
 
 
 def _mismatch(wanted: str, data: object) -> _MismatchError:
@@ -144,10 +131,8 @@ def _encoded(value: Any) -> Any:
     if is_dataclass(value):
         own = getattr(value, "to_dict", None)
         return encode(value) if own is None else own()
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {name: _encoded(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
         return [_encoded(each) for each in value]
-    if isinstance(value, Enum):
-        return value.value
-    return str(value) if isinstance(value, Path) else value
+    return value.value if isinstance(value, Enum) else str(value) if isinstance(value, Path) else value

@@ -6,17 +6,19 @@ not the night: `read_journal` gives back the record.
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from rarn_edge.bench.cases import BenchCase
+from rarn_edge.bench.config import BenchConfig, Progress, Stage
 from rarn_edge.bench.extras.accuracy import Accuracy
 from rarn_edge.bench.extras.audit import AuditFacts
 from rarn_edge.bench.extras.memory import MemoryResult
 from rarn_edge.bench.extras.profile import Profile
 from rarn_edge.bench.extras.scenarios import MultiStream, Server
+from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.bench.worker.timing import CallTime
 from rarn_edge.decode import decode, encode
 from rarn_edge.errors import InputError
@@ -115,40 +117,75 @@ class RunRecord:
 
 
 class Journal:
-    """The open file; every line is handed to the operating system at once."""
+    """The open file; every line is handed to the operating system at once. Without a path nothing is written."""
 
     def __init__(self, path: Path | None) -> None:
-        self.path = path
         self._file: TextIO | None = None
         if path is not None:
             check_output(path)
             self._file = path.open("w", encoding="utf-8")
 
-    def __enter__(self) -> Self:
-        return self
+    def write(self, plan: Plan | None = None, **found: Any) -> None:
+        """The plan as the first line, or one thing that was found."""
+        if self._file is None:
+            return
+        head = (
+            {} if plan is None else {"kind": "bench-journal", "journal_version": JOURNAL_VERSION, "plan": encode(plan)}
+        )
+        values = {name: encode(value) if is_dataclass(value) else value for name, value in found.items()}
+        self._file.write(json.dumps({**head, **values}) + "\n")
+        self._file.flush()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    def plan(self, plan: Plan) -> None:
-        self._write({"kind": "bench-journal", "journal_version": JOURNAL_VERSION, "plan": encode(plan)})
 
-    def opened(self, label: str, threads: int, opened: Opened) -> None:
-        self._write({"label": label, "threads": threads, "opened": encode(opened)})
+Job = tuple[str, int | None, Callable[[], None]]
+"""Something to measure of one model: its label, the batch size (None: at any), and the work, which may raise `WorkerError`."""
 
-    def round(self, taken: Round) -> None:
-        self._write({"round": encode(taken)})
 
-    def failure(self, failure: Failure) -> None:
-        self._write({"failure": encode(failure)})
+class Run:
+    """One benchmark while it runs: what is asked for, what came in, and who hears of it."""
 
-    def _write(self, line: dict[str, Any]) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+    def __init__(
+        self, config: BenchConfig, record: RunRecord, log: Journal, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self.config, self.record, self.log, self.on_progress = config, record, log, on_progress
+        self.first_error: WorkerError | None = None
+
+    def each(self, stage: Stage, jobs: Sequence[Job], threads: int | None = None) -> None:
+        """Do the jobs one after the other; one that fails is a failure in the report, and the others are done."""
+        for done, (label, batch, work) in enumerate(jobs):
+            self.on_progress(Progress(stage, label, done, len(jobs)))
+            try:
+                work()
+            except WorkerError as failed:
+                self.fail(label, batch, threads, stage, failed)
+
+    def fail(self, label: str, batch: int | None, threads: int | None, stage: str, error: WorkerError) -> None:
+        failure = Failure(label, batch, threads, stage, str(error))
+        self.record.failures.append(failure)
+        self.log.write(failure=failure)
+        self.first_error = self.first_error or error
+
+    def open(self, worker: Worker, case: BenchCase, threads: int, **more: Any) -> Opened:
+        """Let a worker open the case; `more` is for `worker.process.open_model`.
+
+        Raises:
+            WorkerError: it cannot be opened.
+        """
+        provider, allow_fallback = self.config.provider, self.config.allow_fallback
+        asked = {"path": str(case.path), "provider": provider, "threads": threads, "allow_fallback": allow_fallback}
+        return decode(Opened, worker.ask("open", **asked, **more))
+
+    def prepare(self, worker: Worker, case: BenchCase, batch: int, limit_s: float) -> bool:
+        """Input made and warmed up for at most about `limit_s` seconds; False: its time was still changing.
+
+        Raises:
+            WorkerError: the model does not run, or took its process with it.
+        """
+        return bool(worker.ask("prepare", **case.input_of(batch), seed=self.config.seed, limit_s=limit_s)["stable"])
 
 
 def is_journal(path: Path) -> bool:

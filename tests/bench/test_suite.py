@@ -33,16 +33,19 @@ def test_our_suites_are_valid(path: Path) -> None:
     ("text", "message"),
     [
         ("title = ", "not a readable suite"),
-        ('models = ["rarn-s"]\nrounds = 3', "needs a title"),
+        ('models = ["rarn-s"]\nrounds = 3', "the key 'title' is missing"),
         ('title = "x"\nrounds = 3', "neither models nor files"),
         ('title = "x"\nmodels = ["rarn-s"]', "needs rounds"),
         ('title = "x"\nmodels = ["rarn-s"]\nround = 3', "unknown key 'round'"),
-        ('title = "x"\nmodels = "rarn-s"\nrounds = 3', "models = 'rarn-s' has the wrong type"),
-        ('title = "x"\nmodels = ["rarn-s"]\nrounds = true', "rounds = True has the wrong type"),
-        ('title = "x"\nmodels = ["rarn-s"]\nrounds = 3\nbatches = ["all"]', "batches = \\['all'\\] has the wrong type"),
+        ('title = "x"\nmodels = "rarn-s"\nrounds = 3', "models: a list is needed, found 'rarn-s'"),
+        ('title = "x"\nmodels = ["rarn-s"]\nrounds = true', "rounds: a whole number is needed, found True"),
+        (
+            'title = "x"\nmodels = ["rarn-s"]\nrounds = 3\nbatches = ["all"]',
+            r"batches\[0\]: a whole number is needed, found 'all'",
+        ),
         ('title = "x"\nmodels = ["rarn-s"]\nint8 = ["rarn-n"]\nrounds = 3', "not in models"),
-        ('title = "x"\nrounds = 3\n[[files]]\nfile = "x.onnx"', "each of files has path, spec"),
-        ('title = "x"\nrounds = 3\n[[files]]\npath = 5', "each of files has path, spec; 5 is no text"),
+        ('title = "x"\nrounds = 3\n[[files]]\nfile = "x.onnx"', r"files\[0\]: unknown key 'file'; known: path, spec"),
+        ('title = "x"\nrounds = 3\n[[files]]\npath = 5', r"files\[0\].path: text is needed, found 5"),
     ],
 )
 def test_bad_suites(tmp_path: Path, text: str, message: str) -> None:
