@@ -45,7 +45,7 @@ def _memory(report: BenchReport) -> Table:
         parts = (row.file_size_bytes, memory.weights_bytes, *figures, memory.import_bytes)
         cells = tuple(megabytes(value) for value in parts)
         rows.append((_name(report, row.label, row.batch, row.threads), *cells))
-    columns = ("memory, MB", "file", "weights", "opened", "peak", "steady", "peak, no arena", "imports alone")
+    columns = ("memory, MB", "file", "weights", "opened", "peak", "steady", "peak,\nno arena", "imports\nalone")
     note = (
         "Resident memory of a fresh process above one that only imports (last column). Weights: constants that the executed "
         "graph reads, counted. Arena: ONNX Runtime's allocator."

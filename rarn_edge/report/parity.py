@@ -47,8 +47,10 @@ def decisive(hop: Hop) -> Check:
 def _use(check: Check) -> float:
     """How much of its limit a check uses: 1 is all of it."""
     measured, limit = check.measured, check.allowed
-    if check.figure == "finite answers" or math.isnan(measured):
-        return 0.0 if check.passed or math.isnan(measured) else math.inf
+    if check.figure == "finite answers":
+        return -1.0 if check.passed else math.inf  # says nothing as long as it passes
+    if math.isnan(measured):
+        return 0.0
     if check.figure == "signal to noise":
         return 10 ** ((limit - measured) / 20)  # noise over the noise allowed
     if not check.at_most:  # a share of faces, and so is what is missing of it
@@ -183,8 +185,8 @@ def worst_line(hop: Hop) -> str:
 def step_name(hop: Hop) -> str:
     """`torch -> rarn-s`; a file that both sides share is named once."""
     before, after = hop.before.replace(".onnx", ""), hop.after.replace(".onnx", "")
-    shared, _, rest = after.partition(" ")
-    return f"{before} -> {rest if rest and before.split(' ')[0] == shared else after}"
+    (shared, _, how_before), (file, _, how_after) = before.partition(" "), after.partition(" ")
+    return f"{before} -> {how_after if how_before and how_after and shared == file else after}"
 
 
 def allowed(check: Check) -> str:

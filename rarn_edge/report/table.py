@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import RenderableType
 
 UNKNOWN = "-"
 
@@ -59,21 +59,17 @@ class Table:
     def has_header(self) -> bool:
         return any(column.name for column in self.columns)
 
-    def to_rich(self) -> RichTable:
+    def to_rich(self) -> RenderableType:
         """For a terminal of 80 columns or more."""
         from rich import box
+        from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text
 
         made = RichTable(
-            title=Text(self.title) if self.title else None,
-            caption=Text(self.note) if self.note else None,
             box=box.SIMPLE_HEAD if self.has_header else None,
             padding=0 if self.has_header else (0, 2, 0, 0),  # the box itself leaves one space between columns
             show_header=self.has_header,
-            title_justify="left",
-            caption_justify="left",
-            caption_style="dim",
         )
         shown = [index for index, column in enumerate(self.columns) if not column.is_wide]
         for column in (self.columns[index] for index in shown):
@@ -85,7 +81,8 @@ class Table:
             first, *others = (row.cells[index] for index in shown)
             cells = ["\n".join(filter(None, (first, row.detail))), *others]
             made.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in cells), end_section=row.ends_section)
-        return made
+        title = [Text(self.title, "bold")] if self.title else []
+        return Group(*title, made, *([Text(self.note, "dim")] if self.note else []))
 
     def to_markdown(self) -> str:
         """As GitHub shows it, title and note included."""
