@@ -11,7 +11,7 @@ runs it, the difference to the last shape, the shipped one, on the same faces. A
 import argparse
 import re
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -126,7 +126,9 @@ def main() -> None:
         if right:
             cells.append(f"{right[number].mean():.2%}")
             cells.append(
-                "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * x for x in mean_difference(right[-1], right[number])))
+                "{:+.2f} [{:+.2f}, {:+.2f}]".format(
+                    *(100 * x for x in astuple(mean_difference(right[-1], right[number])))
+                )
             )
         counts = f"{count_parameters(model):,} | {count_multiply_adds(model, 1, find_model(MODEL).side_px) / 1e6:.1f} M"
         print(f"| {shape} | {counts} | {' | '.join(cells)} |")

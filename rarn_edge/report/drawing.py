@@ -2,11 +2,10 @@
 
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from rarn_edge.report.table import Table
 
@@ -87,17 +86,10 @@ def _page_svg(svg: str, label: str) -> str:
         svg = svg.replace(color, f"var({variable})")
     svg = re.sub(r"font: ([\d.]+)px[^;\"]*", r"font: \1px system-ui, sans-serif", svg)
     name = label.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    unique = f"p{abs(_hash_of(label)):x}"
+    unique = f"p{zlib.crc32(label.encode()):x}"  # ids on one page must differ, and a page must not change by itself
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{unique}-\1"', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{unique}-", svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
-
-
-def _hash_of(text: str) -> int:
-    """A number that is the same in every process: ids on one page must differ, and a page must not change by itself."""
-    import zlib
-
-    return zlib.crc32(text.encode())
 
 
 def plain_ticks(axis: "Axis") -> None:
@@ -108,26 +100,6 @@ def plain_ticks(axis: "Axis") -> None:
     axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def label_ends(axes: "Axes", x: float, ends: list[tuple[float, str, str]]) -> None:
-    """Names at the ends of the lines, pushed apart where they would overlap."""
-    heights = [y for y, _, _ in ends]
-    span = max(np.log(max(heights) / min(heights)), 0.7)
-    gap = span / 13
-    last = -np.inf
-    for y, label, _color in sorted(ends):
-        at = max(np.log(y), last + gap)
-        last = at
-        axes.annotate(
-            label,
-            (x, float(np.exp(at))),
-            xytext=(8, 0),
-            textcoords="offset points",
-            va="center",
-            color=INK,
-            annotation_clip=False,
-        )
 
 
 def label_points(axes: "Axes", points: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:

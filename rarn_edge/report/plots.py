@@ -17,12 +17,13 @@ from rarn_edge.report.drawing import (
     SECOND,
     Drawing,
     Plot,
-    label_ends,
     label_points,
     plain_ticks,
 )
 from rarn_edge.report.table import table
-from rarn_edge.report.units import milliseconds
+from rarn_edge.report.units import megabytes, milliseconds
+
+_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def plots(report: BenchReport) -> list[Plot]:
@@ -74,7 +75,7 @@ def _accuracy(report: BenchReport) -> Plot | None:
     figures = table(
         "Accuracy against latency",
         ("model", "median ms", "accuracy", "95 % interval", "on the front"),
-        tuple(
+        [
             (
                 row.label,
                 milliseconds(row.latency_median_s),
@@ -83,7 +84,7 @@ def _accuracy(report: BenchReport) -> Plot | None:
                 "yes" if index in front else "no",
             )
             for index, (row, score) in enumerate(zip(rows, scores, strict=True))
-        ),
+        ],
         f"{scores[0].faces}. Bars are 95 % intervals.",
     )
     summary = f"On the Pareto front, where nothing is both faster and more accurate: {', '.join(names)}."
@@ -97,12 +98,11 @@ def _latencies(report: BenchReport) -> Plot:
     axes.set_xscale("log")
     order = sorted(rows, key=lambda row: -row.latency_median_s)
     for place, row in enumerate(order):
-        values = np.asarray(row.samples_s) * 1e3
-        low, q1, q3, high = np.quantile(values, (0.05, 0.25, 0.75, 0.95))
+        low, q1, median, q3, high = (np.quantile(row.samples_s, _SHARES) * 1e3).tolist()
         color = ACCENT if row.label == report.reference_label else SECOND
         axes.plot([low, high], [place, place], color=QUIET, linewidth=1)
         axes.plot([q1, q3], [place, place], color=color, linewidth=7, solid_capstyle="butt")
-        axes.plot([row.latency_median_s * 1e3], [place], color=INK, marker="|", markersize=12, markeredgewidth=2)
+        axes.plot([median], [place], color=INK, marker="|", markersize=12, markeredgewidth=2)
     axes.set_yticks(range(len(order)), [row.label for row in order])
     axes.set_xlabel("ms per call (log)")
     axes.margins(x=0.08, y=0.1)
@@ -110,17 +110,10 @@ def _latencies(report: BenchReport) -> Plot:
     figures = table(
         "Latency",
         ("model", "5 %", "25 %", "median", "75 %", "95 %", "calls"),
-        tuple(
-            (
-                row.label,
-                *(
-                    milliseconds(float(v))
-                    for v in np.quantile(np.asarray(row.samples_s), (0.05, 0.25, 0.5, 0.75, 0.95))
-                ),
-                str(len(row.samples_s)),
-            )
+        [
+            (row.label, *map(milliseconds, np.quantile(row.samples_s, _SHARES).tolist()), str(len(row.samples_s)))
             for row in reversed(order)
-        ),
+        ],
         "Milliseconds. These shares describe the calls of this run; a tail is only stated where enough calls exist.",
     )
     fastest, slowest = order[-1], order[0]
@@ -148,14 +141,14 @@ def _batches(report: BenchReport) -> Plot | None:
         color = ACCENT if label == report.reference_label else SECOND
         xs, ys = [row.batch for row in own], [row.throughput_images_per_s for row in own]
         axes.plot(xs, ys, color=color, marker=MARKERS[index % len(MARKERS)], markersize=5, linewidth=1.2)
-        ends.append((ys[-1], label, color))
+        ends.append((xs[-1], ys[-1]))
     axes.set_xticks(batches, [str(batch) for batch in batches])
     axes.minorticks_off()
-    axes.set_xlim(min(batches) / 1.15, max(batches) * 1.1)
-    label_ends(axes, max(batches), ends)
+    axes.set_xlim(min(batches) / 1.15, max(batches) * (max(batches) / min(batches)) ** 0.45)  # room for the names
     axes.set_xlabel("images per call")
     axes.set_ylabel("images per second (log)")
     plain_ticks(axes.yaxis)
+    label_points(axes, ends, labels)
     cells = {(row.label, row.batch): f"{row.throughput_images_per_s:,.0f}" for row in rows}
     figures = table(
         "Throughput",
@@ -185,10 +178,7 @@ def _memory(report: BenchReport) -> Plot | None:
     figures = table(
         "Memory",
         ("model", "peak MB", "file MB"),
-        tuple(
-            (row.label, f"{(row.peak_rss_bytes or 0) / 1e6:.1f}", f"{row.file_size_bytes / 1e6:.2f}")
-            for row in reversed(order)
-        ),
+        [(row.label, megabytes(row.peak_rss_bytes), megabytes(row.file_size_bytes, 2)) for row in reversed(order)],
         "Above a process that only imports ONNX Runtime.",
     )
     least = order[-1]

@@ -4,7 +4,7 @@ What a process that only imports the same modules needs is subtracted: what rema
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rarn_edge.bench.cases import BenchCase
 from rarn_edge.bench.worker.client import Worker, WorkerError
@@ -21,7 +21,7 @@ class Memory:
     session_bytes: int | None  # with the session open: weights and what the runtime made of them
     peak_bytes: int  # the highest, opening and optimising the graph included
     steady_bytes: int | None  # after some calls
-    peak_without_arena_bytes: int | None  # the same with ONNX Runtime's memory arena off
+    peak_without_arena_bytes: int | None = None  # the same with ONNX Runtime's memory arena off
     weights_bytes: int | None = None  # constants that the executed graph reads, counted and not measured
     device_bytes: int | None = None  # on the GPU: what is in use there above what was before
 
@@ -44,7 +44,7 @@ def measure_memory(
 ) -> MemoryResult:
     """The model's memory; a child that fails, crashes or hangs is a result with its reason."""
 
-    def run(arena: bool) -> _Process:
+    def run(arena: bool) -> Memory:
         with open_worker() as worker:
             before = worker.ask("memory")
             model = {"path": str(case.path), "provider": provider, "threads": threads, "allow_fallback": allow_fallback}
@@ -53,11 +53,13 @@ def measure_memory(
             worker.ask("prepare", **case.input_of(batch), seed=0, limit_s=0.0, warm=False)
             after = worker.ask("run", count=_RUNS)
             on_gpu = provider in ("cuda", "tensorrt") and before["gpu_used_bytes"] is not None
-            return _Process(
-                import_bytes=before["peak_rss_bytes"],
-                session_bytes=opened["rss_bytes"],
-                peak_bytes=after["peak_rss_bytes"],
-                steady_bytes=after["rss_bytes"],
+            imports = before["peak_rss_bytes"]
+            opened_rss, steady_rss = (each["rss_bytes"] for each in (opened, after))
+            return Memory(
+                import_bytes=imports,
+                session_bytes=None if opened_rss is None else max(0, opened_rss - imports),
+                peak_bytes=max(0, after["peak_rss_bytes"] - imports),
+                steady_bytes=None if steady_rss is None else max(0, steady_rss - imports),
                 weights_bytes=None if arena else worker.ask("weights")["weights_bytes"],  # last: another session
                 device_bytes=after["gpu_used_bytes"] - before["gpu_used_bytes"] if on_gpu else None,
             )
@@ -66,29 +68,4 @@ def measure_memory(
         usual, bare = run(arena=True), run(arena=False)
     except WorkerError as failed:
         return MemoryResult(None, str(failed).splitlines()[0])
-    return MemoryResult(
-        Memory(
-            import_bytes=usual.import_bytes,
-            session_bytes=usual.above(usual.session_bytes),
-            peak_bytes=max(0, usual.peak_bytes - usual.import_bytes),
-            steady_bytes=usual.above(usual.steady_bytes),
-            peak_without_arena_bytes=max(0, bare.peak_bytes - bare.import_bytes),
-            weights_bytes=bare.weights_bytes,
-            device_bytes=usual.device_bytes,
-        )
-    )
-
-
-@dataclass(frozen=True)
-class _Process:
-    """Bytes of one fresh process, as its system counts them."""
-
-    import_bytes: int  # the peak while it imported
-    session_bytes: int | None
-    peak_bytes: int
-    steady_bytes: int | None
-    weights_bytes: int | None
-    device_bytes: int | None
-
-    def above(self, value: int | None) -> int | None:
-        return None if value is None else max(0, value - self.import_bytes)
+    return MemoryResult(replace(usual, peak_without_arena_bytes=bare.peak_bytes, weights_bytes=bare.weights_bytes))
