@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rarn_edge.report.table import Table
 
 if TYPE_CHECKING:
@@ -100,6 +102,16 @@ def plain_ticks(axis: "Axis") -> None:
     axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def label_ends(axes: "Axes", ends: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:
+    """Names right of the ends of lines on a logarithmic axis, in their order, pushed apart where they would overlap."""
+    heights = np.log([y for _, y in ends])
+    gap, last = max(float(np.ptp(heights)), 0.7) / 13, -np.inf
+    for (x, y), label in sorted(zip(ends, labels, strict=True), key=lambda each: each[0][1]):
+        last = max(np.log(y), last + gap)
+        place: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(label, (x, float(np.exp(last))), **place, color=INK, annotation_clip=False)
 
 
 def label_points(axes: "Axes", points: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:

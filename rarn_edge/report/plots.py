@@ -17,6 +17,7 @@ from rarn_edge.report.drawing import (
     SECOND,
     Drawing,
     Plot,
+    label_ends,
     label_points,
     plain_ticks,
 )
@@ -144,11 +145,11 @@ def _batches(report: BenchReport) -> Plot | None:
         ends.append((xs[-1], ys[-1]))
     axes.set_xticks(batches, [str(batch) for batch in batches])
     axes.minorticks_off()
-    axes.set_xlim(min(batches) / 1.15, max(batches) * (max(batches) / min(batches)) ** 0.45)  # room for the names
+    axes.set_xlim(min(batches) / 1.15, max(batches) * 1.1)
     axes.set_xlabel("images per call")
     axes.set_ylabel("images per second (log)")
     plain_ticks(axes.yaxis)
-    label_points(axes, ends, labels)
+    label_ends(axes, ends, labels)
     cells = {(row.label, row.batch): f"{row.throughput_images_per_s:,.0f}" for row in rows}
     figures = table(
         "Throughput",
