@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError, first_line
+from rarn_edge.runtime.operators import CONVERSIONS, computes_in_int8, is_convolution, multiply_adds
 from rarn_edge.runtime.ort_profile import NodeCall, Tensor, end_profile, profiled_into
 
 _RUNS = 5
@@ -33,29 +34,31 @@ class ExecutedNode:
     input_types: tuple[str, ...]
     output_type: str
     output_shape: tuple[int, ...]
-    weight_shape: tuple[int, ...]  # of a convolution
+    constant_shapes: tuple[tuple[int, ...], ...]  # of its inputs; empty for those that are computed
     attributes: dict[str, Any]
     time_s: float  # median; profiling adds a few microseconds to each node
 
     @property
     def is_convolution(self) -> bool:
-        return self.operator in ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger", "NhwcConv")
+        return is_convolution(self.operator)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Of a convolution; empty where its weight is no constant."""
+        place = 3 if self.operator == "QLinearConv" else 1
+        return self.constant_shapes[place] if place < len(self.constant_shapes) else ()
 
     @property
     def multiply_adds(self) -> int:
         """Of a convolution, one image."""
-        if not self.is_convolution or not self.weight_shape:
-            return 0
-        return int(np.prod(self.output_shape[1:])) * int(np.prod(self.weight_shape[1:]))
+        return multiply_adds(self.operator, self.constant_shapes, self.output_shape) if self.is_convolution else 0
 
     @property
     def kind(self) -> str:
         """`convert` (between float and integers), `integer`, `float`, or `other` (shapes and indices)."""
-        if self.operator in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
+        if self.operator in CONVERSIONS:
             return "convert"
-        if self.operator.startswith("QLinear") or self.operator in ("QGemm", "ConvInteger", "MatMulInteger"):
-            return "integer"
-        if self.operator in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul") or self.output_type in _INTEGER_TYPES:
+        if computes_in_int8(self.operator) or self.output_type in _INTEGER_TYPES:
             return "integer"
         return "float" if self.output_type in ("float", "float16", "double") else "other"
 
@@ -108,7 +111,6 @@ def _join(model: onnx.ModelProto, calls: list[NodeCall]) -> ExecutedGraph:
         if not runs:
             continue  # folded away while the session was made
         output = next(iter(runs[0].outputs), Tensor("", ()))
-        weight = node.input[3 if node.op_type == "QLinearConv" else 1] if len(node.input) > 1 else ""
         nodes.append(
             ExecutedNode(
                 name=node.name,
@@ -118,7 +120,7 @@ def _join(model: onnx.ModelProto, calls: list[NodeCall]) -> ExecutedGraph:
                 input_types=tuple(each.type for each in runs[0].inputs if each.type),
                 output_type=output.type,
                 output_shape=output.shape,
-                weight_shape=shapes.get(weight, ()),
+                constant_shapes=tuple(shapes.get(name, ()) for name in node.input),
                 attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
                 time_s=float(np.median([run.duration_s for run in runs])),
             )

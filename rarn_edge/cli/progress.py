@@ -9,9 +9,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -30,6 +27,10 @@ class TrainingProgress:
         self._epochs = epochs
         self._task = progress.add_task("epoch", total=None, figures="")
         self._run = progress.add_task("run", total=epochs, figures="")
+
+    def on_stage(self, stage: str, done: int = 0, total: int | None = None, /) -> None:
+        """Before the first epoch."""
+        self._progress.update(self._task, description=stage, completed=done, total=total)
 
     def on_batch(self, log: "BatchLog") -> None:
         figures = f"loss {log.loss:.3f}  accuracy {log.accuracy:.1%}  {log.images_per_s:.0f} images/s"
@@ -86,51 +87,3 @@ def bench_progress(console: Console) -> Iterator[Callable[["BenchProgress"], Non
             )
 
         yield show
-
-
-@contextmanager
-def stage_progress(console: Console) -> Iterator[Callable[[str], None]]:
-    """A spinner with the stage in progress; each finished stage stays as a line with its time."""
-    with _stages(console, TimeElapsedColumn()) as progress:
-
-        def start(stage: str) -> None:
-            _finish(progress)
-            progress.add_task(stage, total=1)
-
-        yield start
-        _finish(progress)
-
-
-@contextmanager
-def counted_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """The same for tasks that count (task, done, total): one line a task, however often it reports."""
-    with _stages(console, MofNCompleteColumn(), TimeElapsedColumn()) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def update(task: str, done: int, total: int) -> None:
-            if task not in tasks:
-                tasks[task] = progress.add_task(task, total=total)
-            progress.update(tasks[task], completed=done, total=total)
-
-        yield update
-
-
-def _stages(console: Console, *columns: ProgressColumn) -> Progress:
-    finished = SpinnerColumn(finished_text="[green]done[/green]")
-    return Progress(finished, TextColumn("{task.description}"), *columns, console=console)
-
-
-def _finish(progress: Progress) -> None:
-    for task in progress.tasks:
-        if not task.finished:
-            progress.update(task.id, completed=1)
-
-
-@contextmanager
-def quiet_or_progress(console: Console) -> Iterator[Callable[[str], None]]:
-    """`stage_progress` on a terminal, nothing elsewhere: a log of a script keeps to results and warnings."""
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with stage_progress(console) as on_stage:
-        yield on_stage

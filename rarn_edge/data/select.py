@@ -6,13 +6,13 @@ from rarn_edge.data.faces import Faces, Split
 from rarn_edge.data.load import load_faces
 
 
-def labelled_faces(data: Path, split: str | None) -> Faces:
+def labelled_faces(data: str | Path, split: str | None) -> Faces:
     """The faces to measure on: the split named, or the held-out one.
 
     Raises:
         InputError: unusable data, or no such split.
     """
-    return load_faces(data, lambda found: to_measure_on(found, split))
+    return load_faces(Path(data), lambda found: to_measure_on(found, split))
 
 
 def to_measure_on(faces: Faces, split: str | None) -> Faces:

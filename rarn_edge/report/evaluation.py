@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.report.table import UNKNOWN, Row, Table, facts, table
 from rarn_edge.report.units import points
+from rarn_edge.stats.sqnr import MAX_SQNR_DB
 
 if TYPE_CHECKING:  # for its types alone: a device has no onnx
     from rarn_edge.evaluation.judge import Judgement
-    from rarn_edge.pipeline.methods import MethodRow
+    from rarn_edge.pipeline.calibrate import MethodRow
     from rarn_edge.stats.classification import Evaluation
     from rarn_edge.stats.paired import Paired
 
@@ -63,15 +64,13 @@ def judgement_table(judgement: Judgement) -> Table:
 
 def methods_table(rows: list[MethodRow], faces: str) -> Table:
     """One line a calibration method."""
-    from rarn_edge.parity.hops import MAX_SNR_DB
-
     columns = ("method", "accuracy", "same decision as float32", "signal to noise")
     cells = [
         (
             row.name,
             UNKNOWN if row.accuracy is None else f"{row.accuracy:.2%}",
             f"{row.agreement:.2%}",
-            UNKNOWN if row.signal_db >= MAX_SNR_DB else f"{row.signal_db:.1f} dB",
+            UNKNOWN if row.signal_db >= MAX_SQNR_DB else f"{row.signal_db:.1f} dB",
         )
         for row in rows
     ]

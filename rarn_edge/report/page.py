@@ -4,13 +4,11 @@ Plots are drawn by matplotlib as SVG with text as text, and coloured by the page
 light and dark; the page is put together by Jinja2, which escapes whatever a file name contains.
 """
 
-from collections.abc import Sequence
-
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.errors import require_extras
-from rarn_edge.parity.hops import Hop
-from rarn_edge.report.bench import bench_table, bench_warnings, extra_tables, failure_lines
-from rarn_edge.report.parity import parity_result, parity_tables
+from rarn_edge.parity.report import ParityReport
+from rarn_edge.report.bench import bench_markdown, bench_table, bench_warnings, extra_tables, failure_lines
+from rarn_edge.report.parity import parity_markdown, parity_result, parity_tables
 from rarn_edge.report.plots import plots
 from rarn_edge.report.units import count, gigabytes, milliseconds
 
@@ -26,8 +24,13 @@ def require_html() -> None:
     require_extras("report")
 
 
-def bench_page(report: BenchReport, hops: Sequence[Hop] = (), faces: str = "", classes: Sequence[str] = ()) -> str:
-    """The page; `hops` are a pipeline's parity on `faces`, whose class names are `classes`.
+def run_markdown(model: str, parity: ParityReport, report: BenchReport) -> str:
+    """A whole pipeline run as Markdown."""
+    return f"# {model}\n\n{parity_markdown(parity)}\n## Benchmark\n\n{bench_markdown(report)}\n"
+
+
+def bench_page(report: BenchReport, parity: ParityReport | None = None) -> str:
+    """The page of a benchmark, or with `parity` of a pipeline run.
 
     Raises:
         InputError: matplotlib or Jinja2 is not installed.
@@ -45,9 +48,9 @@ def bench_page(report: BenchReport, hops: Sequence[Hop] = (), faces: str = "", c
     return templates.get_template("page.html.j2").render(
         title=report.title,
         result=_result(report),
-        parity_result=parity_result(hops) if hops else "",
-        parity_passed=all(hop.passed for hop in hops),
-        parity=parity_tables(hops, faces, classes) if hops else (),
+        parity_result="" if parity is None else parity_result(parity),
+        parity_passed=parity is None or parity.passed,
+        parity=() if parity is None else parity_tables(parity),
         main=bench_table(report),
         overhead_us=None if report.overhead_s is None else f"{report.overhead_s * 1e6:.2f}",
         warnings=bench_warnings(report),

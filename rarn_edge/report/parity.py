@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rarn_edge.parity.decisions import ClassRow
-from rarn_edge.parity.hops import Check, Hop
+from rarn_edge.parity.report import ParityReport
+from rarn_edge.parity.steps import Check, Figure, Step
 from rarn_edge.report.table import UNKNOWN, Column, Row, Table, table, text_column, verdict
 from rarn_edge.report.units import points
 
@@ -18,40 +19,41 @@ if TYPE_CHECKING:  # it needs onnx, which a device has not
 SHOWN_NODES = 8
 SHOWN_FLIPS = 12
 
-_SHORT = {"max |logit difference|": "max difference", "finite answers": "finite", "signal to noise": "SNR"}
+_SHORT = {Figure.MAX_ABS_LOGIT: "max difference", Figure.FINITE: "finite"}
 
 
-def parity_tables(hops: Sequence[Hop], faces: str, classes: Sequence[str]) -> list[Table]:
+def parity_tables(report: ParityReport) -> list[Table]:
     """The steps with their decisive figures, then everything else, folded: all figures, all limits, flipped decisions."""
-    details = [_figures_table(hops), _limits_table(hops)]
-    return [steps_table(hops, faces), *details, *(each for hop in telling_hops(hops) for each in _flips(hop, classes))]
+    steps = report.steps
+    flips = [each for step in telling_steps(steps) for each in _flips(step, report.classes)]
+    return [steps_table(steps, report.faces), _figures_table(steps), _limits_table(steps), *flips]
 
 
-def steps_table(hops: Sequence[Hop], faces: str) -> Table:
+def steps_table(steps: Sequence[Step], faces: str) -> Table:
     """One line a step: the figure that decides, against its limit."""
 
-    def row(hop: Hop) -> tuple[str, ...]:
-        check = decisive(hop)
+    def row(step: Step) -> tuple[str, ...]:
+        check = decisive(step)
         figure = _SHORT.get(check.figure, check.figure)
-        return step_name(hop), figure, figure_text(check.measured, check), allowed(check), verdict(hop.passed)
+        return step_name(step), figure, figure_text(check.measured, check), allowed(check), verdict(step.passed)
 
     columns = ("step", text_column("decides"), "measured", "allowed", text_column(""))
-    return table(f"Parity on {faces}", columns, _sections(hops, row, len(columns)))
+    return table(f"Parity on {faces}", columns, _sections(steps, row, len(columns)))
 
 
-def decisive(hop: Hop) -> Check:
+def decisive(step: Step) -> Check:
     """The check that uses most of its limit; a failed one before any that passed."""
-    return max(hop.checks, key=lambda check: (not check.passed, _use(check)))
+    return max(step.checks, key=lambda check: (not check.passed, _use(check)))
 
 
 def _use(check: Check) -> float:
     """How much of its limit a check uses: 1 is all of it."""
     measured, limit = check.measured, check.allowed
-    if check.figure == "finite answers":
+    if check.figure is Figure.FINITE:
         return -1.0 if check.passed else math.inf  # says nothing as long as it passes
     if math.isnan(measured):
         return 0.0
-    if check.figure == "signal to noise":
+    if check.figure is Figure.SQNR:
         return 10 ** ((limit - measured) / 20)  # noise over the noise allowed
     if not check.at_most:  # a share of faces, and so is what is missing of it
         measured, limit = 1 - measured, 1 - limit
@@ -60,40 +62,40 @@ def _use(check: Check) -> float:
     return measured / limit if limit > 0 else math.inf
 
 
-def _figures_table(hops: Sequence[Hop]) -> Table:
+def _figures_table(steps: Sequence[Step]) -> Table:
     """All figures of each step."""
     columns = ("step", "max diff", "mean diff", "SNR dB", "cosine", "top-1", "flips", text_column(""))
-    rows = _sections(hops, lambda hop: (step_name(hop), *_figures(hop), verdict(hop.passed)), len(columns))
+    rows = _sections(steps, lambda step: (step_name(step), *_figures(step), verdict(step.passed)), len(columns))
     return table("All figures", columns, rows, folded=True)
 
 
-def _limits_table(hops: Sequence[Hop]) -> Table:
+def _limits_table(steps: Sequence[Step]) -> Table:
     """One line a limit: the worst that any step of its kind measured, which is the limit that would pass."""
     columns = ("limit", text_column("figure"), "would pass", "allowed", text_column(""))
     worst: dict[tuple[str, str], tuple[float, Check]] = {}
-    for hop in hops:
-        for check in hop.checks:
+    for step in steps:
+        for check in step.checks:
             badness = check.measured if check.at_most else -check.measured
             badness = math.inf if math.isnan(badness) else badness
-            key = (f"{hop.measured.inputs}.{hop.measured.kind}", check.figure)
+            key = (f"{step.measured.inputs}.{step.measured.kind}", check.figure)
             if key not in worst or badness > worst[key][0]:
                 worst[key] = (badness, check)
     rows = [
         (limit, figure, figure_text(check.measured, check), allowed(check), verdict(check.passed))
         for (limit, figure), (_, check) in worst.items()
-        if figure != "finite answers" or not check.passed
+        if figure != Figure.FINITE or not check.passed
     ]
     return table("All limits, each with the worst that was measured", columns, rows, folded=True)
 
 
-def _sections(hops: Sequence[Hop], row: Callable[[Hop], tuple[str, ...]], columns: int) -> Iterable[Row]:
+def _sections(steps: Sequence[Step], row: Callable[[Step], tuple[str, ...]], columns: int) -> Iterable[Row]:
     """The rows of the steps on faces, then those on adversarial inputs."""
-    for inputs in dict.fromkeys(hop.measured.inputs for hop in hops):
+    for inputs in dict.fromkeys(step.measured.inputs for step in steps):
         if inputs != "faces":
             yield Row(("adversarial inputs", *[""] * (columns - 1)))
-        own = [hop for hop in hops if hop.measured.inputs == inputs]
-        for hop in own:
-            yield Row(row(hop), ends_section=hop is own[-1])
+        own = [step for step in steps if step.measured.inputs == inputs]
+        for step in own:
+            yield Row(row(step), ends_section=step is own[-1])
 
 
 def nodes_table(rows: Sequence[NodeRow], title: str) -> Table:
@@ -114,31 +116,31 @@ def nodes_table(rows: Sequence[NodeRow], title: str) -> Table:
     return table(title, columns, cells)
 
 
-def parity_markdown(hops: Sequence[Hop], faces: str, classes: Sequence[str]) -> str:
+def parity_markdown(report: ParityReport) -> str:
     """A whole parity run, for a job summary."""
-    steps, *details = parity_tables(hops, faces, classes)
-    result = "every step passes" if all(hop.passed for hop in hops) else "A STEP FAILED"
-    lines = [line for hop in telling_hops(hops) for line in (paired_line(hop), worst_line(hop)) if line]
-    parts = [f"## Parity on {faces}: {result}", replace(steps, title="").to_markdown()]
+    steps, *details = parity_tables(report)
+    result = "every step passes" if report.passed else "A STEP FAILED"
+    lines = [line for step in telling_steps(report.steps) for line in (paired_line(step), worst_line(step)) if line]
+    parts = [f"## Parity on {report.faces}: {result}", replace(steps, title="").to_markdown()]
     return "\n\n".join([*parts, *(each.to_markdown() for each in details), *lines]) + "\n"
 
 
-def parity_result(hops: Sequence[Hop]) -> str:
+def parity_result(report: ParityReport) -> str:
     """One sentence."""
-    failed = sum(not hop.passed for hop in hops)
-    return f"{failed} of {len(hops)} parity steps FAILED." if failed else f"All {len(hops)} parity steps pass."
+    failed, steps = sum(not step.passed for step in report.steps), len(report.steps)
+    return f"{failed} of {steps} parity steps FAILED." if failed else f"All {steps} parity steps pass."
 
 
-def telling_hops(hops: Sequence[Hop]) -> list[Hop]:
+def telling_steps(steps: Sequence[Step]) -> list[Step]:
     """The steps whose decisions are worth a table: on faces, with a flip, and not a part of a longer step."""
-    whole = [hop for hop in hops if hop.measured.kind in ("int8", "float") and hop.measured.inputs == "faces"]
-    return [hop for hop in whole if hop.flipped]
+    whole = [step for step in steps if step.measured.kind in ("int8", "float") and step.measured.inputs == "faces"]
+    return [step for step in whole if step.flipped]
 
 
-def _flips(hop: Hop, classes: Sequence[str]) -> list[Table]:
+def _flips(step: Step, classes: Sequence[str]) -> list[Table]:
     """One row a class with its flips by target class, and the flipped faces with the clearest decisions before."""
-    title = f"{len(hop.flipped)} of {hop.images:,} decisions flipped: {step_name(hop)}"
-    found = hop.measured.decisions
+    title = f"{len(step.flipped)} of {step.measured.images:,} decisions flipped: {step_name(step)}"
+    found = step.measured.decisions
     columns = ("class", "faces", "flips", "right before", "after", text_column("flips of decisions for it, to"))
     by_class = [
         (row.name, str(row.faces), str(row.flips), *_right(row), _targets(moved, classes))
@@ -158,33 +160,33 @@ def _flips(hop: Hop, classes: Sequence[str]) -> list[Table]:
     faces = (*map(text_column, ("flipped face", "before", "after", "label")), Column("margin before"))
     return [
         table(title, columns, by_class, folded=True),
-        table(f"Flipped faces with the clearest decisions: {step_name(hop)}", faces, by_face, folded=True),
+        table(f"Flipped faces with the clearest decisions: {step_name(step)}", faces, by_face, folded=True),
     ]
 
 
-def paired_line(hop: Hop) -> str | None:
+def paired_line(step: Step) -> str | None:
     """The accuracy difference with its interval and McNemar's test, where there are labels."""
-    found = hop.measured.decisions
+    found = step.measured.decisions
     if found.difference is None or found.difference_low is None or found.difference_high is None:
         return None
     interval = f"[{points(found.difference_low)}, {points(found.difference_high)}]"
     return (
-        f"accuracy {hop.accuracy_before:.2%} -> {hop.accuracy_after:.2%}: {points(found.difference)} points,"
+        f"accuracy {step.measured.accuracy_before:.2%} -> {step.measured.accuracy_after:.2%}: {points(found.difference)} points,"
         f" 95 % {interval}, McNemar p = {found.mcnemar_p:.2g}"
     )
 
 
-def worst_line(hop: Hop) -> str:
+def worst_line(step: Step) -> str:
     """The faces whose logits moved most."""
-    worst = hop.measured.decisions.worst
+    worst = step.measured.decisions.worst
     return "logits moved most: " + ", ".join(
         f"{face.name} (#{face.position}, {face.max_abs_logit:.2g})" for face in worst
     )
 
 
-def step_name(hop: Hop) -> str:
+def step_name(step: Step) -> str:
     """`torch -> rarn-s`; a file that both sides share is named once."""
-    before, after = hop.before.replace(".onnx", ""), hop.after.replace(".onnx", "")
+    before, after = (name.replace(".onnx", "") for name in (step.measured.before, step.measured.after))
     (shared, _, how_before), (file, _, how_after) = before.partition(" "), after.partition(" ")
     return f"{before} -> {how_after if how_before and how_after and shared == file else after}"
 
@@ -196,19 +198,19 @@ def allowed(check: Check) -> str:
 
 def figure_text(value: float, check: Check) -> str:
     """A measured or allowed value in the unit of its figure."""
-    if check.figure == "finite answers":
+    if check.figure is Figure.FINITE:
         return "yes" if value == 1.0 else "NO"
-    if check.figure == "same decision":
+    if check.figure is Figure.AGREEMENT:
         return f"{value:.2%}"
-    if check.figure == "signal to noise":
+    if check.figure is Figure.SQNR:
         return f"{value:.1f} dB"
-    if check.figure == "accuracy lost":
+    if check.figure is Figure.ACCURACY_LOST:
         return f"{points(value)} points"
     return f"{value:.2g}"
 
 
-def _figures(hop: Hop) -> tuple[str, ...]:
-    found = hop.measured
+def _figures(step: Step) -> tuple[str, ...]:
+    found = step.measured
     return (
         f"{found.max_abs_logit:.1e}" if found.max_abs_logit else "0",
         f"{found.mean_abs_logit:.1e}" if found.mean_abs_logit else "0",

@@ -5,7 +5,6 @@ file is nearly every weight. A session opened with `UNPACKED` leaves them as the
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any
 
 import onnxruntime as ort
 
+from rarn_edge.runtime.operators import multiply_adds
+
 UNPACKED = {"session.disable_prepacking": "1"}
 """The session configuration under which the profile names every weight."""
 
-_WEIGHT_INPUT = {"QLinearConv": 3}  # of a convolution; else input 1
 _END = "_kernel_time"
 
 
@@ -51,23 +51,11 @@ class NodeCall:
     @property
     def multiply_adds(self) -> int:
         """Of a convolution or a matrix product, for the whole batch; 0 for everything else."""
-        if not self.outputs:
-            return 0
-        inputs, output = [each.shape for each in self.inputs], self.outputs[0].shape
-        if "Conv" in self.operator:
-            place = _WEIGHT_INPUT.get(self.operator, 1)
-            weight = inputs[place] if place < len(inputs) else ()  # [out, in / groups, height, width]
-            return math.prod(output) * math.prod(weight[1:]) if weight else 0
-        if "Gemm" in self.operator and inputs and output:
-            return math.prod(inputs[0]) * output[-1]  # [rows, inner], transposed or not, times the columns
-        if "MatMul" in self.operator and inputs and inputs[0]:
-            return math.prod(output) * inputs[0][-1]
-        return 0
-
-
-def computes_in_int8(operator: str) -> bool:
-    """Whether the operator multiplies integers."""
-    return operator.startswith(("QLinear", "QGemm")) or "Integer" in operator or operator == "DynamicQuantizeMatMul"
+        return (
+            multiply_adds(self.operator, [each.shape for each in self.inputs], self.outputs[0].shape)
+            if self.outputs
+            else 0
+        )
 
 
 def profiled_into(prefix: Path) -> Callable[[ort.SessionOptions], None]:

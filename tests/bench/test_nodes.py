@@ -18,7 +18,8 @@ from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.contract.artifact import Artifact, Contract
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.report.bench import extra_tables
-from rarn_edge.runtime.ort_profile import computes_in_int8, read_events
+from rarn_edge.runtime.operators import computes_in_int8
+from rarn_edge.runtime.ort_profile import read_events
 from rarn_edge.runtime.peaks import Peaks
 
 

@@ -4,26 +4,32 @@ import io
 
 from rich.console import Console
 
-from rarn_edge.cli.progress import counted_progress, stage_progress
+from rarn_edge.cli.stages import stages
+
+
+def lines(console: Console) -> list[str]:
+    return [line for line in console.file.getvalue().splitlines() if line.strip()]  # type: ignore[attr-defined]
 
 
 def test_a_task_that_counts_is_one_line() -> None:
     console = Console(width=80, file=io.StringIO(), force_terminal=False)
-    with counted_progress(console) as on_progress:
-        for task in ("roll angles of a", "roll angles of b"):
+    with stages(console) as on_stage:
+        for task in ("roll of a", "roll of b"):
             for done in range(1, 14):
-                on_progress(task, done, 13)
-    lines = [line for line in console.file.getvalue().splitlines() if line.strip()]  # type: ignore[attr-defined]
-    assert [line.split("13/13")[0].split() for line in lines] == [
-        ["done", "roll", "angles", "of", "a"],
-        ["done", "roll", "angles", "of", "b"],
+                on_stage(task, done, 13)
+    assert [line.split("13/13")[0].split() for line in lines(console)] == [
+        ["done", "roll", "of", "a"],
+        ["done", "roll", "of", "b"],
     ]
 
 
-def test_every_stage_is_one_line() -> None:
+def test_every_stage_is_one_line_and_quiet_is_none() -> None:
     console = Console(width=80, file=io.StringIO(), force_terminal=False)
-    with stage_progress(console) as on_stage:
+    with stages(console) as on_stage:
         on_stage("export")
         on_stage("simplify")
-    lines = [line for line in console.file.getvalue().splitlines() if line.strip()]  # type: ignore[attr-defined]
-    assert [line.split()[:2] for line in lines] == [["done", "export"], ["done", "simplify"]]
+    assert [line.split()[:2] for line in lines(console)] == [["done", "export"], ["done", "simplify"]]
+    quiet = Console(width=80, file=io.StringIO(), force_terminal=False)
+    with stages(quiet, quiet=True) as on_stage:
+        on_stage("export")
+    assert lines(quiet) == []

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from rarn_edge.bench.cases import BenchCase
-from rarn_edge.runtime.ort_profile import NodeCall, computes_in_int8
+from rarn_edge.runtime.operators import computes_in_int8
+from rarn_edge.runtime.ort_profile import NodeCall
 from rarn_edge.runtime.peaks import Peaks
 
 _TOP_NODES = 12
