@@ -57,12 +57,11 @@ def compare_reports(before: BenchReport, after: BenchReport) -> Comparison:
     Raises:
         InputError: the results have no row in common.
     """
-    ours = {_key(row): row for row in before.rows}
-    theirs = {_key(row): row for row in after.rows}
-    common = [key for key in ours if key in theirs]
+    ours, theirs = ({_name(row): row for row in report.rows} for report in (before, after))
+    common = [name for name in ours if name in theirs]
     if not common:
         raise InputError(
-            f"the results have no row in common: {_names(before)} / {_names(after)}; a row is a label, provider, batch size "
+            f"the results have no row in common: {', '.join(ours)} / {', '.join(theirs)}; a row is a label, provider, batch size "
             "and number of threads"
         )
     workload = None
@@ -71,9 +70,9 @@ def compare_reports(before: BenchReport, after: BenchReport) -> Comparison:
     return Comparison(
         tuple(different_facts(before.environment, after.environment, MACHINE_FACTS)),
         tuple(different_facts(before.environment, after.environment, SOFTWARE_FACTS)),
-        tuple(_compare(ours[key], theirs[key], before.seed) for key in common),
-        tuple(_name(row) for key, row in ours.items() if key not in theirs),
-        tuple(_name(row) for key, row in theirs.items() if key not in ours),
+        tuple(_compare(ours[name], theirs[name], before.seed) for name in common),
+        tuple(name for name in ours if name not in theirs),
+        tuple(name for name in theirs if name not in ours),
         workload,
     )
 
@@ -111,13 +110,6 @@ def _compare(before: BenchRow, after: BenchRow, seed: int) -> ComparedRow:
     )
 
 
-def _key(row: BenchRow) -> tuple[str, str, int, int]:
-    return row.label, row.provider, row.batch, row.threads
-
-
 def _name(row: BenchRow) -> str:
+    """Rows of the same name are compared."""
     return f"{row.label} ({row.provider}, batch {row.batch}, {row.threads} threads)"
-
-
-def _names(report: BenchReport) -> str:
-    return ", ".join(_name(row) for row in report.rows)

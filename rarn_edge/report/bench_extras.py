@@ -1,7 +1,7 @@
 """Further findings of a benchmark as tables: memory in parts, scenarios, the audit, where the time goes."""
 
 from rarn_edge.bench.extras.profile import Profile, Share
-from rarn_edge.bench.result import BenchReport
+from rarn_edge.bench.result import BenchReport, BenchRow
 from rarn_edge.report.table import UNKNOWN, Table, table, text_column
 from rarn_edge.report.units import count, giga, megabytes, milliseconds, percent
 
@@ -14,7 +14,6 @@ def extra_tables(report: BenchReport) -> list[Table]:
         _best_batches(report),
         _servers(report),
         _multi_streams(report),
-        _device(report),
         _audits(report),
         _islands(report),
     ]
@@ -24,28 +23,30 @@ def extra_tables(report: BenchReport) -> list[Table]:
 
 
 def _percentiles(report: BenchReport) -> Table:
+    on_gpu = any(row.device_median_s is not None for row in report.rows)
     rows = []
     for row in report.rows:
         tail = (row.latency_p90_s, row.latency_p95_s, row.latency_p99_s)
-        figures = (row.latency_median_s, *tail, row.cpu_median_s, row.session_s)
-        name = _name(report, row.label, row.batch, row.threads)
-        rows.append((name, str(len(row.samples_s)), *(milliseconds(value) for value in figures)))
+        figures = (row.latency_median_s, *tail, row.cpu_median_s, row.session_s, *((row.device_median_s,) * on_gpu))
+        rows.append((_row_name(report, row), str(len(row.samples_s)), *map(milliseconds, figures)))
     note = "A percentile needs enough calls: p90 64, p95 130, p99 662. CPU: processor time of one call."
-    columns = ("latency, ms", "calls", "median", "p90", "p95", "p99", "CPU", "to open")
+    note += " No copies: input and output stay in the GPU's memory." * on_gpu
+    columns = ("latency, ms", "calls", "median", "p90", "p95", "p99", "CPU", "to open", *(("no copies",) * on_gpu))
     return table("Latency", columns, rows, note)
 
 
 def _memory(report: BenchReport) -> Table:
+    on_gpu = any(row.memory is not None and row.memory.device_bytes is not None for row in report.rows)
     rows = []
     for row in report.rows:
-        if row.memory is None:
-            continue
-        memory = row.memory
-        figures = (memory.session_bytes, memory.peak_bytes, memory.steady_bytes, memory.peak_without_arena_bytes)
-        parts = (row.file_size_bytes, memory.weights_bytes, *figures, memory.import_bytes)
-        cells = tuple(megabytes(value) for value in parts)
-        rows.append((_name(report, row.label, row.batch, row.threads), *cells))
-    columns = ("memory, MB", "file", "weights", "opened", "peak", "steady", "peak,\nno arena", "imports\nalone")
+        if row.memory is not None:
+            memory = row.memory
+            figures = (memory.session_bytes, memory.peak_bytes, memory.steady_bytes, memory.peak_without_arena_bytes)
+            whole = (row.file_size_bytes, memory.weights_bytes, *figures, memory.import_bytes)
+            cells = map(megabytes, (*whole, *((memory.device_bytes,) * on_gpu)))
+            rows.append((_row_name(report, row), *cells))
+    parts = ("file", "weights", "opened", "peak", "steady", "peak,\nno arena", "imports\nalone")
+    columns = ("memory, MB", *parts, *(("on the\nGPU",) * on_gpu))
     note = (
         "Resident memory of a fresh process above one that only imports (last column). Weights: constants that the executed "
         "graph reads, counted. Arena: ONNX Runtime's allocator."
@@ -89,21 +90,6 @@ def _multi_streams(report: BenchReport) -> Table:
         for found in report.multi_streams
     ]
     return table("Multi-stream", ("one query of several images", "images", "median ms", "p99 ms"), rows)
-
-
-def _device(report: BenchReport) -> Table:
-    rows = [
-        (
-            _name(report, row.label, row.batch, row.threads),
-            milliseconds(row.latency_median_s),
-            milliseconds(row.device_median_s),
-            megabytes(None if row.memory is None else row.memory.device_bytes),
-        )
-        for row in report.rows
-        if row.device_median_s is not None
-    ]
-    columns = ("on the GPU", "host to host ms", "device only ms", "memory MB")
-    return table("Copies", columns, rows, "Device only: input and output stay in the GPU's memory.")
 
 
 def _limits(profile: Profile) -> Table:
@@ -189,6 +175,10 @@ def _audits(report: BenchReport) -> Table:
 def _islands(report: BenchReport) -> Table:
     rows = [(found.label, island) for found in report.audits for island in found.islands]
     return table("Float islands of the INT8 files", ("INT8 file", text_column("operators, where and why")), rows)
+
+
+def _row_name(report: BenchReport, row: BenchRow) -> str:
+    return _name(report, row.label, row.batch, row.threads)
 
 
 def _name(report: BenchReport, label: str, batch: int | None, threads: int) -> str:

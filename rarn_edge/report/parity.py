@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # it needs onnx, which a device has not
 SHOWN_NODES = 8
 SHOWN_FLIPS = 12
 
-_SHORT = {Figure.MAX_ABS_LOGIT: "max difference", Figure.FINITE: "finite"}
+_SHORT = {Figure.MAX_ABS_LOGIT: "max diff", Figure.FINITE: "finite", Figure.AGREEMENT: "agreement"}
 
 
 def parity_tables(report: ParityReport) -> list[Table]:

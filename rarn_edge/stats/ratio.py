@@ -28,6 +28,7 @@ _T_975 = (
 )
 """Student's t for 1 to 30 degrees of freedom: 95 % of it lies between minus and plus this."""
 
+_RESAMPLES = 2000
 _BLOCK_ELEMENTS = 1_000_000  # of one bootstrap block: memory stays flat for any number of rounds
 
 
@@ -83,7 +84,10 @@ def unpaired_ratio_over_launches(
     Raises:
         ValueError: a run without samples.
     """
-    within = unpaired_ratio(_flat(ours), _flat(reference), seed)
+    if not (_flat(ours) and _flat(reference)):
+        raise ValueError("samples of both runs are needed")
+    # both runs are drawn on their own, for no round is common to them
+    within = _bootstrap(np.asarray(_flat(ours)), np.asarray(_flat(reference)), False, seed, _RESAMPLES)
     logs = [_log_medians(run) for run in (ours, reference)]
     known = [float(values.var(ddof=1)) for values in logs if len(values) > 1]
     if not known:
@@ -119,22 +123,8 @@ def _joined(log_ratio: float, margin: float, within: Interval) -> Interval:
     return Interval(math.exp(log_ratio), min(low, within.low), max(high, within.high))
 
 
-def unpaired_ratio(
-    samples_s: Sequence[float], reference_s: Sequence[float], seed: int = 0, resamples: int = 2000
-) -> Interval:
-    """Median over the median of a separate run: both are drawn on their own, for no round is common to them.
-
-    Raises:
-        ValueError: a run without samples.
-    """
-    ours, theirs = np.asarray(samples_s, np.float64), np.asarray(reference_s, np.float64)
-    if not ours.size or not theirs.size:
-        raise ValueError("samples of both runs are needed")
-    return _bootstrap(ours, theirs, False, seed, resamples)
-
-
 def latency_ratio(
-    samples_s: Sequence[float], reference_s: Sequence[float], seed: int = 0, resamples: int = 2000
+    samples_s: Sequence[float], reference_s: Sequence[float], seed: int = 0, resamples: int = _RESAMPLES
 ) -> Interval:
     """Median over the reference's median, with a seeded percentile bootstrap over whole rounds.
 

@@ -16,7 +16,7 @@ from rarn_edge.bench import runner
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
 from rarn_edge.bench.config import BenchConfig, Progress
 from rarn_edge.bench.extras import measure
-from rarn_edge.bench.extras.memory import MemoryResult
+from rarn_edge.bench.extras.memory import Memory, MemoryResult
 from rarn_edge.bench.record import Group, Opened, Plan, Round, RunRecord
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report, row_warnings, summarise
 from rarn_edge.bench.runner import benchmark
@@ -120,6 +120,16 @@ def test_memory_is_measured_per_case_and_batch(make_onnx) -> None:
     assert row.peak_rss_bytes is not None
     assert row.peak_rss_missing is None
     assert [step.stage for step in seen] == ["open", "warm-up", "timing", "timing", "timing", "memory"]
+
+
+def test_a_gpu_has_columns_of_its_own(report: BenchReport) -> None:
+    plain = {table.title: [column.name for column in table.columns] for table in extra_tables(report)}
+    memory = Memory(1, 2, 3, 4, 5, 6, device_bytes=7_000_000)
+    rows = tuple(dataclasses.replace(row, device_median_s=0.002, memory=memory) for row in report.rows)
+    latency, in_memory = extra_tables(dataclasses.replace(report, rows=rows))[:2]
+    assert "no copies" not in plain["Latency"]
+    assert (latency.columns[-1].name, latency.rows[0].cells[-1]) == ("no copies", "2.00")
+    assert (in_memory.columns[-1].name, in_memory.rows[0].cells[-1]) == ("on the\nGPU", "7.0")
 
 
 def test_a_failed_memory_measurement_does_not_end_the_run(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:

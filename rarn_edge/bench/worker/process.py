@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -40,17 +41,17 @@ _FINE_S = 1e-5  # Windows counts processor time in 16 ms: no figure is better th
 _MEMORY_SHARE = 0.9  # of what is free now: past it an allocation fails here, instead of the system killing others
 
 
+@dataclass
 class Held:
     """The session this process holds, and the call that is timed."""
 
-    def __init__(self) -> None:
-        self.session: ort.InferenceSession | None = None
-        self.path = Path()
-        self.provider = ""
-        self.allow_fallback = False
-        self.call: Call | None = None
-        self.feed: dict[str, NDArray[np.generic]] = {}
-        self.on_device: Call | None = None
+    session: ort.InferenceSession | None = None
+    path: Path = field(default_factory=Path)
+    provider: str = ""
+    allow_fallback: bool = False
+    call: Call | None = None
+    feed: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    on_device: Call | None = None
 
     def opened(self) -> ort.InferenceSession:
         assert self.session is not None, "the parent asks for `open` first"
