@@ -5,7 +5,7 @@ reference = "rarn-s"
 batches = [1, 8]
 threads = [1]
 rounds = 200            # or budget = "120s"
-starts = 5              # times all processes are started anew
+starts = 5              # launches of every process
 models = ["rarn-s"]     # by name
 int8 = ["rarn-s"]       # of these also the INT8 file for this machine
 [[files]]               # ONNX files, looked for in the folder that --files names, else beside the suite
