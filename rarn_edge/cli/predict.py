@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def predict(
     sources: o.Sources,
     model: o.AnyModel = "rarn-s",
+    labels: o.Labels = None,
     provider: o.Provider = "cpu",
     threads: o.Threads = None,
     min_confidence: o.MinConfidence = 0.0,
@@ -48,7 +49,7 @@ def predict(
     found = find_sources(sources)
     videos = [source for source in found if is_video(source)]
     given = read_boxes(boxes) if boxes is not None else None
-    classifier = Classifier(model, provider=provider, threads=threads, min_confidence=min_confidence)
+    classifier = Classifier(model, labels=labels, provider=provider, threads=threads, min_confidence=min_confidence)
     if classifier.host_warning:
         note(classifier.host_warning, "warning")
     network = None if crop or given else open_detector(detector, detect_side)

@@ -3,20 +3,14 @@
 from pathlib import Path
 
 from rarn_edge.data.faces import Faces, Split
-from rarn_edge.data.load import load_faces
-
-
-def labelled_faces(data: str | Path, split: str | None) -> Faces:
-    """The faces to measure on: the split named, or the held-out one.
-
-    Raises:
-        InputError: unusable data, or no such split.
-    """
-    return load_faces(Path(data), lambda found: to_measure_on(found, split))
 
 
 def to_measure_on(faces: Faces, split: str | None) -> Faces:
-    """Of a whole data set, the labelled faces of the split named, or of the held-out one."""
+    """Of a whole data set, the labelled faces of the split named, or of the held-out one.
+
+    Raises:
+        InputError: no such split, or no labelled faces in it.
+    """
     chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
     return chosen.labelled()
 
@@ -24,4 +18,5 @@ def to_measure_on(faces: Faces, split: str | None) -> Faces:
 def describe(faces: Faces) -> str:
     """`3,589 faces of fer2013.zip (PublicTest)`."""
     splits = ", ".join(split.value for split in faces.available_splits)
-    return f"{len(faces):,} faces of {Path(faces.source).name} ({splits})"
+    labels = "" if faces.votes is None else ", the majority of people's votes"
+    return f"{len(faces):,} faces of {Path(faces.source).name} ({splits}{labels})"

@@ -51,6 +51,7 @@ def export(
     model: str = "rarn-s",
     *,
     weights: AnyPath | None = None,
+    labels: str | None = None,
     input_dtype: InputDtype = "float32",
     simplify: bool = True,
     attention: bool = False,
@@ -61,6 +62,7 @@ def export(
         output: The file to write.
         model: Of the catalog.
         weights: From training (default: the shipped ones).
+        labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         simplify: Simplify the graph, kept only if it answers alike.
         input_dtype: `float32`: [N, C, H, W] normalised; `uint8`: pixels of the same shape.
         attention: With the attention mask [N, 1, h, w] as a second output, for debugging.
@@ -76,7 +78,7 @@ def export(
         ('happy', None)
     """
     check_output(Path(output))
-    loaded = read_weights(model, weights)
+    loaded = read_weights(model, weights, labels)
     return export_loaded(loaded, Path(output), simplify, input_dtype, attention)
 
 

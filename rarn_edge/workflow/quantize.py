@@ -8,7 +8,6 @@ from typing import Literal, get_args
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.contract.targets import detect_host
-from rarn_edge.data.select import labelled_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
 from rarn_edge.onnx_graph import LoadedModel
@@ -77,6 +76,7 @@ def quantize(
     verdict: bool = False,
     data: AnyPath | None = None,
     split: str | None = None,
+    votes: AnyPath | None = None,
     seed: int = 0,
     on_stage: OnStage = ignore,
     on_notice: OnNotice = warn,
@@ -101,6 +101,7 @@ def quantize(
         verdict: Measure in some seconds whether INT8 pays on this machine.
         data: Labelled faces.
         split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
         seed: Of the calibration sample.
         on_stage: Told what is being done.
         on_notice: Told what a caller should know.
@@ -139,14 +140,14 @@ def quantize(
         measured = observed.ranges(method)
     comparison = None
     if compare_methods and observed is not None and faces is not None:
-        shown = comparison_faces(data, split, model.spec.classes)
+        shown = comparison_faces(data, split, model.spec.classes, votes=votes, on_notice=on_notice)
         on_stage("comparing methods")
         rows = compare_calibration(prepared, observed, faces, chosen, shown.faces, shown.labels)
         comparison = Comparison(tuple(rows), shown.description)
     search = None
     if max_drop is not None and data is not None:
         options = SearchOptions(chosen, _choices(measured, observed), max_drop, input_dtype, faces)
-        judged = labelled_faces(data, split)
+        judged = comparison_faces(data, split, model.spec.classes, votes=votes, on_notice=on_notice).faces
         search = quantize_within(
             prepared,
             judged,
@@ -165,7 +166,7 @@ def quantize(
     if verdict and chosen is detect_host().target and given.source is not None:
         on_stage("measuring the verdict")
         faces_of_it = None if data is None else split  # a split of no data was never read
-        shown = comparison_faces(data, faces_of_it, model.spec.classes, VERDICT_FACES)
+        shown = comparison_faces(data, faces_of_it, model.spec.classes, VERDICT_FACES, votes, on_notice)
         found = measure(given.source, int8.artifact, shown, rounds=VERDICT_ROUNDS, launches=VERDICT_LAUNCHES)
         shown_on = shown.description
     return _result(given, int8.artifact, int8, measured, comparison, search, found, shown_on)

@@ -28,13 +28,14 @@ def accuracy_of(path: Path, data: Path, split: str | None, provider: str) -> Acc
         InputError: unusable data, or a file without a valid contract.
         ProviderError: the provider cannot take the file.
     """
-    from rarn_edge.data.select import describe, labelled_faces
+    from rarn_edge.data.load import load_faces
+    from rarn_edge.data.select import describe, to_measure_on
     from rarn_edge.runtime.logits import run_logits
     from rarn_edge.runtime.providers import open_session
     from rarn_edge.stats.classification import evaluate_logits
 
     spec = Artifact.load(path).spec
-    faces = labelled_faces(data, split)
+    faces = load_faces(data, lambda found: to_measure_on(found, split))
     logits = run_logits(open_session(path, provider), spec, faces.images)
     found = evaluate_logits(logits, faces.labels_in(spec.classes), spec.classes)
     return Accuracy(found.accuracy, found.accuracy_low, found.accuracy_high, found.images, describe(faces))
