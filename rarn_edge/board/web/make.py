@@ -67,7 +67,9 @@ def one_file(artifact: Artifact, parts: dict[str, bytes], licence: str) -> bytes
     policy = POLICY.format(script=f"{_hash(script)} blob:", style=_hash(style), connect="'none'").replace(
         "worker-src 'none' blob:", "worker-src blob:"
     )
-    blocks = [f'<script type="text/plain" id="part:{name}">{_packed(content)}</script>' for name, content in parts.items()]
+    blocks = [
+        f'<script type="text/plain" id="part:{name}">{_packed(content)}</script>' for name, content in parts.items()
+    ]
     return _page(
         artifact,
         policy=policy,
