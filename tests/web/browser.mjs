@@ -52,8 +52,21 @@ async function checkOf(page) {
 }
 
 const scenarios = {
-  async logits(page, { pictures }) {
-    return { logits: await logitsOf(page, pictures) };
+  async logits(page, { pictures, repeats = 0 }) {
+    const seen = { logits: await logitsOf(page, pictures), times: [] };
+    if (repeats) {
+      seen.times = await page.evaluate(async ([{ data, height, width }, count]) => {
+        const face = { data: Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), height, width };
+        const times = [];
+        for (let i = 0; i < count; i++) {
+          const start = performance.now();
+          await rarnEdge.logits([face]);
+          times.push(performance.now() - start);
+        }
+        return times;
+      }, [pictures[0], repeats]);
+    }
+    return seen;
   },
 
   async check(page) {
@@ -155,8 +168,10 @@ for (const entry of plan.pages) {
     page.on("console", (message) => result.messages.push(`${message.type()}: ${message.text()}`));
     page.on("pageerror", (error) => result.messages.push(`error: ${error.message}`));
     if (entry.script) await page.addInitScript(entry.script);
+    const start = performance.now();
     await page.goto(server ? `http://127.0.0.1:${server.address().port}/` : `file://${entry.page}`);
     if (entry.scenario !== "broken") await page.evaluate(() => rarnEdge.ready);
+    result.readyMs = performance.now() - start;
     Object.assign(result, await scenarios[entry.scenario](page, entry, server));
   } catch (error) {
     result.failed = String(error.stack);
