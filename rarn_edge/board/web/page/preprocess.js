@@ -107,31 +107,43 @@ function byArea(gray, height, width) {
     return out;
   }
   const across = shares(gray.width, width);
-  const rows = new Float32Array(gray.height * width);
-  for (let y = 0; y < gray.height; y++) {
-    for (const [x, from, share] of across) rows[y * width + x] += Math.fround(gray.data[y * gray.width + from] * share);
-  }
+  const down = shares(gray.height, height);
+  const row = new Float32Array(width);
   const sums = new Float32Array(height * width);
-  for (const [y, from, share] of shares(gray.height, height)) {
-    for (let x = 0; x < width; x++) sums[y * width + x] += Math.fround(rows[from * width + x] * share);
+  for (let k = 0, done = -1; k < down.to.length; k++) {
+    const from = down.from[k];
+    if (from !== done) {
+      row.fill(0);
+      const start = from * gray.width;
+      for (let i = 0; i < across.to.length; i++) row[across.to[i]] += Math.fround(gray.data[start + across.from[i]] * across.share[i]);
+      done = from;
+    }
+    const start = down.to[k] * width;
+    const share = down.share[k];
+    for (let x = 0; x < width; x++) sums[start + x] += Math.fround(row[x] * share);
   }
   for (let i = 0; i < out.length; i++) out[i] = roundEven(sums[i]);
   return out;
 }
 
-/** [target, source, share] of every source pixel that a target pixel covers. */
-function shares(from, to) {
-  const scale = from / to;
-  const found = [];
-  for (let target = 0; target < to; target++) {
+/** Every source pixel that a target pixel covers, and its share in it. */
+function shares(length, targets) {
+  const scale = length / targets;
+  const [to, from, share] = [[], [], []];
+  const add = (target, source, part) => {
+    to.push(target);
+    from.push(source);
+    share.push(part);
+  };
+  for (let target = 0; target < targets; target++) {
     const start = target * scale;
     const end = start + scale;
-    const cell = Math.min(scale, from - start);
-    const last = Math.min(Math.floor(end), from - 1);
+    const cell = Math.min(scale, length - start);
+    const last = Math.min(Math.floor(end), length - 1);
     const first = Math.min(Math.ceil(start), last);
-    if (first - start > 1e-3) found.push([target, first - 1, Math.fround((first - start) / cell)]);
-    for (let source = first; source < last; source++) found.push([target, source, Math.fround(1 / cell)]);
-    if (end - last > 1e-3) found.push([target, last, Math.fround(Math.min(Math.min(end - last, 1), cell) / cell)]);
+    if (first - start > 1e-3) add(target, first - 1, (first - start) / cell);
+    for (let source = first; source < last; source++) add(target, source, 1 / cell);
+    if (end - last > 1e-3) add(target, last, Math.min(Math.min(end - last, 1), cell) / cell);
   }
-  return found;
+  return { to: Int32Array.from(to), from: Int32Array.from(from), share: Float32Array.from(share) };
 }
