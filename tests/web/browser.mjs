@@ -39,9 +39,12 @@ async function labelOf(page, file) {
     label: document.getElementById("label").textContent,
     error: document.getElementById("error").textContent,
     note: document.getElementById("note").textContent,
+    framed: !document.getElementById("guide").hidden,
+    buttons: [...document.querySelectorAll(".face")].map((face) => face.ariaLabel),
     bars: [...document.querySelectorAll("#bars li")].map((row) => row.innerText.replace(/\s+/g, " ").trim()),
     logits: rarnEdge.shown.faces.map((face) => Array.from(face.logits)),
     boxes: rarnEdge.shown.faces.map((face) => face.box),
+    rolls: rarnEdge.shown.faces.map((face) => face.roll),
   }));
 }
 
@@ -78,14 +81,16 @@ const scenarios = {
     const seen = { logits: await logitsOf(page, pictures), labels: {}, widths: {} };
     for (const [name, file] of Object.entries(files)) seen.labels[name] = await labelOf(page, file);
     await labelOf(page, files.large);
-    const box = () => page.evaluate(() => rarnEdge.shown.faces[0].box);
-    const settled = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100)))));
-    seen.placed = await box();
     seen.stops = [];
-    for (let i = 0; i < 5; i++) {
+    for (let i = 0; i < 6; i++) {
       await page.keyboard.press("Tab");
       seen.stops.push(await page.evaluate(() => document.activeElement.id || document.activeElement.tagName));
     }
+    await page.click("#by-hand");
+    const box = () => page.evaluate(() => rarnEdge.shown.faces[0].box);
+    const settled = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100)))));
+    await settled();
+    seen.placed = await box();
     await page.focus("#guide");
     for (const key of ["ArrowRight", "ArrowDown", "+"]) await page.keyboard.press(key);
     await settled();
@@ -97,11 +102,16 @@ const scenarios = {
     await page.mouse.up();
     await settled();
     seen.dragged = await box();
+    await page.click("#by-hand");
+    await labelOf(page, files.two);
+    const first = await page.textContent("#label");
+    await page.locator(".face").nth(1).click();
+    seen.chosen = [first, await page.textContent("#label"), await page.locator(".face").nth(1).getAttribute("aria-label")];
     await page.locator("#threshold").fill("100");
     seen.unsure = await page.textContent("#label");
     seen.check = await checkOf(page);
     await page.click("#licences summary");
-    await page.waitForFunction(() => document.querySelectorAll("#licences pre").length === 5);
+    await page.waitForFunction(() => document.querySelectorAll("#licences pre").length === 6);
     seen.licences = await page.evaluate(() => [...document.querySelectorAll("#licences h3, #licences pre")].map((part) => part.textContent.slice(0, 400)));
     for (const width of [390, 768, 1440]) {
       await page.setViewportSize({ width, height: 900 });

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,8 @@ from rarn_edge.contract.artifact import Artifact, Contract
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device.classifier import Classifier
-from rarn_edge.device.faces import Box, Face, crop_face
+from rarn_edge.device.faces import CROP_SIDE, Box, Face, crop_face, open_detector
+from rarn_edge.stats.classification import softmax
 
 HERE = Path(__file__).parent
 MODEL = "rarn-n"
@@ -48,7 +50,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     large = np.random.default_rng(5).integers(90, 110, (700, 1000, 3), dtype=np.uint8)
     large[100:600, 250:750] = cv2.resize(faces[2], (500, 500), interpolation=cv2.INTER_CUBIC)[..., None]
     found = {}
-    for name, pixels in (("gray", faces[0]), ("colour", colour), ("large", large)):
+    turned = cv2.warpAffine(large, cv2.getRotationMatrix2D((500, 350), -25, 1), (1000, 700))  # clockwise
+    two = np.full((480, 640, 3), 100, np.uint8)
+    for index, left in enumerate((40, 380)):
+        two[120:340, left : left + 220] = cv2.resize(faces[index], (220, 220), interpolation=cv2.INTER_CUBIC)[..., None]
+    blank = np.full((300, 400, 3), 128, np.uint8)
+    pictures = {"gray": faces[0], "colour": colour, "large": large, "turned": turned, "two": two, "blank": blank}
+    for name, pixels in pictures.items():
         found[name] = folder / f"{name}.png"
         assert cv2.imwrite(str(found[name]), pixels)
     found["broken"] = folder / "broken.png"
@@ -179,12 +187,42 @@ def test_pictures_as_predict_has_them(seen: dict[str, Result], files: dict[str, 
         assert len(labels[name]["bars"]) == 7
 
 
-def test_the_frame_cuts_what_predict_cuts(seen: dict[str, Result], files: dict[str, Path]) -> None:
-    gray = cv2.cvtColor(cv2.imread(str(files["large"])), cv2.COLOR_BGR2GRAY)
-    large = seen["pictures"]["labels"]["large"]
-    (box,) = large["boxes"]
+@pytest.mark.parametrize(("name", "count"), [("large", 1), ("turned", 1), ("two", 2)])
+def test_faces_are_found_as_predict_finds_them(
+    seen: dict[str, Result], files: dict[str, Path], name: str, count: int
+) -> None:
+    picture = np.asarray(cv2.imread(str(files[name])), np.uint8)
+    page = seen["pictures"]["labels"][name]
+    found = sorted(zip(page["boxes"], page["rolls"], page["logits"], strict=True), key=lambda face: face[0]["x"])
+    expected = open_detector()(picture)
+    assert (len(found), len(expected), page["framed"]) == (count, count, False)
+    gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    for (box, roll, logits), face in zip(found, expected, strict=True):
+        grown = CROP_SIDE * face.box.width_px
+        wanted = [*(np.array([face.box.x_px, face.box.y_px]) - (grown - face.box.width_px) / 2), grown, grown]
+        assert [box[key] for key in ("x", "y", "width", "height")] == pytest.approx(wanted, abs=0.1)
+        assert math.degrees(roll) == pytest.approx(face.roll_deg, abs=0.05)
+        ours, theirs = (
+            softmax(np.array([row], np.float32), 1)[0] for row in (logits, native([crop_face(gray, face, 48)])[0])
+        )
+        np.testing.assert_allclose(ours, theirs, atol=0.03)  # a turned crop is sampled in other steps
+
+
+def test_without_a_face_there_is_a_frame(seen: dict[str, Result], files: dict[str, Path]) -> None:
+    """And what is in it is cut as `predict` cuts a given box."""
+    blank = seen["pictures"]["labels"]["blank"]
+    assert (blank["framed"], blank["buttons"]) == (True, [])
+    assert blank["note"].startswith("No face was found")
+    gray = cv2.cvtColor(cv2.imread(str(files["blank"])), cv2.COLOR_BGR2GRAY)
+    (box,) = blank["boxes"]
     crop = crop_face(gray, Face(Box(box["x"], box["y"], box["width"], box["height"])), 48)
-    assert_alike(large["logits"], [crop])
+    assert_alike(blank["logits"], [crop])
+
+
+def test_one_of_two_faces_is_chosen(seen: dict[str, Result]) -> None:
+    first, second, name = seen["pictures"]["chosen"]
+    assert first != second
+    assert name.startswith("Face 2 of 2: ")
 
 
 def test_the_frame_follows_keys_and_pointer(seen: dict[str, Result]) -> None:
@@ -263,12 +301,12 @@ def test_widths_names_and_order_of_the_keyboard(seen: dict[str, Result]) -> None
     page = seen["pictures"]
     assert all(found <= int(width) for width, found in page["widths"].items())
     assert page["unnamed"] == 0
-    assert page["stops"] == ["file", "camera", "guide", "threshold", "check"]
+    assert page["stops"] == ["file", "camera", "by-hand", "BUTTON", "threshold", "check"]
 
 
 def test_licences_are_inside(seen: dict[str, Result]) -> None:
     text = "\n".join(seen["pictures"]["licences"])
-    for part in ("Apache License", "MIT License", "THIRD PARTY", "SHA256SUMS", "rarn-n"):
+    for part in ("Apache License", "MIT License", "BlazeFace", "THIRD PARTY", "SHA256SUMS", "rarn-n"):
         assert part.lower() in text.lower(), part
 
 

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from rarn_edge.board.web import make
 from rarn_edge.contract.preprocess import model_input, resize
 from rarn_edge.contract.spec import ModelSpec, Preprocess
-from rarn_edge.device.faces import Box, Face, crop_face
+from rarn_edge.device.blazeface import tiles_of
+from rarn_edge.device.faces import CROP_SIDE, Box, Face, crop_face
 
 PAGE = Path(make.__file__).with_name("page")
 SCRIPT = """
 import fs from "node:fs";
 import * as own from "./preprocess.js";
+import { cropFace, tilesOf } from "./detector.js";
 import { fromBase85 } from "./parts.js";
 const tasks = JSON.parse(fs.readFileSync(0, "utf8"));
 const bytes = (text) => new Uint8Array(Buffer.from(text, "base64"));
@@ -31,6 +33,8 @@ const run = {
   resize: (t) => own.resize(picture(t.picture), t.height, t.width).data,
   crop: (t) => own.cropUpright(picture(t.picture), t.box, t.side).data,
   input: (t) => own.networkInput([picture(t.picture)], t.spec),
+  turned: (t) => cropFace(picture(t.picture), { box: t.box, roll: t.roll }, t.side).data,
+  tiles: (t) => Int32Array.from(tilesOf(t.width, t.height).flatMap(({ left, top, side }) => [left, top, side])),
   base85: (t) => fromBase85(t.text),
 };
 console.log(JSON.stringify(tasks.map((task) => text(run[task.do](task)))));
@@ -118,6 +122,41 @@ def test_network_input_is_the_same_bits(run: Any, dtype: str) -> None:
     gray = np.random.default_rng(4).integers(0, 256, (10, 12), dtype=np.uint8)
     (found,) = run([{"do": "input", "picture": picture(gray), "spec": spec.to_dict()}], np.dtype(dtype).str)
     np.testing.assert_array_equal(found, model_input(gray[None], spec).ravel())
+
+
+def test_a_turned_crop_is_predicts(run: Any) -> None:
+    """OpenCV samples between pixels in steps of its own: a gray level or two on a smooth picture, beyond its edge too."""
+    rng = np.random.default_rng(7)
+    gray = cv2.resize(rng.integers(0, 256, (30, 40), dtype=np.uint8), (400, 300), interpolation=cv2.INTER_CUBIC)
+    tasks, expected = [], []
+    for left, top, side, turn in [
+        (100, 80, 60, 20),
+        (50, 60, 150, -33),
+        (30.5, 20.5, 250.3, 45),
+        (-20, -30, 120, 10),
+        (330, 220, 90, -60),
+    ]:
+        cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+        x, y = left + side / 2, top + side / 2
+        eyes = ((x - 10 * cos, y - 10 * sin), (x + 10 * cos, y + 10 * sin))
+        small = side / CROP_SIDE
+        expected.append(
+            crop_face(np.asarray(gray, np.uint8), Face(Box(x - small / 2, y - small / 2, small, small), 0.9, eyes), 48)
+        )
+        box = {"x": left, "y": top, "width": side, "height": side}
+        tasks.append(
+            {"do": "turned", "picture": picture(gray), "side": 48, "box": box, "roll": float(np.radians(turn))}
+        )
+    for found, wanted in zip(run(tasks), expected, strict=True):
+        difference = np.abs(found.reshape(48, 48).astype(int) - wanted)
+        assert (difference.max() <= 3, difference.mean() < 0.5) == (True, True), (difference.max(), difference.mean())
+
+
+def test_tiles_are_the_detectors(run: Any) -> None:
+    sizes = [(640, 480), (480, 640), (639, 641), (640, 100), (300, 200), (1280, 720), (1, 1)]
+    tasks = [{"do": "tiles", "width": width, "height": height} for width, height in sizes]
+    for (width, height), found in zip(sizes, run(tasks, "i4"), strict=True):
+        assert [tuple(tile) for tile in found.reshape(-1, 3).tolist()] == tiles_of(width, height)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 1000, 1001])

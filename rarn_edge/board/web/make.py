@@ -123,8 +123,11 @@ def _config(artifact: Artifact, parts: dict[str, bytes], worker: str | None) -> 
 
 
 def _licences() -> dict[str, bytes]:
-    """ONNX Runtime's, and of what it contains where the installed package says it."""
-    found = {"LICENSE.onnxruntime": _own("LICENSE.onnxruntime").encode()}
+    """The detector's notice, ONNX Runtime's licence, and of what it contains where the installed package says it."""
+    found = {
+        "NOTICE.blazeface": asset("NOTICE.txt").read_bytes(),
+        "LICENSE.onnxruntime": _own("LICENSE.onnxruntime").encode(),
+    }
     notices = files("onnxruntime") / "ThirdPartyNotices.txt"
     if notices.is_file():
         found["NOTICES.onnxruntime"] = notices.read_bytes()

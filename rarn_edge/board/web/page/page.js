@@ -39,7 +39,10 @@ async function open() {
   const ort = await openRuntime(config);
   model = await openModel(ort, await bytes);
   const { height_px: height, width_px: width } = model.spec.preprocess;
-  detector = readPart("blazeface.onnx").then((content) => openDetector(ort, content));
+  detector = readPart("blazeface.onnx").then((content) => openDetector(ort, content)).then(async (detect) => {
+    await detect(new Uint8ClampedArray(4 * 128 * 128), 128, 128); // the first run is slow
+    return detect;
+  });
   await model.logits([{ data: new Uint8Array(height * width), height, width }]); // the first run is slow
   showModel(ort, (await bytes).length);
   showBars(model.spec.classes.map(() => 0));
