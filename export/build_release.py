@@ -52,7 +52,7 @@ from rarn_edge.stats.classification import evaluate_logits
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE, source_of
 from rarn_edge.workflow.inputs import SYNTHETIC_SEED, read_subject
-from rarn_edge.workflow.model_files import export_loaded
+from rarn_edge.workflow.model_files import export
 from rarn_edge.workflow.parity import torch_form
 
 EXPORT = Path(__file__).parent
@@ -197,7 +197,7 @@ def measure(release: Release, faces: Faces) -> None:
     weights = load_weights(ASSETS / f"{release}.safetensors", expected_model=name)
     training, held_out = faces.split(Split.TRAINING), faces.held_out().labelled()
     with tempfile.TemporaryDirectory() as folder:
-        float32 = export_loaded(weights, Path(folder) / f"{name}.onnx").artifact
+        float32 = export(Path(folder) / f"{name}.onnx", name, weights=weights).artifact
         ranges = calibrate(float32, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
         int8 = quantize(float32, SAFE_TARGET, ranges, Path(folder) / f"{name}.int8.onnx").artifact
         plain, subject = (read_subject(artifact.path, CPU, None) for artifact in (float32, int8))
@@ -237,7 +237,7 @@ def build_onnx(release: Release) -> None:
     shown = show(faces, None, f"{BUNDLE_FACES} synthetic faces", weights.spec.preprocess)
     reference = torch_form(weights, shown)
     with tempfile.TemporaryDirectory() as folder:
-        float32 = export_loaded(weights, Path(folder) / f"{name}.onnx").artifact
+        float32 = export(Path(folder) / f"{name}.onnx", name, weights=weights).artifact
         made = Path(folder) / onnx_name(name, SAFE_TARGET, release.labels)
         int8 = quantize(float32, SAFE_TARGET, ranges, made).artifact
         bundle = make_bundle(weights.spec, shown, reference, weights.sha256, files=[int8])

@@ -32,7 +32,7 @@ from rarn_edge.parity.tolerances import TOLERANCES
 from rarn_edge.pipeline.calibrate import Ranges, ranges_of
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.train.checkpoint import load_weights
-from rarn_edge.workflow.model_files import export_loaded
+from rarn_edge.workflow.model_files import export
 
 SHIPPED = [(model, labels) for model in shipped_models() for labels in shipped_labels(model)]
 each_shipped = pytest.mark.parametrize(("model", "labels"), SHIPPED)
@@ -108,7 +108,7 @@ def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A shipped model as a user makes it: (float32, INT8 for this machine) from the weights and ranges of the package."""
     model, labels = request.param
     folder = tmp_path_factory.mktemp(model)
-    exported = export_loaded(load_weights(shipped_weights(model, labels)), folder / "float32.onnx")
+    exported = export(folder / "float32.onnx", model, labels=labels)
     float32, kept_because = exported.artifact, exported.kept_because
     assert kept_because is None
     ranges = ranges_of(model, float32.contract.provenance["weights_sha256"])

@@ -33,17 +33,19 @@ class ComparisonFaces(NamedTuple):
     description: str
 
 
-def read_weights(model: str, path: AnyPath | None, labels: str | None = None) -> "Weights":
-    """The weights file given, or the shipped one for a label set."""
+def read_weights(model: str, given: "AnyPath | Weights | None", labels: str | None = None) -> "Weights":
+    """The weights file given, the shipped one for a label set, or those in memory."""
     require_extras("export")
     from rarn_edge.assets import shipped_weights
     from rarn_edge.models.catalog import find_model
     from rarn_edge.train.checkpoint import load_weights
 
     find_model(model)
-    if path is not None and labels is not None:
+    if given is not None and labels is not None:
         raise InputError("--labels chooses between shipped weights and --weights names others; give one of the two")
-    return load_weights(shipped_weights(model, labels) if path is None else Path(path), expected_model=model)
+    if given is None or isinstance(given, str | Path):
+        return load_weights(shipped_weights(model, labels) if given is None else Path(given), expected_model=model)
+    return given
 
 
 def read_target(name: str, on_notice: OnNotice = warn) -> Target:

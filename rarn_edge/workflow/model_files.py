@@ -50,7 +50,7 @@ def export(
     output: AnyPath,
     model: str = "rarn-s",
     *,
-    weights: AnyPath | None = None,
+    weights: "AnyPath | Weights | None" = None,
     labels: str | None = None,
     input_dtype: InputDtype = "float32",
     simplify: bool = True,
@@ -61,7 +61,7 @@ def export(
     Args:
         output: The file to write.
         model: Of the catalog.
-        weights: From training (default: the shipped ones).
+        weights: From training, as a file or in memory (default: the shipped ones).
         labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         simplify: Simplify the graph, kept only if it answers alike.
         input_dtype: `float32`: [N, C, H, W] normalised; `uint8`: pixels of the same shape.
@@ -79,28 +79,16 @@ def export(
     """
     check_output(Path(output))
     loaded = read_weights(model, weights, labels)
-    return export_loaded(loaded, Path(output), simplify, input_dtype, attention)
-
-
-def export_loaded(
-    weights: "Weights",
-    out: Path,
-    simplify: bool = True,
-    input_dtype: InputDtype = "float32",
-    attention: bool = False,
-) -> Exported:
-    """The same from weights in memory."""
     from rarn_edge.pipeline.export import export_weights
     from rarn_edge.pipeline.passes.attention import expose_attention
     from rarn_edge.pipeline.passes.uint8_input import float_from_bytes
 
-    check_output(out)
-    model, kept_because = export_weights(weights), None
+    made, kept_because = export_weights(loaded), None
     if simplify:
-        model, kept_because = _simplified(model)
-    model = float_from_bytes(model) if input_dtype == "uint8" else model
-    model = expose_attention(model) if attention else model
-    return Exported(model.save(out), kept_because)
+        made, kept_because = _simplified(made)
+    made = float_from_bytes(made) if input_dtype == "uint8" else made
+    made = expose_attention(made) if attention else made
+    return Exported(made.save(Path(output)), kept_because)
 
 
 def make_files(

@@ -73,6 +73,11 @@ def run(
     Raises:
         InputError: unusable weights, ranges, data or folder.
         GateError: the export itself is not what was asked for.
+
+    Example:
+        >>> import rarn_edge
+        >>> rarn_edge.run("build/demo", "rarn-s").parity.passed  # doctest: +SKIP
+        True
     """
     require_extras("export")
     require_extras("report")

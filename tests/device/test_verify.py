@@ -35,7 +35,7 @@ def bundle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_file_passes(bundle_file: Path) -> None:
-    steps = verify(load_bundle(bundle_file), TINY, threads=1)
+    steps = verify(load_bundle(bundle_file), TINY, threads=1).steps
     assert [
         (step.measured.before, step.measured.after, step.measured.kind, step.measured.inputs) for step in steps
     ] == [
@@ -48,7 +48,7 @@ def test_the_same_file_passes(bundle_file: Path) -> None:
         ("cpu", "alone", "batch", "faces"),
     ]
     assert all(step.passed for step in steps)
-    assert steps[0].accuracy_before is not None
+    assert steps[0].measured.accuracy_before is not None
 
 
 def test_a_changed_file_fails(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_a_change_too_small_for_answers_is_found(cli: Cli, slightly_changed: Pat
 def test_a_changed_shipped_file_fails_without_arguments(
     cli: Cli, slightly_changed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarn_edge.assets.shipped_onnx_models", lambda: ("rarn-s",))
-    monkeypatch.setattr("rarn_edge.assets.shipped_onnx", lambda _: slightly_changed)
+    monkeypatch.setattr("rarn_edge.workflow.verify.shipped_onnx_models", lambda: ("rarn-s",))
+    monkeypatch.setattr("rarn_edge.workflow.verify.shipped_onnx", lambda _: slightly_changed)
     assert cli("verify").returncode == 1
 
 
