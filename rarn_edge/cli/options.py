@@ -26,6 +26,7 @@ Labels = Annotated[
     str | None, typer.Option(help="Of the shipped weights: ferplus (what people see) or fer2013 [default: ferplus]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Every figure and limit of each step, and every flip")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: the cores this process may use)")]
 Provider = Annotated[str, typer.Option(help="cpu, cuda, tensorrt, openvino, ...; never falls back to another")]

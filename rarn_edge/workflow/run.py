@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rarn_edge.bench.cases import load_cases
-from rarn_edge.bench.request import Request
+from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.result import BenchReport
-from rarn_edge.bench.run import benchmark
+from rarn_edge.bench.runner import benchmark
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import require_extras
 from rarn_edge.files import make_folder, write_text
@@ -81,8 +81,7 @@ def run(
     """
     require_extras("export")
     require_extras("report")
-    from rarn_edge.report.html import bench_page
-    from rarn_edge.report.markdown import report_markdown
+    from rarn_edge.report.page import bench_page, run_markdown
 
     loaded, chosen, out = read_weights(model, weights, labels), read_target(target, on_notice), Path(folder)
     measured = None if calib is None else calibration_faces(calib, images, seed, on_notice)
@@ -105,10 +104,10 @@ def run(
         on_stage(f"export the baselines {', '.join(names)}")
         paths += [artifact.path for artifact in named_models(names, out / "baselines")]
     on_stage("benchmark")
-    bench = benchmark(load_cases(paths), Request(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
+    bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
     on_stage("report")
-    write_text(out / "report.md", report_markdown(model, list(parity.steps), parity.faces, bench))
-    write_text(out / "report.html", bench_page(bench, parity.steps, parity.faces))
+    write_text(out / "report.md", run_markdown(model, parity, bench))
+    write_text(out / "report.html", bench_page(bench, parity))
     steps = [step.to_dict() for step in parity.steps]
     data_of_it = {"model": model, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
     write_text(out / "report.json", json.dumps(data_of_it, indent=1) + "\n")

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from rarn_edge.bench.profile import LITTLE_GAIN, measure_products
-from rarn_edge.bench.run import time_files
-from rarn_edge.bench.stats import Ratio
+from rarn_edge.bench.runner import time_files
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.parity.outputs import check_same_model, file_form
+from rarn_edge.runtime.peaks import LITTLE_GAIN, measure_products
+from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import Paired, compare_decisions
 from rarn_edge.workflow.callbacks import AnyPath
 from rarn_edge.workflow.inputs import ComparisonFaces, comparison_faces
@@ -29,7 +29,7 @@ class Verdict:
 
     decision: Decision
     candidate: str  # its precision
-    speed: Ratio
+    speed: Interval
     accuracy: Paired | None  # None: no labelled faces
     agreement: float
     advice: str
@@ -73,7 +73,7 @@ class VerdictResult:
 
 def judge(
     candidate: str,
-    latency_ratio: Ratio,
+    latency_ratio: Interval,
     accuracy: Paired | None,
     agreement: float,
     narrow_channels: int | None = None,
@@ -86,7 +86,7 @@ def judge(
     undecided.
     `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
     """
-    speed = Ratio(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
+    speed = Interval(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
     lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
     decision: Decision = "ship"
     if speed.high < 1:
