@@ -7,8 +7,10 @@ from types import ModuleType
 
 import pytest
 
+from rarn_edge.bench.doctor import Diagnosis
 from rarn_edge.bench.result import load_report
 from rarn_edge.bench.suite import load_suite
+from rarn_edge.decode import decode
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.report.page import MAX_BYTES
@@ -116,6 +118,20 @@ def test_the_readme_shows_the_recorded_results(render: ModuleType) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "<!-- benchmark" in text
     assert render.render(text, render.RESULTS) == text, "run: python benchmarks/render.py"
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((ROOT / "benchmarks" / "results").glob("*/*.json")),
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_recorded_results_are_read_and_written_unchanged(path: Path) -> None:
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    if recorded["kind"] == "doctor":
+        facts = {name: value for name, value in recorded.items() if name not in ("kind", "schema_version")}
+        assert decode(Diagnosis, facts).to_dict() == recorded
+    else:
+        assert load_report(path).to_dict() == recorded
 
 
 def test_models_or_a_suite_not_both(cli, measured: Path) -> None:
