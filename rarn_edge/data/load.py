@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rarn_edge.boundary.paths import require_source
 from rarn_edge.data.csv_file import SIDE_PX, read_csv
 from rarn_edge.data.faces import Choose, Faces
 from rarn_edge.data.images import read_folder, read_zip
@@ -18,8 +19,7 @@ def load_faces(source: Path, choose: Choose | None = None) -> Faces:
     Raises:
         InputError: nothing there, an unknown form, or content that cannot be used.
     """
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder; --data takes a zip, a folder of class folders, or a CSV")
+    require_source(source, "--data takes a zip, a folder of class folders, or a CSV")
     try:
         if source.is_dir():
             return read_folder(source, SIDE_PX, choose)

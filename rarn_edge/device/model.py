@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rarn_edge.assets import shipped_onnx, shipped_onnx_models
+from rarn_edge.boundary.paths import exists
 from rarn_edge.errors import InputError
 
 
@@ -15,7 +16,7 @@ def find_model_file(model: str | Path) -> Path:
     if is_shipped(model):
         return shipped_onnx(str(model))
     path = Path(model)
-    if path.suffix or path.exists() or len(path.parts) > 1:
+    if path.suffix or exists(path) or len(path.parts) > 1:
         return path
     raise InputError(f"no model '{model}' is shipped ({', '.join(shipped_onnx_models())}); give an ONNX file's path")
 

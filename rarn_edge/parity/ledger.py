@@ -59,7 +59,7 @@ def run_ledger(
         on_stage(label)
         # unfused operators are too small to share among threads: whole batches are shared instead
         plain = open_unoptimised(artifact.path)
-        written = Form(label, precision, run_logits(plain, spec, shown.images, callers=count))
+        written = Form(label, precision, run_logits(plain, spec, shown.images, callers=count, finite=False))
         if is_float and forms:
             add(forms[-1], written, "float")
         elif last is not None or forms:
@@ -69,7 +69,7 @@ def run_ledger(
             continue  # only the last float32 file goes to a device
         on_stage(f"{name} on {provider}")
         runs = f"{name} on {provider}" if is_float else f"{name} fused" if provider == CPU else f"{name} on {provider}"
-        run = Form(runs, precision, run_logits(session, spec, shown.images))
+        run = Form(runs, precision, run_logits(session, spec, shown.images, finite=False))
         add(written, run, "float" if is_float else "fuse")
         if is_float:
             last = run
@@ -79,14 +79,14 @@ def run_ledger(
         some = shown.images[: min(SOME, shown.faces)]
         few = Form(runs, precision, run.logits[: len(some)])
         single, compared = (shown.images, run) if is_float else (some, few)
-        add(compared, Form("one by one", precision, run_logits(session, spec, single, batch=1)), "batch")
+        add(compared, Form("one by one", precision, run_logits(session, spec, single, batch=1, finite=False)), "batch")
         for batch in BATCHES:
-            add(few, Form(f"batches of {batch}", precision, run_logits(session, spec, some, batch=batch)), "batch")
+            add(few, Form(f"batches of {batch}", precision, run_logits(session, spec, some, batch=batch, finite=False)), "batch")
         others = 1 if count > 1 else 2
         if provider == CPU:
             threaded = open_session(artifact.path, provider, others)
             plural = "" if others == 1 else "s"
-            add(few, Form(f"{others} thread{plural}", precision, run_logits(threaded, spec, some)), "batch")
+            add(few, Form(f"{others} thread{plural}", precision, run_logits(threaded, spec, some, finite=False)), "batch")
     return hops, forms[0]
 
 

@@ -8,22 +8,46 @@ from numpy.typing import NDArray
 
 from rarn_edge.contract.preprocess import model_input
 from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.errors import InputError, first_line
 
 BATCH = 64
 
 
 def run_logits(
-    session: ort.InferenceSession, spec: ModelSpec, images: NDArray[np.uint8], batch: int = BATCH, callers: int = 1
+    session: ort.InferenceSession,
+    spec: ModelSpec,
+    images: NDArray[np.uint8],
+    batch: int = BATCH,
+    callers: int = 1,
+    finite: bool = True,
 ) -> NDArray[np.float32]:
     """Gray faces [N, H, W] uint8 -> logits [N, classes] float32 (log-probabilities where the graph ends in a softmax).
 
-    `callers` batches are in flight at once: of use where `session` has one thread.
+    `callers` batches are in flight at once: of use where `session` has one thread. Answers leave this module only when they are
+    what the contract says; `finite=False` is for a check that judges NaN itself.
+
+    Raises:
+        InputError: the graph cannot run on a batch, or answers another shape, or a value that is no number.
     """
 
     def answer(start: int) -> NDArray[np.float32]:
         inputs = model_input(images[start : start + batch], spec)  # [batch, C, H, W]
-        (found,) = session.run([spec.output_name], {spec.input_name: inputs})
-        return np.asarray(found, dtype=np.float32)
+        try:
+            (found,) = session.run([spec.output_name], {spec.input_name: inputs})
+        except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
+            raise InputError(
+                f"model '{spec.name}': ONNX Runtime cannot run it on {len(inputs)} images at once ({first_line(error)})"
+            ) from error
+        expected = (len(inputs), len(spec.classes))
+        if np.shape(found) != expected:
+            raise InputError(f"model '{spec.name}': answers {list(np.shape(found))}, its contract says {list(expected)}")
+        logits = np.asarray(found, dtype=np.float32)
+        if finite and not np.isfinite(logits).all():
+            bad = int((~np.isfinite(logits)).any(axis=1).sum())
+            raise InputError(
+                f"model '{spec.name}': {bad} of {len(inputs)} answers are not finite numbers; its weights are damaged or overflow"
+            )
+        return logits
 
     starts = range(0, len(images), batch)
     if callers == 1:

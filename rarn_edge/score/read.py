@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rarn_edge.data.images import MAX_FILE_BYTES
+from rarn_edge.boundary.limits import MAX_FILE_BYTES
 from rarn_edge.errors import InputError, first_line, require_extra
 from rarn_edge.score.units import Unit
 from rarn_edge.score.zip_pieces import open_piece
