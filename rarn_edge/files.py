@@ -30,14 +30,26 @@ def check_outputs(
     named = [path for path in outputs if path is not None]
     for one in {path.parent: path for path in named}.values():  # a folder is tried once, however many files go there
         check_output(one)
+    for path in named:
+        _refuse_other_kinds(path)
+    check_apart(named, inputs, walked)
+
+
+def check_apart(
+    outputs: Iterable[Path | None], inputs: Iterable[Path | str | None] = (), walked: Iterable[Path | str | None] = ()
+) -> None:
+    """The part of `check_outputs` that asks nothing of the output's folder, which may not exist yet.
+
+    Raises:
+        InputError: which two are the same, links resolved.
+    """
+    named = [path for path in outputs if path is not None]
     taken: dict[object, Path] = {}
     for path in named:
-        if _is_folder(path):
-            raise InputError(f"{shown(path)}: is a folder; name a file in it")
-        for key in _identities(path):
-            if key in taken:
-                raise InputError(f"{shown(path)}: is named for two outputs; give each a path of its own")
-        taken |= dict.fromkeys(_identities(path), path)
+        keys = _identities(path)
+        if keys & taken.keys():
+            raise InputError(f"{shown(path)}: is named for two outputs; give each a path of its own")
+        taken |= dict.fromkeys(keys, path)
     for source in inputs:
         if source is not None and (found := next((taken[k] for k in _identities(Path(source)) if k in taken), None)):
             raise InputError(f"{shown(found)}: is read by this command, so it cannot be its output; name another file")
@@ -47,7 +59,9 @@ def check_outputs(
         whole = Path(os.path.realpath(source))
         for path in named:
             if whole in Path(os.path.realpath(path)).parents:
-                raise InputError(f"{shown(path)}: lies in {shown(source)}, which is read as input; name a file elsewhere")
+                raise InputError(
+                    f"{shown(path)}: lies in {shown(source)}, which is read as input; name a file elsewhere"
+                )
 
 
 def _identities(path: Path) -> set[object]:
@@ -71,9 +85,7 @@ def check_output(path: Path) -> None:
         raise InputError(
             f"{shown(path)}: the folder {shown(folder)} does not exist; make it first: mkdir -p {shown(folder)}"
         )
-    if exists(path) and not path.is_file():
-        what = "is a folder; name a file in it" if path.is_dir() else "is there and no regular file; name another"
-        raise InputError(f"{shown(path)}: {what}")
+    _refuse_other_kinds(path)
     if len(os.fsencode(path.name)) > MAX_OUTPUT_NAME_BYTES:
         raise InputError(f"{shown(path)}: a name of more than {MAX_OUTPUT_NAME_BYTES} bytes; give a shorter one")
     probe = folder / f".{secrets.token_hex(8)}.probe"
@@ -82,6 +94,12 @@ def check_output(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"{shown(path)}: cannot write in {shown(folder)} ({error.strerror})") from error
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    if exists(path) and not path.is_file():
+        what = "is a folder; name a file in it" if path.is_dir() else "is there and no regular file; name another"
+        raise InputError(f"{shown(path)}: {what}")
 
 
 def _is_folder(path: Path) -> bool:

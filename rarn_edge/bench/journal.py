@@ -4,7 +4,6 @@ One JSON object per line: first the plan, then what was measured, in the order i
 result is written; `load_report` reads one that was left behind as if it were a result.
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,8 @@ from typing import Any, Self, TextIO
 from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
 from rarn_edge.bench.result import BenchReport, Failure
 from rarn_edge.bench.summary import summarise
+from rarn_edge.boundary.documents import parse_json, to_json
+from rarn_edge.boundary.paths import MAX_TEXT_BYTES, read_bytes
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
 
@@ -52,7 +53,7 @@ class Journal:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(line) + "\n")
+            self._file.write(to_json(line) + "\n")
             self._file.flush()
 
 
@@ -71,19 +72,23 @@ def read_journal(path: Path) -> BenchReport:
     Raises:
         InputError: not a journal of this version, or nothing was measured yet.
     """
-    whole, _, _cut = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")  # a kill cuts the last line
+    whole, _, _cut = (
+        read_bytes(path, MAX_TEXT_BYTES).decode("utf-8", "replace").rpartition("\n")
+    )  # a kill cuts the last line
     lines = whole.splitlines()
     try:
-        first = json.loads(lines[0])
+        first = parse_json(lines[0], "its plan")
         if first.get("journal_version") != JOURNAL_VERSION:
             raise InputError(
                 f"{path}: a journal of version {first.get('journal_version')!r}, expected {JOURNAL_VERSION}"
             )
         measured = Measured(Plan.from_dict(first["plan"]))
         for text in lines[1:]:
-            _apply(measured, json.loads(text))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+            _apply(measured, parse_json(text, "a line"))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise InputError(f"{path}: a damaged journal ({error})") from error
+    except InputError as error:
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: a damaged journal ({error})") from error
     if not any(samples.seconds for group in measured.samples.values() for samples in group.values()):
         raise InputError(f"{path}: the run was ended before its first round; run it again")
     measured.notes.append("the run was killed; this is what it had measured until then, without memory and accuracy")

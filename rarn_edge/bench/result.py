@@ -3,7 +3,6 @@
 The format is described in docs/benchmarks.md.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from rarn_edge.bench.memory import Memory
 from rarn_edge.bench.profile import Peaks, Profile, Share
 from rarn_edge.bench.scenarios import MultiStream, Server
 from rarn_edge.bench.stats import Ratio
+from rarn_edge.boundary.documents import parse_json
+from rarn_edge.boundary.paths import exists, read_text, require_file
 from rarn_edge.errors import InputError
 
 SCHEMA_VERSION = 4
@@ -135,7 +136,7 @@ class BenchReport:
         try:
             found = _from_version_1(data) if version == 1 else data
             return _report(found if version == SCHEMA_VERSION else _from_version_3(found))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"damaged benchmark result: {error}") from error
 
 
@@ -146,21 +147,18 @@ def load_report(path: Path) -> BenchReport:
         InputError: no such file, not a benchmark result, or one of an unknown schema.
     """
     from rarn_edge.bench.journal import is_journal, read_journal
+    from rarn_edge.bench.sane import require_sane
 
-    if not path.is_file():
-        left = path.with_name(f"{path.name}.partial")
-        hint = f"; a run that was killed left {left}" if left.is_file() else ""
-        raise InputError(f"{path}: no such file{hint}")
+    left = path.with_name(f"{path.name}.partial")
+    require_file(path, f"a run that was killed left {left}" if not exists(path) and exists(left) else "")
     if is_journal(path):
         return read_journal(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_text(path), str(path))
         found = data.get("bench", data) if isinstance(data, dict) else data  # `run` keeps it in its own report
-        return BenchReport.from_dict(found)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+        return require_sane(BenchReport.from_dict(found))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
 def _report(data: Mapping[str, Any]) -> BenchReport:

@@ -13,12 +13,12 @@ path = "mini_xception.onnx"
 spec = "../peers/mini_xception.toml"   # optional: its contract, relative to the suite
 """
 
-import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from rarn_edge.bench.request import Request, read_seconds
+from rarn_edge.boundary.documents import read_toml
 from rarn_edge.errors import InputError
 
 
@@ -93,10 +93,7 @@ def load_suite(path: Path) -> Suite:
 
 def _read(path: Path) -> dict[str, Any]:
     """The file's values, each of a known key and of its type, lists as tuples."""
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a readable suite ({error})") from error
+    data = read_toml(path)
     for key, value in data.items():
         if key not in _KINDS:
             raise InputError(f"{path}: unknown key '{key}'; known: {', '.join(_KINDS)}")

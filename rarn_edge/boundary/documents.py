@@ -38,7 +38,7 @@ def parse_json(text: str | bytes, source: str) -> Any:
     except RecursionError as error:
         raise InputError(f"{source}: nested more than {MAX_DEPTH} deep") from error
     except ValueError as error:  # also a byte that is no text
-        raise InputError(f"{source}: is not JSON ({first_line(error)})") from error
+        raise InputError(f"{source}: not a readable JSON file ({first_line(error)})") from error
     check_depth(data, source)
     return data
 
@@ -63,7 +63,7 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     except RecursionError as error:
         raise InputError(f"{source}: nested more than {MAX_DEPTH} deep") from error
     except ValueError as error:
-        raise InputError(f"{source}: is not TOML ({first_line(error)})") from error
+        raise InputError(f"{source}: not a readable TOML file ({first_line(error)})") from error
     check_depth(data, source)
     return data
 

@@ -25,7 +25,9 @@ def check_image(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
         raise InputError(f"{name}: cannot be decoded as an image: it is empty")
     size = claimed_size_px(content)
     if size is None:
-        raise InputError(f"{name}: cannot be decoded as an image; repair or remove it (no readable header of {FORMATS})")
+        raise InputError(
+            f"{name}: cannot be decoded as an image; repair or remove it (no readable header of {FORMATS})"
+        )
     if min(size) < 1:
         raise InputError(f"{name}: cannot be decoded as an image: it claims {size[0]:,} x {size[1]:,} pixels")
     if size[0] * size[1] > max_pixels:
@@ -33,9 +35,8 @@ def check_image(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
             f"{name}: {size[0]:,} x {size[1]:,} pixels, more than the limit of {max_pixels / 1e6:g} million.\n"
             f"If that is meant: --max-megapixels {-(-size[0] * size[1] // 1_000_000)}"
         )
-    if content.startswith(b"\xff\xd8"):
-        if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-            raise InputError(f"{name}: cannot be decoded as an image; repair or remove it (a JPEG that is cut short)")
+    if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+        raise InputError(f"{name}: cannot be decoded as an image; repair or remove it (a JPEG that is cut short)")
     return size
 
 

@@ -57,17 +57,17 @@ def require_source(path: Path, hint: str = "") -> os.stat_result:
     Raises:
         InputError: as `require_file`.
     """
-    status = _status(path, hint)
+    status = _status(path, hint, "file or folder")
     return status if stat.S_ISDIR(status.st_mode) else require_file(path, hint)
 
 
-def _status(path: Path, hint: str) -> os.stat_result:
+def _status(path: Path, hint: str, what: str = "file") -> os.stat_result:
     try:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise InputError(f"{shown(path)}: is a link to {shown(path.readlink())}, which does not exist") from error
-        raise InputError(f"{shown(path)}: no such file{f'; {hint}' if hint else ''}") from error
+        raise InputError(f"{shown(path)}: no such {what}{f'; {hint}' if hint else ''}") from error
     except (OSError, ValueError) as error:
         raise _unreachable(path, error) from error
 

@@ -1,13 +1,15 @@
 """The application object, its two consoles, and the options that several commands share."""
 
-import json
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
+
+from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.limits import MAX_THREADS
+from rarn_edge.boundary.names import printable
+from rarn_edge.boundary.terminal import SafeConsole
 
 app = typer.Typer(
     name="rarn-edge",
@@ -16,8 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()  # results
-err = Console(stderr=True)  # progress, warnings, errors
+out = SafeConsole()  # results
+err = SafeConsole(stderr=True)  # progress, warnings, errors
 
 MAKE, CHECK, USE, SHOW = "Make a model", "Check a model", "Use a model", "Look around"  # the panels of --help
 
@@ -30,7 +32,9 @@ Split = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: the cores this process may use)")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MAX_THREADS, help="Threads (default: the cores this process may use)")
+]
 Provider = Annotated[str, typer.Option(help="cpu, cuda, tensorrt, openvino, ...; never falls back to another")]
 Target = Annotated[str, typer.Option(help="x86-avx2, x86-vnni, arm, tensorrt, or auto (this machine)")]
 Calib = Annotated[Path | None, typer.Option(help="Data to measure activation ranges on (its Training split)")]
@@ -52,23 +56,15 @@ def options(
 
 def say(text: str) -> None:
     """One line of result on stdout, never broken at the width of the terminal: paths stay whole."""
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+    out.print(Text(printable(text)), highlight=False, soft_wrap=True)
 
 
 def note(text: str, label: str = "") -> None:
     """One line on stderr, `label` in yellow before it."""
-    prefix = f"[yellow]{label}:[/yellow] " if label else ""
-    err.print(prefix + escape(text), highlight=False, soft_wrap=True)
+    prefix = Text(f"{label}: ", "yellow") if label else Text()
+    err.print(Text.assemble(prefix, text), highlight=False, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:
     """One JSON document on stdout, nothing else; a figure that is no number becomes null."""
-    typer.echo(json.dumps(_finite(data), indent=2, allow_nan=False))
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+    typer.echo(to_json(data, indent=2))

@@ -64,10 +64,11 @@ def bench(
     from rarn_edge.bench.request import OFFLINE_BATCHES, Request, read_seconds
     from rarn_edge.bench.run import benchmark
     from rarn_edge.bench.suite import Suite, load_suite
+    from rarn_edge.boundary.paths import require_source
     from rarn_edge.cli.bench_files import bench_files, suite_files
     from rarn_edge.cli.bench_print import print_bench
     from rarn_edge.cli.inputs import read_numbers
-    from rarn_edge.files import check_output, write_text
+    from rarn_edge.files import check_outputs, write_text
     from rarn_edge.models.catalog import CATALOG
     from rarn_edge.report.bench_json import bench_json
     from rarn_edge.report.bench_table import bench_warnings, failure_lines
@@ -107,22 +108,20 @@ def bench(
         "profile": profile or None,
     }
     request = replace(request, **{key: value for key, value in over_suite.items() if value is not None})
-    for path in (result, html):
-        if path is not None:
-            check_output(path)
+    journal = None if result is None else result.with_name(f"{result.name}.partial")
+    check_outputs([result, journal, html], [*(models or ()), suite, data])
     if html is not None:
         from rarn_edge.report.html import require_html
 
         require_html()
-    if data is not None and not data.exists():
-        raise InputError(f"{data}: no such data set")
+    if data is not None:
+        require_source(data, "--data takes a zip, a folder of class folders, or a CSV")
     if suite is None:
         names = [*(models or ()), *(name for name, entry in CATALOG.items() if baselines and entry.role == "baseline")]
         paths = bench_files(names, work)
     else:
         paths = suite_files(chosen, files, work)
     cases = load_cases(paths)
-    journal = None if result is None else result.with_name(f"{result.name}.partial")
     with bench_progress(err) as on_progress:
         report = benchmark(cases, request, journal, on_progress)
     if data is not None:
@@ -130,7 +129,7 @@ def bench(
             report = measure_accuracy(report, cases, data, split, provider)
     if result is not None and journal is not None:
         write_text(result, bench_json(report))
-        journal.unlink()
+        journal.unlink(missing_ok=True)
     if html is not None:
         from rarn_edge.report.html import bench_page
 

@@ -33,8 +33,8 @@ def evaluate(
     from rarn_edge.cli.inputs import describe, held_out_and_training, labelled_faces, read_subject
     from rarn_edge.evaluation.confidence import fit_temperature
     from rarn_edge.evaluation.judge import compare, judge
-    from rarn_edge.files import make_folder
-    from rarn_edge.report.evaluation_files import write_judgement
+    from rarn_edge.files import check_outputs, make_folder
+    from rarn_edge.report.evaluation_files import REPORT_FILES, write_judgement
     from rarn_edge.report.progress import stage_progress
     from rarn_edge.report.tables import evaluation_table, judgement_table, paired_table
     from rarn_edge.stats.classification import evaluate_logits
@@ -44,6 +44,7 @@ def evaluate(
     if report is not None:
         require_extra("matplotlib", "train")
         make_folder(report)
+        check_outputs([report / name for name in REPORT_FILES], [file, data, *(against or ())], [data])
     subject = read_subject(file, provider, threads)
     others = [read_subject(path, provider, threads) for path in against or []]
     faces, training = (labelled_faces(data, split), None) if report is None else held_out_and_training(data, split)
@@ -93,13 +94,11 @@ def evaluate(
 
 def _check_calibrated(file: Path, calibrated: Path) -> None:
     """Refuse before the work what --calibrated cannot do."""
-    from rarn_edge.files import check_output
+    from rarn_edge.files import check_outputs
 
     if file.suffix == ".safetensors":
         raise InputError(
             f"--calibrated writes an ONNX file again; export first: rarn-edge export --weights {file} -o OUT.onnx"
         )
     require_extra("onnx", "export")
-    check_output(calibrated)
-    if calibrated.resolve() == file.resolve():
-        raise InputError(f"{calibrated}: is the model itself; name another file")
+    check_outputs([calibrated], [file])

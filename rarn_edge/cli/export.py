@@ -23,9 +23,9 @@ def export(
     ] = False,
 ) -> None:
     """Export a model to one ONNX file that carries its whole contract."""
-    from rarn_edge.files import check_output
+    from rarn_edge.files import check_outputs
 
-    check_output(output)
+    check_outputs([output], [weights])
     from rarn_edge.cli.inputs import read_input_dtype, read_weights
 
     takes = read_input_dtype(input_dtype)

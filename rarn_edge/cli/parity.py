@@ -65,16 +65,14 @@ def parity(
 ) -> None:
     """Compare the forms of a model hop by hop: torch, ONNX, simplified, optimised, INT8. Exit code 1 when a hop fails."""
     from rarn_edge.cli.gate import gate
-    from rarn_edge.files import check_output, write_text
+    from rarn_edge.files import check_outputs, write_text
     from rarn_edge.parity.saved import judge_again, ledger_to_dict
     from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
     from rarn_edge.report.decisions import decision_tables, paired_line, telling_hops, worst_line
     from rarn_edge.report.ledger import ledger_table, limits_table, nodes_table
     from rarn_edge.report.markdown import ledger_markdown
 
-    for path in (bundle, markdown):
-        if path is not None:
-            check_output(path)
+    check_outputs([bundle, markdown], [*(files or ()), weights, data, saved, tolerances])
     limits = TOLERANCES if tolerances is None else read_tolerances(tolerances)
     if saved is not None:
         if files or model or weights or data or bundle or explain:

@@ -66,7 +66,7 @@ def quantize(
         read_target,
     )
     from rarn_edge.contract.artifact import Artifact
-    from rarn_edge.files import check_output
+    from rarn_edge.files import check_outputs
     from rarn_edge.pipeline.calibrate import Ranges, ranges_of
     from rarn_edge.pipeline.quantize import quantizable, require_float32
     from rarn_edge.pipeline.quantize import quantize as quantize_artifact
@@ -85,12 +85,7 @@ def quantize(
         raise InputError("--save-ranges is for the network as it is; leave it or --equalize out")
     if bias_correct and max_drop is not None:
         raise InputError("--max-drop tries corrected biases by itself; leave --bias-correct out")
-    for path in (output, save_ranges):
-        if path is not None:
-            check_output(path)
-    named = [path.resolve() for path in (source, output, save_ranges) if path is not None]
-    if len(set(named)) < len(named):
-        raise InputError(f"{output}: the model, --output and --save-ranges need three different paths")
+    check_outputs([output, save_ranges], [source, ranges, calib, data])
     given = Artifact.load(source)
     if precision != "int8":
         require_float32(given)

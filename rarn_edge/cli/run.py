@@ -44,7 +44,7 @@ def run(
     require_extras("report")
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.inputs import calibration_faces, comparison_faces, read_target, read_weights
-    from rarn_edge.files import make_folder
+    from rarn_edge.files import check_apart, make_folder
     from rarn_edge.host.threads import default_threads
     from rarn_edge.pipeline.calibrate import ranges_of
     from rarn_edge.pipeline.run import run_pipeline
@@ -52,6 +52,7 @@ def run(
     from rarn_edge.report.ledger import ledger_table
     from rarn_edge.report.progress import stage_progress
 
+    check_apart([folder / f"{model}.onnx", folder / "report.json"], [weights], [data, calib])
     loaded = read_weights(model, weights)
     chosen = read_target(target)
     calibration = ranges_of(model, loaded.sha256) if calib is None else calibration_faces(calib, images, seed)

@@ -17,7 +17,9 @@ def stamp(
 ) -> None:
     """Give a foreign ONNX file its contract: embed the spec that a TOML file describes."""
     require_extra("onnx", "export")
+    from rarn_edge.files import check_outputs
     from rarn_edge.pipeline.foreign import stamp_foreign
 
+    check_outputs([output], [source, spec])
     artifact = stamp_foreign(source, spec, output)
     say(f"{artifact.path}: {artifact.spec.name}, {len(artifact.spec.classes)} classes, sha256 {artifact.sha256[:12]}")

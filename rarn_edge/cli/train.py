@@ -63,7 +63,7 @@ def train(
 
     from rarn_edge.contract.targets import detect_host
     from rarn_edge.data import load_faces
-    from rarn_edge.files import make_folder
+    from rarn_edge.files import check_apart, make_folder
     from rarn_edge.host.threads import default_threads
     from rarn_edge.models.catalog import find_model
     from rarn_edge.report.progress import stage_progress, training_progress
@@ -73,7 +73,7 @@ def train(
     from rarn_edge.train.loop import train as train_model
     from rarn_edge.train.precision import TrainingPrecision
     from rarn_edge.train.recipe import find_recipe
-    from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
+    from rarn_edge.train.run import STATE_FILE, TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
     from rarn_edge.train.workers import join_workers, workers_here
 
     find_model(model)
@@ -87,6 +87,8 @@ def train(
         raise InputError(
             f"recipe '{recipe}' asks teachers about each batch and keeps no answers; leave out --teacher-views, --teacher-answers"
         )
+    written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
+    check_apart([*(folder / name for name in written), teacher_answers], [init, *(teacher or ())], [data])
     asked_precision = TrainingPrecision.named(precision) if precision is not None else None
     train_faces, test_faces = split_for_training(load_faces(data), seed)
     start = load_weights(init, expected_model=model) if init else None
@@ -135,7 +137,9 @@ def train(
             with training_progress(err, chosen.epochs) as progress:
                 history = train_model(job, resume, progress.on_batch, progress.on_epoch, workers)
         except KeyboardInterrupt:
-            note(f"stopped; {folder} holds every finished epoch. Continue with the same command and --resume")
+            began = (folder / STATE_FILE).is_file()
+            kept = f"{folder} holds every finished epoch. Continue with the same command and --resume"
+            note(f"stopped; {kept}" if began else "stopped before the first checkpoint; nothing is kept, start again")
             raise typer.Exit(130) from None
     last = history[-1]
     say(f"{folder / WEIGHTS_FILE}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")

@@ -59,7 +59,9 @@ class Contract:
             raise InputError(f"{source}: its rarn-edge metadata is damaged (target {printable(target)!r})")
         contract = cls(spec=spec, target=None if target is None else Target(target), **data)
         if contract.precision not in get_args(Precision):
-            raise InputError(f"{source}: its rarn-edge metadata is damaged (precision {printable(contract.precision)!r})")
+            raise InputError(
+                f"{source}: its rarn-edge metadata is damaged (precision {printable(contract.precision)!r})"
+            )
         if not isinstance(contract.provenance, dict) or not isinstance(contract.quality, dict):
             raise InputError(f"{source}: its rarn-edge metadata is damaged (provenance and quality are objects)")
         for key in ("parameters", "multiply_adds"):

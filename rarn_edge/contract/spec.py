@@ -74,7 +74,9 @@ class ModelSpec:
             value = getattr(self, key)
             fits = isinstance(value, str) and 0 < len(value) <= 200 and printable(value) == value
             _require(fits, f"{key} is a printable text of 1 to 200 characters")
-        _require(isinstance(self.classes, tuple) and 2 <= len(self.classes) <= 1000, "classes is a list of 2 to 1000 names")
+        _require(
+            isinstance(self.classes, tuple) and 2 <= len(self.classes) <= 1000, "classes is a list of 2 to 1000 names"
+        )
         for name in self.classes:
             _require((why := unfit_name(name)) is None, f"each class is {why}")
         _require(len(set(self.classes)) == len(self.classes), "class names are unique")
@@ -107,12 +109,20 @@ class ModelSpec:
         for holder, key in ((fields, "classes"), (preprocess, "mean"), (preprocess, "std")):
             _require(isinstance(holder.get(key), list | tuple), f"{key} is a list")
         unknown = [key for key in (*fields, *preprocess) if key not in _KEYS]
-        _require(not unknown, f"no key {', '.join(repr(printable(key)[:40]) for key in unknown)}; known: {', '.join(_KEYS)}")
+        _require(
+            not unknown, f"no key {', '.join(repr(printable(key)[:40]) for key in unknown)}; known: {', '.join(_KEYS)}"
+        )
         _require("name" in fields, "name is missing")
         try:
-            whole = {key: tuple(value) if isinstance(value, list) else value for key, value in preprocess.items()}
+            whole: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in preprocess.items()
+            }
             return cls(preprocess=Preprocess(**whole), **{**fields, "classes": tuple(fields["classes"])})
-        except (TypeError, ValueError, OverflowError) as error:  # a key in the wrong place, a value that cannot be compared
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+        ) as error:  # a key in the wrong place, a value that cannot be compared
             raise InputError(f"not a valid model spec: {first_line(error)}") from error
 
     def to_json(self) -> str:

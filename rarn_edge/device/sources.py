@@ -110,7 +110,11 @@ def is_camera(source: str) -> bool:
 
 def _is_media(path: Path) -> bool:
     """By its name; a pipe or a dead link of that name is read too, and reported."""
-    return path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not path.name.startswith(".") and not path.is_dir()
+    return (
+        path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+        and not path.name.startswith(".")
+        and not path.is_dir()
+    )
 
 
 def read_pictures(sources: Iterable[str], reading: Reading) -> Iterator[Picture]:

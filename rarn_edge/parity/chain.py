@@ -25,7 +25,9 @@ def torch_form(weights: "Weights", faces: Faces | Shown) -> Form:
 def file_form(artifact: Artifact, faces: Faces | Shown, provider: str = "cpu", threads: int | None = None) -> Form:
     """The answers of an ONNX file as its provider really runs it (fused and optimised)."""
     session = open_session(artifact.path, provider, threads)
-    return Form(artifact.path.name, artifact.contract.precision, run_logits(session, artifact.spec, faces.images, finite=False))
+    return Form(
+        artifact.path.name, artifact.contract.precision, run_logits(session, artifact.spec, faces.images, finite=False)
+    )
 
 
 def check_same_model(artifacts: list[Artifact], weights: "Weights | None") -> None:

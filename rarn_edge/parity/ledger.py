@@ -81,12 +81,20 @@ def run_ledger(
         single, compared = (shown.images, run) if is_float else (some, few)
         add(compared, Form("one by one", precision, run_logits(session, spec, single, batch=1, finite=False)), "batch")
         for batch in BATCHES:
-            add(few, Form(f"batches of {batch}", precision, run_logits(session, spec, some, batch=batch, finite=False)), "batch")
+            add(
+                few,
+                Form(f"batches of {batch}", precision, run_logits(session, spec, some, batch=batch, finite=False)),
+                "batch",
+            )
         others = 1 if count > 1 else 2
         if provider == CPU:
             threaded = open_session(artifact.path, provider, others)
             plural = "" if others == 1 else "s"
-            add(few, Form(f"{others} thread{plural}", precision, run_logits(threaded, spec, some, finite=False)), "batch")
+            add(
+                few,
+                Form(f"{others} thread{plural}", precision, run_logits(threaded, spec, some, finite=False)),
+                "batch",
+            )
     return hops, forms[0]
 
 

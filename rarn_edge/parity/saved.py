@@ -1,10 +1,10 @@
 """A ledger as JSON: what `rarn-edge parity --json` prints and `--from` judges again."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rarn_edge.boundary.documents import read_json
 from rarn_edge.errors import InputError
 from rarn_edge.parity.hops import Hop, judge, measurement_from_dict, would_pass
 from rarn_edge.parity.tolerances import Tolerances
@@ -29,10 +29,10 @@ def judge_again(path: Path, tolerances: Tolerances) -> tuple[list[Hop], str, tup
         InputError: not a ledger of this version.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         version = data["schema_version"]
         saved, description, classes = list(data["hops"]), str(data["faces"]), tuple(map(str, data["classes"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not what `rarn-edge parity --json` prints ({error!r})") from error
     if version != SCHEMA_VERSION or not saved:
         raise InputError(

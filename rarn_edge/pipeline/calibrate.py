@@ -6,7 +6,6 @@ activation of every image instead.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_models, shipped_ranges
+from rarn_edge.boundary.documents import read_json, to_json
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.data import Faces
@@ -55,7 +55,7 @@ class Ranges:
 
     def save(self, path: Path) -> None:
         content = {"schema_version": SCHEMA_VERSION, **self.__dict__}
-        write_text(path, json.dumps(content, indent=1) + "\n")
+        write_text(path, to_json(content, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Ranges":
@@ -65,7 +65,9 @@ class Ranges:
             InputError: no such file, or not a ranges file.
         """
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            data: dict[str, Any] = read_json(
+                path, "make ranges with: rarn-edge quantize --calib DATA --save-ranges FILE"
+            )
             if data.pop("schema_version") != SCHEMA_VERSION or data["method"] not in get_args(Method):
                 raise ValueError("another schema version or method")
             data["tensors"] = {name: (float(low), float(high)) for name, (low, high) in data["tensors"].items()}

@@ -1,6 +1,5 @@
 """The pipeline from weights to a report: export, simplify, quantize, parity, benchmark, each stage checked."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.request import Request
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.run import benchmark
+from rarn_edge.boundary.documents import to_json
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
@@ -133,7 +133,7 @@ def run_pipeline(
     }
     page = folder / "report.html"
     write_text(page, bench_page(bench, hops, faces_description))
-    write_text(folder / "report.json", json.dumps(data, indent=1) + "\n")
+    write_text(folder / "report.json", to_json(data, indent=1) + "\n")
     files = (
         (made.simplified.path, "float32 model"),
         (made.int8.path, f"INT8 model for {target.value}"),

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rarn_edge.boundary.documents import to_json
 from rarn_edge.errors import require_extra
 from rarn_edge.evaluation.judge import Judgement
 from rarn_edge.evaluation.roll import RollPoint
@@ -18,6 +18,11 @@ from rarn_edge.files import atomic, make_folder, write_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+_PLOTS = ("per_class", "confusion", "roll", "confidence", "labels", "intensity")
+REPORT_FILES = ("report.json", *(f"{name}.{end}" for name in _PLOTS for end in ("csv", "png")))
+"""What is written into the folder of a report."""
 
 
 def write_judgement(judgement: Judgement, folder: Path) -> tuple[Path, ...]:
@@ -30,7 +35,7 @@ def write_judgement(judgement: Judgement, folder: Path) -> tuple[Path, ...]:
     make_folder(folder)
     evaluation = judgement.evaluation
     names = [score.name for score in evaluation.classes]
-    write_text(folder / "report.json", json.dumps(judgement.to_dict(), indent=1) + "\n")
+    write_text(folder / "report.json", to_json(judgement.to_dict(), indent=1) + "\n")
     _write_csv(folder / "per_class.csv", [asdict(score) for score in evaluation.classes])
     counts = ({"true": name, **dict(zip(names, row, strict=True))} for name, row in _confusion_rows(judgement))
     _write_csv(folder / "confusion.csv", counts)
@@ -57,8 +62,7 @@ def write_judgement(judgement: Judgement, folder: Path) -> tuple[Path, ...]:
         draw(figure, judgement)
         with atomic(folder / f"{name}.png") as temporary:
             figure.savefig(temporary, format="png", dpi=120)
-    written = ("report.json", *(f"{name}.{end}" for name in plots for end in ("csv", "png")))
-    return tuple(folder / name for name in written)
+    return tuple(folder / name for name in REPORT_FILES)
 
 
 def _write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -40,7 +40,9 @@ def run_logits(
             ) from error
         expected = (len(inputs), len(spec.classes))
         if np.shape(found) != expected:
-            raise InputError(f"model '{spec.name}': answers {list(np.shape(found))}, its contract says {list(expected)}")
+            raise InputError(
+                f"model '{spec.name}': answers {list(np.shape(found))}, its contract says {list(expected)}"
+            )
         logits = np.asarray(found, dtype=np.float32)
         if finite and not np.isfinite(logits).all():
             bad = int((~np.isfinite(logits)).any(axis=1).sum())

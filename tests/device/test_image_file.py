@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.boundary.image_header import claimed_size_px
+from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device.image_file import colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError
 
