@@ -13,6 +13,7 @@ from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
 from rarn_edge.bench.result import BenchReport, Failure
 from rarn_edge.bench.summary import summarise
 from rarn_edge.boundary.documents import parse_json, to_json
+from rarn_edge.boundary.lock import lock_handle
 from rarn_edge.boundary.paths import MAX_TEXT_BYTES, read_bytes
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
@@ -28,7 +29,11 @@ class Journal:
         self._file: TextIO | None = None
         if path is not None:
             check_output(path)
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("a", encoding="utf-8")  # not "w": it may be another run's
+            if not lock_handle(self._file.fileno()):
+                self._file.close()
+                raise InputError(f"{path}: another run is writing this; wait for it, or name another output")
+            self._file.truncate(0)
 
     def __enter__(self) -> Self:
         return self

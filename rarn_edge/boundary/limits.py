@@ -23,8 +23,10 @@ def check_count(value: object, name: str, largest: int) -> int:
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"{name} is a whole number, found {value!r}")
-    if not 1 <= value <= largest:
-        raise InputError(f"{name} is at least 1 and at most {largest:,}, found {value:,}")
+    if value < 1:
+        raise InputError(f"{name} is at least 1, found {value}")
+    if value > largest:
+        raise InputError(f"{name} is at most {largest:,}, found {value if value < 10**18 else 'far more'}")
     return value
 
 

@@ -95,6 +95,11 @@ def why(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
+def reason(error: InputError, path: Path) -> str:
+    """What a function of this module said, without the path at its begin: for a message that says more."""
+    return str(error).removeprefix(f"{shown(path)}: ")
+
+
 def read_bytes(path: Path, limit_bytes: int, hint: str = "") -> bytes:
     """The content of a regular file.
 

@@ -1,7 +1,6 @@
 """`rarn-edge predict`: expressions in face crops, photographs, videos and from a camera."""
 
 import csv
-import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.names import csv_row
 from rarn_edge.cli.app import USE, Provider, Threads, app, err, note, say
 from rarn_edge.errors import InputError, require_extra
 
@@ -46,6 +47,7 @@ def predict(
 ) -> None:
     """Expressions in face crops, photographs, folders, videos, or from a camera."""
     require_extra("onnxruntime", "cpu")
+    from rarn_edge.boundary.limits import pixels_of
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
     from rarn_edge.device.faces import NO_DETECTOR, describe_detector, open_detector, read_boxes
@@ -78,7 +80,7 @@ def predict(
         every=every,
         max_fps=max_fps,
         pass_skipped=annotate is not None,
-        max_pixels=round(max_megapixels * 1e6),
+        max_pixels=pixels_of(max_megapixels),
     )
     live = any(is_camera(source) for source in found)
     classes = classifier.classes
@@ -97,7 +99,7 @@ def predict(
         on_progress = held.enter_context(image_progress(err, "predict")) if len(found) > 1 and not videos else None
         table = csv.writer(sys.stdout)
         if as_csv:
-            table.writerow(csv_header(classes))
+            table.writerow(csv_row(csv_header(classes)))
         elif not as_json:
             say(TABLE_HEADER)
         for done, answered in enumerate(answers, start=1):
@@ -108,9 +110,9 @@ def predict(
                 note(answered.picture.notice, "notice")
             if as_json:
                 for row in json_objects(answered):
-                    sys.stdout.write(json.dumps(row) + "\n")
+                    sys.stdout.write(to_json(row) + "\n")
             elif as_csv:
-                table.writerows(csv_rows(answered, classes))
+                table.writerows(map(csv_row, csv_rows(answered, classes)))
             else:
                 for line in table_lines(answered):
                     say(line)
