@@ -19,6 +19,7 @@ from typing import Any
 
 from rarn_edge.bench.request import Request, read_seconds
 from rarn_edge.boundary.documents import read_toml
+from rarn_edge.boundary.paths import reason
 from rarn_edge.errors import InputError
 
 
@@ -93,7 +94,10 @@ def load_suite(path: Path) -> Suite:
 
 def _read(path: Path) -> dict[str, Any]:
     """The file's values, each of a known key and of its type, lists as tuples."""
-    data = read_toml(path)
+    try:
+        data = read_toml(path)
+    except InputError as error:
+        raise InputError(f"{path}: not a readable suite ({reason(error, path)})") from error
     for key, value in data.items():
         if key not in _KINDS:
             raise InputError(f"{path}: unknown key '{key}'; known: {', '.join(_KINDS)}")

@@ -7,7 +7,9 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
@@ -43,6 +45,7 @@ def run_command(app: Callable[..., Any], err: SafeConsole, debug: Callable[[], b
     Exit codes: 0, those of `errors`, 130 for Ctrl-C, 141 for a reader that went away.
     """
     _open_streams()
+    _end_in_order()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -110,6 +113,16 @@ def _usage(error: Any, err: SafeConsole) -> int:
         message = Text.assemble(Text("Error:", "bold red"), f" {error.format_message()}")
         err.print(message, highlight=False, soft_wrap=True)
     return int(error.exit_code)
+
+
+def _end_in_order() -> None:
+    """A polite kill (SIGTERM) unwinds as Ctrl-C does, so that files in progress are removed."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)
 
 
 class _Closed(io.TextIOBase):

@@ -168,7 +168,8 @@ def load_bundle(path: Path) -> Bundle:
         manifest = parse_json(content["manifest.json"], "manifest.json")
         return _parse(manifest, content, str(path))
     except InputError as error:
-        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        damaged = "not a readable parity bundle: " if str(error).startswith("manifest.json") else ""
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {damaged}{error}") from error
     # RuntimeError: an encrypted entry; RecursionError: JSON nested without end; the rest: a damaged zip, array or manifest
     except (
         zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,

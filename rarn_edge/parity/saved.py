@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rarn_edge.boundary.documents import read_json
+from rarn_edge.boundary.paths import reason
 from rarn_edge.errors import InputError
 from rarn_edge.parity.hops import Hop, judge, measurement_from_dict, would_pass
 from rarn_edge.parity.tolerances import Tolerances
@@ -32,7 +33,9 @@ def judge_again(path: Path, tolerances: Tolerances) -> tuple[list[Hop], str, tup
         data = read_json(path)
         version = data["schema_version"]
         saved, description, classes = list(data["hops"]), str(data["faces"]), tuple(map(str, data["classes"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except InputError as error:
+        raise InputError(f"{path}: not what `rarn-edge parity --json` prints ({reason(error, path)})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not what `rarn-edge parity --json` prints ({error!r})") from error
     if version != SCHEMA_VERSION or not saved:
         raise InputError(
