@@ -22,6 +22,14 @@ CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 MAX_MEAN, MIN_STD, MAX_STD = 1e6, 1e-3, 1e6
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 
+FERPLUS_CLASSES = (*CLASSES, "contempt")
+"""The classes of FER+ (Barsoum 2016, arXiv:1608.01041): FER-2013's seven in the same order, then contempt."""
+
+FER2013 = "fer2013"  # one label a face, as the challenge published it
+FERPLUS = "ferplus"  # the majority of ten people's votes
+LABEL_CLASSES: dict[str, tuple[str, ...]] = {FERPLUS: FERPLUS_CLASSES, FER2013: CLASSES}
+"""The classes of each label set that models with weights in this package have; the first is the default."""
+
 Output = Literal["logits", "probabilities"]
 InputDtype = Literal["float32", "uint8"]
 
@@ -67,10 +75,11 @@ class ModelSpec:
     output_name: str = "logits"
     temperature: float = 1.0  # logits are divided by it before the softmax
     input_dtype: InputDtype = "float32"  # uint8: the graph takes the pixels and normalises them itself
+    label_source: str = FER2013  # whose labels it was trained on: `fer2013`, `ferplus`, or another name
 
     def __post_init__(self) -> None:
         _require((why := unfit_name(self.name)) is None, f"name is {why}")
-        for key in ("input_name", "output_name"):  # a graph's names may hold '/'
+        for key in ("input_name", "output_name", "label_source"):  # a graph's names may hold '/'
             value = getattr(self, key)
             fits = isinstance(value, str) and 0 < len(value) <= 200 and printable(value) == value
             _require(fits, f"{key} is a printable text of 1 to 200 characters")

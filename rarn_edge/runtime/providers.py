@@ -114,12 +114,17 @@ def check_provider(name: str) -> Provider:
 
 
 def installed_runtimes() -> tuple[str, ...]:
-    """The installed distributions that provide the module `onnxruntime`; more than one is a conflict."""
+    """The distributions installed where the imported module `onnxruntime` lies; more than one is a conflict.
+
+    One in another folder of the search path is hidden whole, and overwrites nothing.
+    """
+    module = Path(ort.__file__).resolve()
     found = []
     for name in _RIVALS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            importlib.metadata.distribution(name)
-            found.append(name)
+            place = importlib.metadata.distribution(name).locate_file("onnxruntime/__init__.py")
+            if Path(str(place)).resolve() == module:
+                found.append(name)
     return tuple(found)
 
 
