@@ -1,4 +1,4 @@
-"""Names are data: nothing that a file, a model or a class is called leaves its folder, steers a terminal or is run as a formula."""
+"""Names are data: what a file, a model or a class is called leaves no folder, steers no terminal and is no formula."""
 
 import csv
 import io

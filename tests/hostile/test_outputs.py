@@ -62,8 +62,10 @@ def test_an_output_that_is_an_input(cli: Cli, command: tuple[str, ...], place: P
 
 
 @pytest.fixture
-def place(tmp_path: Path, crops: Path, face: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(crops: Path, face: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One of each kind of input, a link to one, and the working folder by another name."""
+    tmp_path = crops.parent
+    assert face.parent == tmp_path
     monkeypatch.chdir(tmp_path)
     for name in ("tiny.onnx", "other.onnx"):
         shutil.copyfile(TINY, tmp_path / name)
