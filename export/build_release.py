@@ -31,7 +31,6 @@ from rarn_edge.assets import (
     shipped_weights,
 )
 from rarn_edge.cli.gate import gate
-from rarn_edge.cli.inputs import SYNTHETIC_SEED, describe, read_subject
 from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.confidence import fit_temperature
@@ -39,17 +38,18 @@ from rarn_edge.evaluation.judge import judge
 from rarn_edge.files import file_sha256, make_folder, write_text
 from rarn_edge.models.catalog import find_model
 from rarn_edge.parity.bundle import SUFFIX, make_bundle, save_bundle
-from rarn_edge.parity.chain import torch_form
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.verify import verify
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.pipeline.run import export_and_simplify
 from rarn_edge.report.model_card import log_name, model_card
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.classification import evaluate_logits
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE
+from rarn_edge.workflow.inputs import SYNTHETIC_SEED, describe, read_subject
+from rarn_edge.workflow.model_files import export_loaded
+from rarn_edge.workflow.parity import torch_form
 
 EXPORT = Path(__file__).parent
 ROOT = EXPORT.parent
@@ -152,7 +152,7 @@ def measure(name: str, faces: Faces) -> None:
     weights = load_weights(shipped_weights(name), expected_model=name)
     training, held_out = faces.split(Split.TRAINING), faces.held_out()
     with tempfile.TemporaryDirectory() as folder:
-        float32, _ = export_and_simplify(weights, Path(folder) / f"{name}.onnx")
+        float32 = export_loaded(weights, Path(folder) / f"{name}.onnx").artifact
         ranges = calibrate(float32, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
         int8 = quantize(float32, SAFE_TARGET, ranges, Path(folder) / f"{name}.int8.onnx").artifact
         plain, subject = (read_subject(artifact.path, CPU, None) for artifact in (float32, int8))
@@ -185,7 +185,7 @@ def build_onnx(name: str) -> None:
     shown = show(faces, None, f"{BUNDLE_FACES} synthetic faces", weights.spec.preprocess)
     reference = torch_form(weights, shown)
     with tempfile.TemporaryDirectory() as folder:
-        float32, _ = export_and_simplify(weights, Path(folder) / f"{name}.onnx")
+        float32 = export_loaded(weights, Path(folder) / f"{name}.onnx").artifact
         made = Path(folder) / onnx_name(name, SAFE_TARGET)
         int8 = quantize(float32, SAFE_TARGET, ranges, made).artifact
         bundle = make_bundle(weights.spec, shown, reference, weights.sha256, files=[int8])
@@ -198,7 +198,7 @@ def build_onnx(name: str) -> None:
 
 
 def decided_faces(weights: Weights) -> Faces:
-    """Drawn faces that the model is not torn about: one output step of INT8 may turn a tie, on any device, and proves nothing."""
+    """Drawn faces that with no low margin: one output step of INT8 may turn a tie, on any device, and proves nothing."""
     faces = synthetic_faces(2 * BUNDLE_FACES, seed=SYNTHETIC_SEED)
     best = np.sort(torch_form(weights, faces).logits, axis=1)  # [N, 7]
     return faces.where(np.flatnonzero(best[:, -1] - best[:, -2] >= MIN_MARGIN)[:BUNDLE_FACES])

@@ -40,7 +40,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """`cli("models", "--json")`: the command line in this process; an unexpected exception fails the test."""
     from rarn_edge.cli import main
 
-    monkeypatch.setattr("rarn_edge.cli.inputs.SYNTHETIC_FACES", 42)  # drawing 512 takes a second
+    monkeypatch.setattr("rarn_edge.workflow.inputs.SYNTHETIC_FACES", 42)  # drawing 512 takes a second
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = ["rarn-edge", *map(str, arguments)]
@@ -150,7 +150,7 @@ def other_weights(make_weights: Callable[..., Path]) -> "Weights":
 
 @pytest.fixture(scope="session")
 def exported(weights: "Weights", tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    from rarn_edge.pipeline.to_onnx import export
+    from rarn_edge.pipeline.export import export
 
     return export(weights, tmp_path_factory.mktemp("exported") / "exported.onnx")
 

@@ -24,13 +24,13 @@ from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import file_sha256
 from rarn_edge.parity.bundle import load_bundle
-from rarn_edge.parity.chain import file_form
-from rarn_edge.parity.hops import compare
+from rarn_edge.parity.outputs import file_form
+from rarn_edge.parity.steps import compare
 from rarn_edge.parity.tolerances import TOLERANCES
 from rarn_edge.pipeline.calibrate import Ranges, ranges_of
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.pipeline.run import export_and_simplify
 from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.workflow.model_files import export_loaded
 
 
 def test_something_ships_and_each_has_its_figures() -> None:
@@ -97,7 +97,8 @@ def test_a_file_stands_in_for_any_target(target: Target) -> None:
 def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
     """A shipped model as a user makes it: (float32, INT8 for this machine) from the weights and ranges of the package."""
     folder = tmp_path_factory.mktemp(request.param)
-    float32, kept_because = export_and_simplify(load_weights(shipped_weights(request.param)), folder / "float32.onnx")
+    exported = export_loaded(load_weights(shipped_weights(request.param)), folder / "float32.onnx")
+    float32, kept_because = exported.artifact, exported.kept_because
     assert kept_because is None
     ranges = ranges_of(request.param, float32.contract.provenance["weights_sha256"])
     return float32, quantize(float32, detect_host().target, ranges, folder / "int8.onnx").artifact
@@ -114,13 +115,13 @@ def test_ranges_fit_the_exported_graph(shipped: tuple[Artifact, Artifact]) -> No
 def test_int8_keeps_the_accuracy_on_real_faces(shipped: tuple[Artifact, Artifact], fer2013: Path) -> None:
     """rarn-s: at least 98.5 % agreement, at most 0.3 points lost, at least 66 %; rarn-n: thinner margins, 97 %."""
     faces = load_faces(fer2013).split(Split.PUBLIC_TEST)
-    hop = compare(*(file_form(artifact, faces) for artifact in shipped), faces.labels)
-    failed = {check.figure for check in hop.checks if not check.passed}
-    assert hop.accuracy_after is not None
+    step = compare(*(file_form(artifact, faces) for artifact in shipped), faces.labels)
+    failed = {check.figure for check in step.checks if not check.passed}
+    assert step.measured.accuracy_after is not None
     if shipped[0].spec.name == "rarn-s":
         assert failed == set()
-        assert hop.accuracy_after >= 0.66
+        assert step.measured.accuracy_after >= 0.66
     else:
-        assert failed <= {"same decision"}
-        assert hop.measured.agreement >= 0.97
-        assert hop.accuracy_after >= 0.65
+        assert failed <= {"top-1 agreement"}
+        assert step.measured.agreement >= 0.97
+        assert step.measured.accuracy_after >= 0.65

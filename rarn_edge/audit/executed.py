@@ -17,6 +17,7 @@ import onnxruntime as ort
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError, first_line
+from rarn_edge.runtime.operators import CONVERSIONS, computes_in_int8, is_convolution, multiply_adds
 
 _RUNS = 5
 _INTEGER_TYPES = ("uint8", "int8", "int32")
@@ -33,29 +34,31 @@ class ExecutedNode:
     input_types: tuple[str, ...]
     output_type: str
     output_shape: tuple[int, ...]
-    weight_shape: tuple[int, ...]  # of a convolution
+    constant_shapes: tuple[tuple[int, ...], ...]  # of its inputs; empty for those that are computed
     attributes: dict[str, Any]
     time_s: float  # median; profiling adds a few microseconds to each node
 
     @property
     def is_convolution(self) -> bool:
-        return self.operator in ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger", "NhwcConv")
+        return is_convolution(self.operator)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Of a convolution; empty where its weight is no constant."""
+        place = 3 if self.operator == "QLinearConv" else 1
+        return self.constant_shapes[place] if place < len(self.constant_shapes) else ()
 
     @property
     def multiply_adds(self) -> int:
         """Of a convolution, one image."""
-        if not self.is_convolution or not self.weight_shape:
-            return 0
-        return int(np.prod(self.output_shape[1:])) * int(np.prod(self.weight_shape[1:]))
+        return multiply_adds(self.operator, self.constant_shapes, self.output_shape) if self.is_convolution else 0
 
     @property
     def kind(self) -> str:
         """`convert` (between float and integers), `integer`, `float`, or `other` (shapes and indices)."""
-        if self.operator in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
+        if self.operator in CONVERSIONS:
             return "convert"
-        if self.operator.startswith("QLinear") or self.operator in ("QGemm", "ConvInteger", "MatMulInteger"):
-            return "integer"
-        if self.operator in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul") or self.output_type in _INTEGER_TYPES:
+        if computes_in_int8(self.operator) or self.output_type in _INTEGER_TYPES:
             return "integer"
         return "float" if self.output_type in ("float", "float16", "double") else "other"
 
@@ -111,7 +114,6 @@ def _join(model: onnx.ModelProto, events: list[dict[str, Any]]) -> ExecutedGraph
             continue  # folded away while the session was made
         types = [next(iter(value.items())) for value in runs[0]["args"].get("output_type_shape", [])]
         taken = tuple(next(iter(value)) for value in runs[0]["args"].get("input_type_shape", []) if value)
-        weight = node.input[3 if node.op_type == "QLinearConv" else 1] if len(node.input) > 1 else ""
         nodes.append(
             ExecutedNode(
                 name=node.name,
@@ -121,7 +123,7 @@ def _join(model: onnx.ModelProto, events: list[dict[str, Any]]) -> ExecutedGraph
                 input_types=taken,
                 output_type=types[0][0] if types else "",
                 output_shape=tuple(types[0][1]) if types else (),
-                weight_shape=shapes.get(weight, ()),
+                constant_shapes=tuple(shapes.get(name, ()) for name in node.input),
                 attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
                 time_s=float(np.median([run["dur"] for run in runs])) * 1e-6,
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.errors import InputError
 
@@ -90,8 +91,7 @@ class _Reader:
         self._worker.close()
 
     def read(self, path: Path, label: str) -> BenchCase:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
+        require_file(path)
         external = path.with_name(f"{path.name}.data")
         size = path.stat().st_size + (external.stat().st_size if external.is_file() else 0)
         try:

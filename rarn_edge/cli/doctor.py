@@ -1,6 +1,7 @@
 """`rarn-edge doctor`: one page on this machine."""
 
-from rarn_edge.cli.app import SHOW, Json, app, err, note, out, print_json
+from rarn_edge.cli.app import SHOW, app, err, note, out, print_json
+from rarn_edge.cli.options import Json
 
 
 @app.command(rich_help_panel=SHOW)

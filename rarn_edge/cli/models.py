@@ -2,7 +2,8 @@
 
 from dataclasses import asdict
 
-from rarn_edge.cli.app import SHOW, Json, app, out, print_json
+from rarn_edge.cli.app import SHOW, app, out, print_json
+from rarn_edge.cli.options import Json
 
 
 @app.command(rich_help_panel=SHOW)

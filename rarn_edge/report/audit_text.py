@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rarn_edge.parity.hops import MAX_SNR_DB
+from rarn_edge.stats.sqnr import MAX_SQNR_DB
 
 if TYPE_CHECKING:
     from rarn_edge.audit.run import Audit
@@ -36,4 +36,4 @@ def audit_lines(audit: Audit) -> list[str]:
 
 
 def _db(value: float) -> str:
-    return "equal" if value >= MAX_SNR_DB else f"{value:.1f} dB"
+    return "equal" if value >= MAX_SQNR_DB else f"{value:.1f} dB"

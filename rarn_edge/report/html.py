@@ -10,13 +10,12 @@ from typing import Any
 from rarn_edge.bench.environment import Environment
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.errors import require_extras
-from rarn_edge.parity.hops import Hop
+from rarn_edge.parity.steps import Step
 from rarn_edge.report.bench_extras import PlainTable, tables
 from rarn_edge.report.bench_table import bench_warnings, failure_lines, figures, marked, milliseconds
 from rarn_edge.report.drawing import Plot
-from rarn_edge.report.ledger import hop_title
+from rarn_edge.report.parity import allowed, figure, step_title
 from rarn_edge.report.plots import plots
-from rarn_edge.report.tables import allowed, figure
 
 MAX_BYTES = 2_000_000
 
@@ -30,8 +29,10 @@ def require_html() -> None:
     require_extras("report")
 
 
-def bench_page(report: BenchReport, hops: Sequence[Hop] = (), faces: str = "", extra: Sequence[PlainTable] = ()) -> str:
-    """The page; `hops` are a pipeline's parity, `extra` further tables such as an audit."""
+def bench_page(
+    report: BenchReport, steps: Sequence[Step] = (), faces: str = "", extra: Sequence[PlainTable] = ()
+) -> str:
+    """The page; `steps` are a pipeline's parity, `extra` further tables such as an audit."""
     require_html()
     from jinja2 import Environment as Templates
     from jinja2 import PackageLoader, select_autoescape
@@ -44,15 +45,15 @@ def bench_page(report: BenchReport, hops: Sequence[Hop] = (), faces: str = "", e
     )
     return templates.get_template("page.html.j2").render(
         title=report.title,
-        parity_verdict=_parity_verdict(hops),
+        parity_verdict=_parity_verdict(steps),
         verdict=_verdict(report),
-        parity_passed=all(hop.passed for hop in hops),
+        parity_passed=all(step.passed for step in steps),
         main=main_table(report),
         note=_note(report),
         warnings=bench_warnings(report),
         failures=failure_lines(report),
         plots=plots(report),
-        parity=_parity(hops),
+        parity=_parity(steps),
         faces=faces,
         extra=[*extra, *tables(report)],
         facts=_facts(report),
@@ -98,11 +99,11 @@ def main_table(report: BenchReport) -> PlainTable:
     return PlainTable("All figures", tuple(columns), tuple(rows))
 
 
-def _parity_verdict(hops: Sequence[Hop]) -> str:
-    if not hops:
+def _parity_verdict(steps: Sequence[Step]) -> str:
+    if not steps:
         return ""
-    failed = sum(not hop.passed for hop in hops)
-    return f"{failed} of {len(hops)} parity hops FAILED." if failed else f"All {len(hops)} parity hops pass."
+    failed = sum(not step.passed for step in steps)
+    return f"{failed} of {len(steps)} parity steps FAILED." if failed else f"All {len(steps)} parity steps pass."
 
 
 def _verdict(report: BenchReport) -> str:
@@ -140,14 +141,14 @@ def _note(report: BenchReport) -> str:
     )
 
 
-def _parity(hops: Sequence[Hop]) -> PlainTable:
+def _parity(steps: Sequence[Step]) -> PlainTable:
     rows = []
-    for hop in hops:
-        for check in hop.checks:
+    for step in steps:
+        for check in step.checks:
             verdict = "pass" if check.passed else "FAIL"
             measured = figure(check.measured, check)
-            rows.append((hop_title(hop), check.figure, measured, allowed(check), verdict))
-    return PlainTable("Parity", ("hop", "figure", "measured", "allowed", "verdict"), tuple(rows))
+            rows.append((step_title(step), check.figure, measured, allowed(check), verdict))
+    return PlainTable("Parity", ("step", "figure", "measured", "allowed", "verdict"), tuple(rows))
 
 
 def _facts(report: BenchReport) -> list[tuple[str, str]]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from rarn_edge.parity.hops import MAX_SNR_DB
+from rarn_edge.stats.sqnr import MAX_SQNR_DB
 
 if TYPE_CHECKING:
-    from rarn_edge.pipeline.methods import MethodRow
+    from rarn_edge.pipeline.calibrate import MethodRow
 
 
 def methods_table(rows: list[MethodRow], faces: str) -> Table:
@@ -20,6 +20,6 @@ def methods_table(rows: list[MethodRow], faces: str) -> Table:
         table.add_column(column, justify="right")
     for row in rows:
         accuracy = "-" if row.accuracy is None else f"{row.accuracy:.2%}"
-        noise = "-" if row.signal_db >= MAX_SNR_DB else f"{row.signal_db:.1f} dB"
+        noise = "-" if row.signal_db >= MAX_SQNR_DB else f"{row.signal_db:.1f} dB"
         table.add_row(row.name, accuracy, f"{row.agreement:.2%}", noise)
     return table

@@ -1,40 +1,40 @@
 """A pipeline's findings as Markdown, for a pull request, a job summary or a reader without the tool."""
 
 from rarn_edge.bench.result import BenchReport
-from rarn_edge.parity.hops import Hop
+from rarn_edge.parity.steps import Step
 from rarn_edge.report.bench_table import bench_note, bench_warnings, failure_lines, figures, marked
-from rarn_edge.report.decisions import decisions_markdown, telling_hops
-from rarn_edge.report.ledger import COLUMNS, hop_figures, hop_title, limit_rows
+from rarn_edge.report.decisions import decisions_markdown, telling_steps
+from rarn_edge.report.parity import COLUMNS, limit_rows, step_figures, step_title
 
 
-def report_markdown(model: str, hops: list[Hop], faces: str, bench: BenchReport) -> str:
+def report_markdown(model: str, steps: list[Step], faces: str, bench: BenchReport) -> str:
     """The whole report of one pipeline run."""
-    verdict = "all hops pass" if all(hop.passed for hop in hops) else "A HOP FAILED"
+    verdict = "all steps pass" if all(step.passed for step in steps) else "A HOP FAILED"
     parts = [
         f"# {model}: {verdict}",
         f"## Parity on {faces}",
-        parity_markdown(hops),
+        parity_markdown(steps),
         "## Benchmark",
         bench_markdown(bench),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def parity_markdown(hops: list[Hop]) -> str:
-    """The ledger, one row a hop, then each limit with the worst that any hop measured."""
-    rows = [f"| hop | {' | '.join(COLUMNS)} | verdict |", "|---|" + "--:|" * len(COLUMNS) + "---|"]
-    rows += [f"| {hop_title(hop)} | {' | '.join(hop_figures(hop))} | {_verdict(hop.passed)} |" for hop in hops]
+def parity_markdown(steps: list[Step]) -> str:
+    """The parity report, one row a step, then each limit with the worst that any step measured."""
+    rows = [f"| step | {' | '.join(COLUMNS)} | verdict |", "|---|" + "--:|" * len(COLUMNS) + "---|"]
+    rows += [f"| {step_title(step)} | {' | '.join(step_figures(step))} | {_verdict(step.passed)} |" for step in steps]
     rows += ["", "| limit | figure | would pass | allowed | verdict |", "|---|---|--:|--:|---|"]
-    for limit, figure, would, may, passed in limit_rows(hops):
+    for limit, figure, would, may, passed in limit_rows(steps):
         rows.append(f"| {limit} | {figure.replace('|', '&#124;')} | {would} | {may} | {_verdict(passed)} |")
     return "\n".join(rows)
 
 
-def ledger_markdown(hops: list[Hop], faces: str, classes: tuple[str, ...]) -> str:
+def parity_report_markdown(steps: list[Step], faces: str, classes: tuple[str, ...]) -> str:
     """A whole parity run, for a job summary."""
-    verdict = "every hop passes" if all(hop.passed for hop in hops) else "A HOP FAILED"
-    parts = [f"## Parity on {faces}: {verdict}", parity_markdown(hops)]
-    parts += [decisions_markdown(hop, classes) for hop in telling_hops(hops)]
+    verdict = "every step passes" if all(step.passed for step in steps) else "A HOP FAILED"
+    parts = [f"## Parity on {faces}: {verdict}", parity_markdown(steps)]
+    parts += [decisions_markdown(step, classes) for step in telling_steps(steps)]
     return "\n\n".join(parts) + "\n"
 
 

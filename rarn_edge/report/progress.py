@@ -29,6 +29,10 @@ class TrainingProgress:
         self._task = progress.add_task("epoch", total=None, figures="")
         self._run = progress.add_task("run", total=epochs, figures="")
 
+    def on_stage(self, stage: str, done: int = 0, total: int | None = None, /) -> None:
+        """Before the first epoch."""
+        self._progress.update(self._task, description=stage, completed=done, total=total)
+
     def on_batch(self, log: "BatchLog") -> None:
         figures = f"loss {log.loss:.3f}  accuracy {log.accuracy:.1%}  {log.images_per_s:.0f} images/s"
         self._progress.update(

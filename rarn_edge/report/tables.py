@@ -9,7 +9,6 @@ from rich.table import Table
 if TYPE_CHECKING:  # for its types alone: `models` must not load the runtime
     from rarn_edge.evaluation.judge import Judgement
     from rarn_edge.models.catalog import CatalogEntry
-    from rarn_edge.parity.hops import Check
     from rarn_edge.stats.classification import Evaluation
     from rarn_edge.stats.paired import Paired
 
@@ -27,24 +26,6 @@ def models_table(entries: list[CatalogEntry], shipped: dict[str, str]) -> Table:
         counts = (f"{entry.parameters / 1e6:.2f} M", f"{entry.multiply_adds / 1e6:.1f} M")
         table.add_row(entry.name, entry.role, size, *counts, shipped.get(entry.name, "-"))
     return table
-
-
-def allowed(check: Check) -> str:
-    """The tolerance with its direction."""
-    return ("<= " if check.at_most else ">= ") + figure(check.allowed, check)
-
-
-def figure(value: float, check: Check) -> str:
-    """A measured or allowed value in the unit of its figure."""
-    if check.figure == "finite answers":
-        return "yes" if value == 1.0 else "NO"
-    if check.figure == "same decision":
-        return f"{value:.2%}"
-    if check.figure == "signal to noise":
-        return f"{value:.1f} dB"
-    if check.figure == "accuracy lost":
-        return f"{value * 100:+.2f} points"
-    return f"{value:.2g}"
 
 
 def evaluation_table(evaluation: Evaluation, title: str) -> Table:

@@ -16,11 +16,11 @@ from rarn_edge.contract.artifact import Artifact, Contract
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.parity.hops import signal_to_noise_db
+from rarn_edge.onnx_graph import load_graph, save_artifact
 from rarn_edge.pipeline.calibrate import Ranges, calibrate
-from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.quantize import Quantized, quantize
 from rarn_edge.report.audit_text import audit_lines
+from rarn_edge.stats.sqnr import sqnr_db
 
 FACES = synthetic_faces(16, seed=4).images
 
@@ -158,7 +158,7 @@ def test_saturation_gate(int8: Mapping[Target, Quantized]) -> None:
 
 def test_equal_answers_are_called_so(int8: Mapping[Target, Quantized]) -> None:
     found = audit(int8[Target.X86_AVX2].artifact, FACES, threads=1)
-    same = replace(found, saturation=Saturation(16, signal_to_noise_db(FACES, FACES), 31.24, 0, 0))
+    same = replace(found, saturation=Saturation(16, sqnr_db(FACES, FACES), 31.24, 0, 0))
     assert ": equal as it runs, 31.2 dB unsaturated, 0 flips" in audit_lines(same)[-1]
 
 

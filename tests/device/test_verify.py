@@ -14,8 +14,8 @@ from rarn_edge.assets import shipped_bundle, shipped_onnx
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.bundle import load_bundle, make_bundle, save_bundle
-from rarn_edge.parity.chain import file_form
 from rarn_edge.parity.inputs import show
+from rarn_edge.parity.outputs import file_form
 from rarn_edge.parity.verify import verify
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -35,8 +35,10 @@ def bundle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_file_passes(bundle_file: Path) -> None:
-    hops = verify(load_bundle(bundle_file), TINY, threads=1)
-    assert [(hop.before, hop.after, hop.measured.kind, hop.measured.inputs) for hop in hops] == [
+    steps = verify(load_bundle(bundle_file), TINY, threads=1)
+    assert [
+        (step.measured.before, step.measured.after, step.measured.kind, step.measured.inputs) for step in steps
+    ] == [
         ("tiny.onnx", "written", "float", "faces"),
         ("written", "cpu", "float", "faces"),
         ("tiny.onnx", "cpu", "float", "faces"),
@@ -45,8 +47,8 @@ def test_the_same_file_passes(bundle_file: Path) -> None:
         ("tiny.onnx", "cpu", "float", "adversarial"),
         ("cpu", "alone", "batch", "faces"),
     ]
-    assert all(hop.passed for hop in hops)
-    assert hops[0].accuracy_before is not None
+    assert all(step.passed for step in steps)
+    assert steps[0].accuracy_before is not None
 
 
 def test_a_changed_file_fails(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:

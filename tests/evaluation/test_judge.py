@@ -113,7 +113,7 @@ def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, 
 
 
 def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:
-    from rarn_edge.cli.inputs import held_out_and_training
+    from rarn_edge.workflow.inputs import held_out_and_training
 
     faces, training = held_out_and_training(faces_folder, None)
     assert training is not None

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rarn_edge.contract.artifact import Artifact, Contract
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.pipeline.graph import stamp
+from rarn_edge.onnx_graph import stamp
 
 TINY = Path(__file__).parents[1] / "device" / "tiny.onnx"
 

@@ -16,6 +16,7 @@ from rarn_edge.boundary.documents import to_json
 from rarn_edge.contract.artifact import Artifact, is_one_file
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.workflow.inputs import ComparisonFaces
 from rarn_edge.workflow.verdict import measure
 
 from .conftest import TINY, Changed, fill, one_image_at_once, other_classes, rotated_classes
@@ -86,17 +87,15 @@ def test_a_graph_that_takes_one_image_at_once(
 
 
 def test_a_verdict_asks_for_agreement(changed: Changed) -> None:
-    faces = synthetic_faces(256, seed=5)
+    faces = ComparisonFaces(synthetic_faces(256, seed=5), None, "drawn")
     before = Artifact.load(TINY)
     after = Artifact.load(changed("x.onnx", rotated_classes))
-    found = measure(before, after, faces, None, rounds=20, starts=1)
+    found = measure(before, after, faces, rounds=20, launches=1)
     assert (found.decision, "decides otherwise" in found.line()) == ("keep", True)
-    found = measure(
-        before, Artifact.load(changed("nan.onnx", fill("bias", math.nan))), faces, None, rounds=20, starts=1
-    )
+    found = measure(before, Artifact.load(changed("nan.onnx", fill("bias", math.nan))), faces, rounds=20, launches=1)
     assert (found.decision, "not finite" in found.line()) == ("keep", True)
     with pytest.raises(InputError, match="nothing to compare with"):
-        measure(Artifact.load(changed("nan.onnx", fill("bias", math.nan))), before, faces, None, rounds=20, starts=1)
+        measure(Artifact.load(changed("nan.onnx", fill("bias", math.nan))), before, faces, rounds=20, launches=1)
 
 
 @pytest.mark.parametrize("field", ["temperature", "std", "mean"])

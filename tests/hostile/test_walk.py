@@ -24,7 +24,7 @@ def test_the_walk_sees_what_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be of no use if a traceback or a wrong exit code passed by it."""
 
     def broken(*_: object) -> None:
-        raise KeyError("a bug")
+        raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("rarn_edge.boundary.paths._status", broken)
     code, said, error = run("parity", "--from", "x.json")

@@ -1,0 +1,38 @@
+"""What goes on the board, or to a server."""
+
+from pathlib import Path
+
+from rarn_edge.assets import shipped_bundle, shipped_quality
+from rarn_edge.board.make import Format, make_bundle
+from rarn_edge.device.model import find_model_file, is_shipped
+from rarn_edge.workflow.callbacks import AnyPath
+
+
+def bundle(
+    model: AnyPath, output: AnyPath, *, form: Format = "board", parity: AnyPath | None = None
+) -> tuple[str, ...]:
+    """Pack a model with a script of 40 lines, pinned requirements, checks, model card and licence.
+
+    Args:
+        model: A shipped model's name, or an ONNX file.
+        output: A new folder, or a `.zip`.
+        form: `board`, or `triton`: a model repository for a server.
+        parity: A parity bundle to put beside it (shipped models have their own).
+
+    Returns:
+        The paths in the bundle, sorted.
+
+    Raises:
+        InputError: the model cannot be used, or `output` is taken or cannot be written; nothing is left there.
+
+    Example:
+        >>> import rarn_edge, tempfile
+        >>> names = rarn_edge.bundle("rarn-n", f"{tempfile.mkdtemp()}/board.zip")
+        >>> "predict.py" in names, "model.onnx" in names
+        (True, True)
+    """
+    measured, evidence = None, None if parity is None else Path(parity)
+    if is_shipped(model):
+        evidence = evidence or shipped_bundle(str(model))
+        measured = shipped_quality().get(str(model))
+    return make_bundle(find_model_file(model), Path(output), form, evidence, measured)

@@ -1,0 +1,132 @@
+"""The accuracy of a model on labelled faces, and everything else that is known of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rarn_edge.errors import InputError, require_extra
+from rarn_edge.evaluation.confidence import fit_temperature
+from rarn_edge.evaluation.judge import Judgement, compare, judge
+from rarn_edge.files import check_outputs, make_folder
+from rarn_edge.stats.classification import Evaluation, evaluate_logits
+from rarn_edge.stats.paired import Paired
+from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
+from rarn_edge.workflow.inputs import describe, held_out_and_training, labelled_faces, read_subject
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The ONNX file written again with the temperature that fits the faces."""
+
+    file: Path
+    temperature: float
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Accuracy on the faces; the rest where it was asked for."""
+
+    file: Path
+    faces: str
+    evaluation: Evaluation
+    against: tuple[tuple[str, Paired], ...]  # other models on the same faces, by name
+    report: Judgement | None
+    written: tuple[Path, ...]  # the files of the report
+    calibrated: Calibrated | None
+
+    def to_dict(self) -> dict[str, Any]:
+        found = {"file": str(self.file), "faces": self.faces, **self.evaluation.to_dict()}
+        if self.report is not None:
+            found["judgement"] = self.report.to_dict()
+        found["against"] = [{"model": name, **paired.to_dict()} for name, paired in self.against]
+        if self.calibrated is not None:
+            found["calibrated"] = {"file": str(self.calibrated.file), "temperature": self.calibrated.temperature}
+        return found
+
+
+def evaluate(
+    file: AnyPath,
+    data: AnyPath,
+    *,
+    split: str | None = None,
+    report: AnyPath | None = None,
+    against: Sequence[AnyPath] = (),
+    calibrated: AnyPath | None = None,
+    provider: str = "cpu",
+    threads: int | None = None,
+    on_stage: OnStage = ignore,
+    on_notice: OnNotice = warn,
+) -> EvaluateResult:
+    """Accuracy with its 95 % interval, macro-F1 and figures a class of an ONNX file or of weights.
+
+    Args:
+        file: An ONNX file, or weights from `train`, which run in torch.
+        data: Labelled faces: a zip or folder of class folders, or a CSV.
+        split: Of `data` (default: the held-out one).
+        report: Write confidence, roll, copies, plots and tables into this folder.
+        against: Other models on the same faces: difference, interval, McNemar's test.
+        calibrated: Write the ONNX file again with the temperature that fits.
+        provider: Execution provider; never falls back to another.
+        threads: Default: the cores this process may use.
+        on_stage: Told what is being done.
+        on_notice: Told what a caller should know.
+
+    Raises:
+        InputError: unusable model or faces, or a package is missing.
+
+    Example:
+        >>> import rarn_edge
+        >>> rarn_edge.evaluate("rarn-s.onnx", "fer2013.zip").evaluation.accuracy  # doctest: +SKIP
+        0.67
+    """
+    path, again = Path(file), None if calibrated is None else Path(calibrated)
+    if again is not None:
+        _check_calibrated(path, again)
+    if report is not None:
+        require_extra("matplotlib", "report")
+        from rarn_edge.report.evaluation_files import REPORT_FILES
+
+        make_folder(Path(report))
+        check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, *against], [data])
+    subject = read_subject(path, provider, threads, on_notice)
+    others = [read_subject(other, provider, threads, on_notice) for other in against]
+    faces, training = (labelled_faces(data, split), None) if report is None else held_out_and_training(data, split)
+    labels = faces.labels_in(subject.classes)
+    logits = subject.predict(faces.images)  # [N, classes]
+    evaluation = evaluate_logits(logits, labels, subject.classes)
+    judgement, fitted = None, None
+    written: tuple[Path, ...] = ()
+    if report is None:
+        right = logits.argmax(axis=1) == labels
+        compared = tuple((other.name, compare(other, faces, right)) for other in others)
+    else:
+        from rarn_edge.report.evaluation_files import write_judgement
+
+        def on_angle(model: str, done: int, total: int) -> None:
+            on_stage(f"roll of {model}", done, total)
+
+        judgement = judge(subject, logits, faces, describe(faces), training, others, on_angle)
+        compared = tuple((rival.model, rival.paired) for rival in judgement.against)
+        written = write_judgement(judgement, Path(report))
+        if judgement.pixels.warning:
+            on_notice(judgement.pixels.warning, "warning")
+    if again is not None:
+        from rarn_edge.contract.artifact import Artifact
+        from rarn_edge.onnx_graph import LoadedModel
+        from rarn_edge.pipeline.passes.temperature import with_temperature
+
+        model = LoadedModel.read(Artifact.load(path))
+        made = with_temperature(model, fit_temperature(logits, labels), describe(faces)).save(again)
+        fitted = Calibrated(made.path, made.spec.temperature)
+    return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted)
+
+
+def _check_calibrated(file: Path, calibrated: Path) -> None:
+    """Refuse before the work what cannot be done."""
+    if file.suffix == ".safetensors":
+        raise InputError(
+            f"--calibrated writes an ONNX file again; export first: rarn-edge export --weights {file} -o OUT.onnx"
+        )
+    require_extra("onnx", "export")
+    check_outputs([calibrated], [file])
