@@ -25,8 +25,8 @@ _FOLDER_SPLITS = {
     "publictest": Split.PUBLIC_TEST,
     "privatetest": Split.PRIVATE_TEST,
 }
-# RuntimeError: an encrypted entry; ValueError, struct.error: nonsense in the directory
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+# RuntimeError: an encrypted entry; OSError, ValueError, struct.error: nonsense in the directory
+_ZIP_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
 
 
 @dataclass(frozen=True)

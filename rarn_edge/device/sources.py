@@ -84,7 +84,7 @@ def find_sources(arguments: Iterable[str]) -> list[str]:
         try:
             if text == STDIN or (text.isdecimal() and not exists(path)):
                 found.append(text)
-            elif path.is_dir():
+            elif exists(path) and path.is_dir():
                 list(path.iterdir())  # a folder that may not be read looks empty to rglob
                 inside = sorted(str(file) for file in path.rglob("*") if _is_media(file))
                 if not inside:

@@ -13,7 +13,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rarn_edge.contract.artifact import Artifact, Contract
-from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.onnx_graph import stamp
 
@@ -126,7 +125,3 @@ def crops(tmp_path: Path) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def spec_of(name: str = "tiny", **changes: Any) -> ModelSpec:
-    return replace(Artifact.load(TINY).spec, name=name, **changes)
