@@ -35,13 +35,12 @@ from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.simplify import simplify_model
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.paired import mean_difference
-from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_NANO
 from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run, split_for_training
 from rarn_edge.workflow.inputs import read_subject
-from rarn_edge.workflow.model_files import export_loaded
+from rarn_edge.workflow.model_files import export
 
 MODEL = "rarn-n"  # whose name and contract the shapes have
 CALIBRATION_IMAGES = 512
@@ -147,7 +146,7 @@ def trained_files(
     precision = TrainingPrecision(plan.precision)
     run = Run(MODEL, recipe, 0, training, held_out, folder, plan.threads, precision=precision)
     train(run, resume=(folder / STATE_FILE).exists())
-    simplified = export_loaded(load_weights(folder / WEIGHTS_FILE), float32).artifact
+    simplified = export(float32, MODEL, weights=folder / WEIGHTS_FILE).artifact
     ranges = calibrate(simplified, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
     quantize(simplified, Target.X86_AVX2, ranges, int8)
     logits = read_subject(int8, CPU, None).predict(held_out.images)

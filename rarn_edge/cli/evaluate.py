@@ -14,6 +14,7 @@ def evaluate(
     file: o.Evaluated,
     data: o.Data,
     split: o.Split = None,
+    votes: o.Votes = None,
     report: o.Report = None,
     against: o.Against = None,
     calibrated: o.Calibrated = None,
@@ -27,7 +28,7 @@ def evaluate(
 
     with stages(err, quiet=report is None) as on_stage:
         done = evaluate_file(
-            file, data, split=split, report=report, against=against or (), calibrated=calibrated, provider=provider,
+            file, data, split=split, votes=votes, report=report, against=against or (), calibrated=calibrated, provider=provider,
             threads=threads, on_stage=on_stage, on_notice=note,
         )  # fmt: skip
     if as_json:

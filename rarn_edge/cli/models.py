@@ -17,4 +17,7 @@ def models(as_json: Json = False) -> None:
     if as_json:
         print_json([{**asdict(entry), "shipped": quality.get(name)} for name, entry in CATALOG.items()])
     else:
-        out.print(models_table(list(CATALOG.values()), quality))
+        lines = {
+            name: "\n".join(f"{labels}: {text}" for labels, text in each.items()) for name, each in quality.items()
+        }
+        out.print(models_table(list(CATALOG.values()), lines))

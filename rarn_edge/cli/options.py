@@ -18,6 +18,15 @@ OptionalData = Annotated[Path | None, typer.Option(help="Labelled faces to compa
 Split = Annotated[
     str | None, typer.Option(help="Training, PublicTest, PrivateTest, test or all (default: the held-out one)")
 ]
+Votes = Annotated[
+    Path | None,
+    typer.Option(
+        help="FER+: people's votes for these faces, as labels (fer2013new.csv, or a CSV with a column 'file')"
+    ),
+]
+Labels = Annotated[
+    str | None, typer.Option(help="Of the shipped weights: ferplus (what people see) or fer2013 [default: ferplus]")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random")]
 Threads = Annotated[
@@ -158,7 +167,8 @@ Recipe = Annotated[
 Epochs = Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="Instead of the recipe's number")]
 Batch = Annotated[int | None, typer.Option(min=2, max=MAX_BATCH, help="Instead of the recipe's size")]
 Teacher = Annotated[
-    list[Path] | None, typer.Option(help="Weights to learn from as well; repeat it for several", metavar="WEIGHTS")
+    list[Path] | None,
+    typer.Option(help="Weights or answers (export/teachers/*.npz) to learn from; repeat it", metavar="FILE"),
 ]
 TeacherViews = Annotated[
     int | None,

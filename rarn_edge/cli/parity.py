@@ -16,8 +16,10 @@ def parity(
     files: o.Files = None,
     model: o.StartModel = None,
     weights: o.StartWeights = None,
+    labels: o.Labels = None,
     data: o.OptionalData = None,
     split: o.Split = None,
+    votes: o.Votes = None,
     provider: o.Provider = "cpu",
     threads: o.Threads = None,
     target: o.Target = "auto",
@@ -40,8 +42,9 @@ def parity(
     if saved is None:
         with stages(err, quiet=True) as on_stage:
             done = compare(
-                files or (), model=model, weights=weights, data=data, split=split, provider=provider, threads=threads,
-                target=target, tolerances=tolerances, bundle=bundle, explain=explain, on_stage=on_stage, on_notice=note,
+                files or (), model=model, weights=weights, labels=labels, data=data, split=split, votes=votes, provider=provider,
+                threads=threads, target=target, tolerances=tolerances, bundle=bundle, explain=explain,
+                on_stage=on_stage, on_notice=note,
             )  # fmt: skip
     elif files or model or weights or data or bundle or explain:
         raise InputError("--from judges a saved run again; it takes no model, data or bundle, and runs no --explain")

@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rarn_edge.boundary.documents import to_json
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def predict(
     sources: o.Sources,
     model: o.AnyModel = "rarn-s",
+    labels: o.Labels = None,
     provider: o.Provider = "cpu",
     threads: o.Threads = None,
     min_confidence: o.MinConfidence = 0.0,
@@ -41,7 +43,7 @@ def predict(
     from rarn_edge.boundary.limits import pixels_of
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
-    from rarn_edge.device.faces import NO_DETECTOR, describe_detector, open_detector, read_boxes
+    from rarn_edge.device.faces import NO_DETECTOR, open_detector, read_boxes
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
     from rarn_edge.report.progress import image_progress
@@ -49,15 +51,14 @@ def predict(
     _check(as_json, as_csv, explain and annotate is None)
     found = find_sources(sources)
     videos = [source for source in found if is_video(source)]
-    given = read_boxes(boxes) if boxes is not None else None
-    classifier = Classifier(model, provider=provider, threads=threads, min_confidence=min_confidence)
+    given = None if boxes is None else read_boxes(boxes)
+    classifier = Classifier(model, labels=labels, provider=provider, threads=threads, min_confidence=min_confidence)
     if classifier.host_warning:
         note(classifier.host_warning, "warning")
     network = None if crop or given else open_detector(detector, detect_side)
     if videos and network is None and given is None and not crop:
         raise InputError(f"{videos[0]}: {NO_DETECTOR}")
-    if detector is not None:
-        note(f"faces by {describe_detector(detector)}")
+    _tell_detector(detector)
     drawn, pixels = annotate is not None, pixels_of(max_megapixels)
     as_crops = True if crop else False if given else None
     reading = Reading(as_crops, drawn, every=every, max_fps=max_fps, pass_skipped=drawn, max_pixels=pixels)
@@ -78,6 +79,14 @@ def predict(
                 on_progress(done, len(found))
     if failures:
         raise InputError(f"{failures:,} of {len(found):,} sources could not be read or ended early")
+
+
+def _tell_detector(detector: Path | None) -> None:
+    """Which detector was asked for by name."""
+    from rarn_edge.device.faces import describe_detector
+
+    if detector is not None:
+        note(f"faces by {describe_detector(detector)}")
 
 
 def _check(as_json: bool, as_csv: bool, undrawn: bool) -> None:

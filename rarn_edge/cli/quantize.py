@@ -29,6 +29,7 @@ def quantize(
     verdict: o.WithVerdict = True,
     data: o.OptionalData = None,
     split: o.Split = None,
+    votes: o.Votes = None,
     seed: o.Seed = 0,
 ) -> None:
     """Quantize for one target. Without --calib or --ranges, the activation ranges shipped for the model are used."""
@@ -57,6 +58,7 @@ def quantize(
             verdict=verdict,
             data=data,
             split=split,
+            votes=votes,
             seed=seed,
             on_stage=on_stage,
             on_notice=note,

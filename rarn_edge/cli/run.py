@@ -10,9 +10,11 @@ def run(
     folder: o.Folder,
     model: o.Model = "rarn-s",
     weights: o.Weights = None,
+    labels: o.Labels = None,
     target: o.Target = "auto",
     data: o.OptionalData = None,
     split: o.Split = None,
+    votes: o.Votes = None,
     calib: o.Calib = None,
     images: o.CalibImages = 512,
     baselines: o.WithBaselines = True,
@@ -30,8 +32,8 @@ def run(
 
     with stages(err) as on_stage:
         done = run_all(
-            folder, model, weights=weights, target=target, data=data, split=split, calib=calib, images=images,
-            baselines=baselines, threads=threads, seed=seed, on_stage=on_stage, on_notice=note,
+            folder, model, weights=weights, labels=labels, target=target, data=data, split=split, votes=votes, calib=calib,
+            images=images, baselines=baselines, threads=threads, seed=seed, on_stage=on_stage, on_notice=note,
         )  # fmt: skip
     out.print(parity_table(done.parity.steps, done.parity.faces))
     out.print(bench_table(done.bench))

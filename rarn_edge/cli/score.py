@@ -10,6 +10,7 @@ def score(
     inputs: o.ScoreInputs,
     output: o.Table,
     model: o.AnyModel = "rarn-s",
+    labels: o.Labels = None,
     workers: o.Workers = None,
     engine: o.Engine = "local",
     column: o.Column = "image",
@@ -34,7 +35,7 @@ def score(
         scored = score_all(
             inputs,
             output,
-            find_model_file(model),
+            find_model_file(model, labels),
             workers=workers or default_threads(),
             engine=engines[engine],
             column=column,

@@ -15,6 +15,7 @@ def train(
     recipe: o.Recipe = "edge",
     epochs: o.Epochs = None,
     batch: o.Batch = None,
+    votes: o.Votes = None,
     teacher: o.Teacher = None,
     teacher_views: o.TeacherViews = None,
     teacher_answers: o.TeacherAnswers = None,
@@ -33,7 +34,7 @@ def train(
     from rarn_edge.workflow.train import train as train_model
 
     options = TrainOptions(
-        model, recipe, epochs, batch, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
+        model, recipe, epochs, batch, votes, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
         threads, resume,
     )  # fmt: skip
     try:

@@ -26,7 +26,16 @@ _FOLDER_SPLITS = {
     "privatetest": Split.PRIVATE_TEST,
 }
 # RuntimeError: an encrypted entry; OSError, ValueError, struct.error: nonsense in the directory
-_ZIP_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+_ZIP_ERRORS = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)

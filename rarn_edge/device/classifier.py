@@ -81,6 +81,7 @@ class Classifier:
         self,
         model: str | Path = "rarn-s",
         *,
+        labels: str | None = None,
         provider: str = CPU,
         threads: int | None = None,
         min_confidence: float = 0.0,
@@ -91,6 +92,7 @@ class Classifier:
 
         Args:
             model: The name of a shipped model, or the path of an ONNX file that rarn-edge wrote or stamped.
+            labels: Of a shipped model: `ferplus` (default; what people see) or `fer2013`.
             provider: `cpu`, `cuda`, ...; never falls back to another.
             threads: Threads within an operator (default: the cores this process may use).
             min_confidence: Predictions below it are marked as `abstained`; 0..1.
@@ -105,7 +107,7 @@ class Classifier:
             raise InputError(f"min_confidence is between 0 and 1, found {min_confidence!r}")
         check_count(batch, "batch", MAX_BATCH)
         check_count(max_pixels, "max_pixels", LARGEST_PIXELS)
-        path = find_model_file(model)
+        path = find_model_file(model, labels)
         self._session = open_session(path, provider, threads)
         self.artifact = Artifact.of_session(path, self._session)
         self.min_confidence = min_confidence

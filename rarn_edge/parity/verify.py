@@ -46,4 +46,5 @@ def verify(bundle: Bundle, file: Path, provider: str = CPU, threads: int | None 
         (run, alone, "batch"),
     )
     steps = [step for pair in pairs for step in compare_shown(*pair, shown, spec.classes, bundle.tolerances)]
+    steps.sort(key=lambda step: (step.measured.kind == "batch", shown.parts.index(step.measured.inputs)))
     return ParityReport(tuple(steps), shown.description, spec.classes)

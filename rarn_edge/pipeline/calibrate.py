@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.assets import shipped_models, shipped_ranges
+from rarn_edge.assets import shipped_labels, shipped_models, shipped_ranges
 from rarn_edge.boundary.documents import read_json, to_json
 from rarn_edge.boundary.paths import reason
 from rarn_edge.contract.artifact import Artifact
@@ -86,12 +86,13 @@ def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
     """
     if model not in shipped_models():
         raise InputError(f"no activation ranges are shipped for '{model}'; measure them with --calib DATA")
-    ranges = Ranges.load(shipped_ranges(model))
-    if ranges.weights_sha256 != weights_sha256:
-        raise InputError(
-            f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
-        )
-    return ranges
+    for labels in shipped_labels(model):
+        ranges = Ranges.load(shipped_ranges(model, labels))
+        if ranges.weights_sha256 == weights_sha256:
+            return ranges
+    raise InputError(
+        f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
+    )
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from rarn_edge.assets import shipped_bundle, shipped_quality
+from rarn_edge.assets import default_labels, shipped_bundle, shipped_quality
 from rarn_edge.board.make import Format, make_bundle
 from rarn_edge.device.model import find_model_file, is_shipped
 from rarn_edge.workflow.callbacks import AnyPath
 
 
 def bundle(
-    model: AnyPath, output: AnyPath, *, form: Format = "board", parity: AnyPath | None = None
+    model: AnyPath, output: AnyPath, *, form: Format = "board", parity: AnyPath | None = None, labels: str | None = None
 ) -> tuple[str, ...]:
     """Pack a model with a script of 40 lines, pinned requirements, checks, model card and licence.
 
@@ -18,6 +18,7 @@ def bundle(
         output: A new folder, or a `.zip`.
         form: `board`, or `triton`: a model repository for a server.
         parity: A parity bundle to put beside it (shipped models have their own).
+        labels: Of a shipped model: `ferplus` (default) or `fer2013`.
 
     Returns:
         The paths in the bundle, sorted.
@@ -33,6 +34,6 @@ def bundle(
     """
     measured, evidence = None, None if parity is None else Path(parity)
     if is_shipped(model):
-        evidence = evidence or shipped_bundle(str(model))
-        measured = shipped_quality().get(str(model))
-    return make_bundle(find_model_file(model), Path(output), form, evidence, measured)
+        evidence = evidence or shipped_bundle(str(model), labels)
+        measured = shipped_quality().get(str(model), {}).get(default_labels(str(model), labels))
+    return make_bundle(find_model_file(model, labels), Path(output), form, evidence, measured)

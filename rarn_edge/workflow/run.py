@@ -38,9 +38,11 @@ def run(
     model: str = "rarn-s",
     *,
     weights: AnyPath | None = None,
+    labels: str | None = None,
     target: str = "auto",
     data: AnyPath | None = None,
     split: str | None = None,
+    votes: AnyPath | None = None,
     calib: AnyPath | None = None,
     images: int = 512,
     baselines: bool = True,
@@ -55,9 +57,11 @@ def run(
         folder: Of everything that is made; it need not exist.
         model: Of the catalog.
         weights: From training (default: the shipped ones).
+        labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         target: What the INT8 file is for; `auto`: this machine.
         data: Labelled faces to compare on (default: synthetic ones).
         split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
         calib: Data to measure activation ranges on (default: the shipped ranges).
         images: How many of them.
         baselines: Benchmark beside the baseline models.
@@ -69,6 +73,11 @@ def run(
     Raises:
         InputError: unusable weights, ranges, data or folder.
         GateError: the export itself is not what was asked for.
+
+    Example:
+        >>> import rarn_edge
+        >>> rarn_edge.run("build/demo", "rarn-s").parity.passed  # doctest: +SKIP
+        True
     """
     require_extras("export")
     require_extras("report")
@@ -76,11 +85,11 @@ def run(
     from rarn_edge.report.markdown import report_markdown
 
     named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
-    check_apart([Path(folder, name.format(model)) for name in named], [weights, data, calib], [data, calib])
-    loaded, chosen, out = read_weights(model, weights), read_target(target, on_notice), Path(folder)
+    check_apart([Path(folder, name.format(model)) for name in named], [weights, data, calib, votes], [data, calib])
+    loaded, chosen, out = read_weights(model, weights, labels), read_target(target, on_notice), Path(folder)
     measured = None if calib is None else calibration_faces(calib, images, seed, on_notice)
     ranges = measured or read_ranges(model, loaded.sha256)
-    faces = comparison_faces(data, split, loaded.spec.classes)
+    faces = comparison_faces(data, split, loaded.spec.classes, votes=votes, on_notice=on_notice)
     make_folder(out)
     made = make_files(loaded, chosen, out, ranges, on_stage)
     shown = show(*faces, loaded.spec.preprocess)

@@ -135,6 +135,7 @@ def verdict(
     *,
     data: AnyPath | None = None,
     split: str | None = None,
+    votes: AnyPath | None = None,
     threads: int = 1,
     rounds: int = 200,
 ) -> VerdictResult:
@@ -145,6 +146,7 @@ def verdict(
         candidate: The quantized one.
         data: Labelled faces for the accuracy (default: synthetic ones, which tell agreement alone).
         split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
         threads: Of both.
         rounds: Timed calls of each, batch 1.
 
@@ -158,7 +160,7 @@ def verdict(
     """
     before, after = Artifact.load(Path(reference)), Artifact.load(Path(candidate))
     check_same_model([before, after])
-    shown = comparison_faces(data, split, before.spec.classes)
+    shown = comparison_faces(data, split, before.spec.classes, votes=votes)
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)
 
 

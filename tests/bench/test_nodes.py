@@ -67,7 +67,7 @@ def test_counts_of_a_small_graph(graph: Path, tmp_path: Path) -> None:
 
 def test_prepacked_weights_of_an_int8_file_are_counted(tmp_path: Path) -> None:
     """ONNX Runtime's usual profile leaves packed weights out: nearly all of an INT8 file's."""
-    path = asset("rarn-n.x86-avx2.int8.onnx")
+    path = asset("rarn-n.ferplus.x86-avx2.int8.onnx")
     contract = Artifact.load(Path(path)).contract
     name = "uint8" if contract.spec.input_dtype == np.uint8 else "float32"
     answer = _profiled(Path(path), (1, 1, 48, 48), name, tmp_path)
@@ -123,10 +123,10 @@ def test_a_provider_without_shapes_has_no_work() -> None:
 
 
 def test_audits_come_with_the_report(make_onnx) -> None:
-    cases = load_cases([make_onnx("plain"), Path(asset("rarn-n.x86-avx2.int8.onnx"))])
+    cases = load_cases([make_onnx("plain"), Path(asset("rarn-n.ferplus.x86-avx2.int8.onnx"))])
     report = benchmark(cases, Request(threads=(1,), rounds=3, memory=False, audit=True))
     (found,) = report.audits
-    assert (found.label, found.int8_share, found.saturation_images) == ("rarn-n.x86-avx2.int8", 1.0, 512)
+    assert (found.label, found.int8_share, found.saturation_images) == ("rarn-n.ferplus.x86-avx2.int8", 1.0, 512)
     assert BenchReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
     assert "INT8 audit" in [table.title for table in tables(report)]
 
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_audited_is_a_note(monkeypatch: pytest.MonkeyPatch
         return ask(self, command, **arguments)
 
     monkeypatch.setattr(Worker, "ask", refuse)
-    cases = load_cases([Path(asset("rarn-n.x86-avx2.int8.onnx"))])
+    cases = load_cases([Path(asset("rarn-n.ferplus.x86-avx2.int8.onnx"))])
     report = benchmark(cases, Request(threads=(1,), rounds=3, memory=False, audit=True))
     assert report.audits == ()
-    assert "rarn-n.x86-avx2.int8: not audited: needs the package 'onnx'" in report.warnings
+    assert "rarn-n.ferplus.x86-avx2.int8: not audited: needs the package 'onnx'" in report.warnings

@@ -257,6 +257,7 @@ SLOTS = [
     slot("evaluate GOOD/tiny.onnx --data BAD", ".zip"),
     slot("evaluate GOOD/tiny.onnx --data BAD --report OUT/report", ".csv"),
     slot("evaluate GOOD/tiny.onnx --data GOOD/faces --against BAD", ".onnx"),
+    slot("evaluate GOOD/tiny.onnx --data GOOD/faces --votes BAD", ".csv"),
     slot("parity BAD GOOD/tiny.onnx --data GOOD/faces", ".onnx"),
     slot("parity --from BAD", ".json"),
     slot("parity GOOD/tiny.onnx GOOD/copy.onnx --data GOOD/faces --tolerances BAD", ".toml"),

@@ -25,7 +25,9 @@ def test_the_card_carries_every_figure() -> None:
         "teachers": ["ab" * 32],
     }
     provenance = {**second, "train_images": 28709, "phases": [first, second]}
-    card = model_card(CATALOG["rarn-s"], provenance, evaluate_logits(logits, faces.labels, CLASSES), judged)
+    card = model_card(
+        CATALOG["rarn-s"], CATALOG["rarn-s"].spec, provenance, evaluate_logits(logits, faces.labels, CLASSES), judged
+    )
     assert "# Model card: rarn-s" in card
     assert "28,709 faces" in card
     assert "Phase 1: recipe `edge` from random weights, 34 of its 40 epochs, seed 0, torch 2.13.0" in card

@@ -33,9 +33,7 @@ def integer_form(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in tuple(work.graph):
         if node.op_type == "GlobalAveragePool":
             _product_as_matmul(work.graph, node)
-    result = to_proto(work)
-    del result.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(result)
+    return onnx.shape_inference.infer_shapes(to_proto(work))
 
 
 def reduced_axes(node: ir.Node) -> set[int]:
