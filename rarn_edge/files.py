@@ -66,10 +66,12 @@ def check_apart(
 
 def _identities(path: Path) -> set[object]:
     """What two names of one file have in common: its real path and, where it exists, its place on the disk."""
-    real = os.path.normcase(os.path.realpath(path))
     try:
+        real = os.path.normcase(os.path.realpath(path))
         status = path.stat()
-    except (OSError, ValueError):
+    except ValueError:  # a zero byte: no file has that name
+        return {str(path)}
+    except OSError:
         return {real}
     return {real, (status.st_dev, status.st_ino)}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.boundary.names import printable
 from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.errors import InputError
@@ -66,6 +67,8 @@ def load_case(path: Path, label: str | None = None) -> BenchCase:
 
 def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
     """`load_case` for each file, labelled by stem, or `folder/stem` where files share it; a repeat gets `#2`."""
+    for path in paths:
+        require_file(path)
     files_by_stem = Counter(path.stem for path in {path.resolve() for path in paths})
     seen: Counter[str] = Counter()
     cases = []
@@ -73,6 +76,7 @@ def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
         for path in paths:
             whole = path.resolve()
             label = whole.stem if files_by_stem[whole.stem] == 1 else f"{whole.parent.name}/{whole.stem}"
+            label = printable(label)
             seen[label] += 1
             cases.append(reader.read(path, label if seen[label] == 1 else f"{label} #{seen[label]}"))
     return tuple(cases)

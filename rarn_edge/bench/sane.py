@@ -1,33 +1,34 @@
 """Whether a result that was read can have been measured: comparing zeros, text or nothing would say anything."""
 
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from rarn_edge.bench.result import BenchReport, BenchRow, load_report
 from rarn_edge.errors import InputError
-
-if TYPE_CHECKING:
-    from rarn_edge.bench.result import BenchReport, BenchRow
 
 LONGEST_S = 1e6  # of one call
 
 
-def require_sane(report: "BenchReport") -> "BenchReport":
-    """The report, if every row has samples that are times and the facts that comparing needs.
+def load_sane_report(path: Path) -> BenchReport:
+    """A result file, if every row has samples that are times and the facts that comparing needs.
 
     Raises:
-        InputError: which row and what of it.
+        InputError: as `load_report`; or which row and what of it.
     """
+    report = load_report(path)
     if not isinstance(report.reference_label, str) or not isinstance(report.seed, int) or report.seed < 0:
-        raise InputError("damaged benchmark result: reference_label is a text and seed a whole number of at least 0")
+        raise InputError(
+            f"{path}: damaged benchmark result: reference_label is a text and seed a whole number of at least 0"
+        )
     for number, row in enumerate(report.rows):
         if wrong := _wrong(row):
-            raise InputError(f"damaged benchmark result: row {number + 1}: {wrong}")
+            raise InputError(f"{path}: damaged benchmark result: row {number + 1}: {wrong}")
     if not all(_is_time(seconds) for seconds in report.yardstick_s):
-        raise InputError("damaged benchmark result: yardstick_s holds a value that is no time")
+        raise InputError(f"{path}: damaged benchmark result: yardstick_s holds a value that is no time")
     return report
 
 
-def _wrong(row: "BenchRow") -> str | None:
+def _wrong(row: BenchRow) -> str | None:
     if not all(isinstance(text, str) for text in (row.label, row.provider, *row.warnings)):
         return "label, provider and warnings are texts"
     if not all(_is_count(count) for count in (row.batch, row.threads, row.file_size_bytes)):

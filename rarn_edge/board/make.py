@@ -26,6 +26,7 @@ from rarn_edge.contract.preprocess import resize
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, check_output, check_outputs
+from rarn_edge.parity.bundle import check_bundle_fits, load_bundle
 from rarn_edge.runtime.logits import run_logits
 from rarn_edge.runtime.providers import open_session
 
@@ -118,6 +119,8 @@ def _write_board(artifact: Artifact, folder: Path, parity: Path | None, measured
     _write_check(artifact, folder / "check.npz")
     if parity is not None:
         require_file(parity, "--parity takes a bundle made by: rarn-edge parity --bundle")
+        weights = artifact.contract.provenance.get("weights_sha256")
+        check_bundle_fits(load_bundle(parity), artifact.spec, weights, str(artifact.path))
         (folder / f"model{parity.suffix}").write_bytes(parity.read_bytes())
     pins = [f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS if _installed(name)]
     missing = [name for name in REQUIREMENTS if not _installed(name)]  # another build of the runtime, say

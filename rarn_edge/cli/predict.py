@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.limits import pixels_of
 from rarn_edge.boundary.names import csv_row
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import USE, app, err, note, say
@@ -40,7 +41,6 @@ def predict(
 ) -> None:
     """Expressions in face crops, photographs, folders, videos, or from a camera."""
     require_extra("onnxruntime", "cpu")
-    from rarn_edge.boundary.limits import pixels_of
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
     from rarn_edge.device.faces import NO_DETECTOR, open_detector, read_boxes

@@ -4,14 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from rarn_edge.bench.accuracy import measure_accuracy
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.compare import ComparedRow, Comparison, compare_reports, slower_than
 from rarn_edge.bench.request import Progress, Request
-from rarn_edge.bench.result import BenchReport, load_report
+from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.run import benchmark as measure
+from rarn_edge.bench.sane import load_sane_report
 from rarn_edge.bench.suite import Suite
-from rarn_edge.boundary.paths import require_source
+from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_outputs, write_text
 from rarn_edge.models.catalog import CATALOG
@@ -77,7 +80,9 @@ def benchmark(
 
         require_html()
     if data is not None:
-        require_source(Path(data), "data is a zip, a folder of class folders, or a CSV")
+        load_faces(
+            Path(data), lambda found: found.where(np.zeros(len(found), dtype=np.bool_))
+        )  # unusable data is said first
     if suite is None:
         more = [name for name, entry in CATALOG.items() if baselines and entry.role == "baseline"]
         paths = bench_files([*map(str, models), *more], Path(work))
@@ -122,6 +127,6 @@ def compare(before: AnyPath, after: AnyPath, *, fail_if_slower: float | None = N
         >>> rarn_edge.compare("before.json", "after.json").comparison.rows[0].ratio  # doctest: +SKIP
         Ratio(value=1.02, low=0.99, high=1.05)
     """
-    comparison = compare_reports(load_report(Path(before)), load_report(Path(after)))
+    comparison = compare_reports(load_sane_report(Path(before)), load_sane_report(Path(after)))
     slower, unclear = ([], []) if fail_if_slower is None else slower_than(comparison, fail_if_slower)
     return CompareResult(comparison, tuple(slower), tuple(unclear))

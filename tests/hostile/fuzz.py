@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from rarn_edge.bench.compare import compare_reports
-from rarn_edge.bench.result import load_report
+from rarn_edge.bench.sane import load_sane_report
 from rarn_edge.boundary.documents import parse_json, parse_npy, parse_toml, to_json
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.boundary.names import csv_cell, file_name, markdown, printable
@@ -83,7 +83,7 @@ def json_and_names(path: Path) -> None:
         assert printable(found) == found
     assert "/" not in file_name(text)
     assert ".." not in file_name(text)
-    json.loads(to_json(parse_json(text, "x")), parse_constant=lambda constant: 1 / 0)
+    json.loads(to_json(parse_json(text, "x")), parse_constant=lambda _: 1 / 0)
 
 
 def image(path: Path) -> None:
@@ -97,7 +97,7 @@ def image(path: Path) -> None:
 
 
 def report(path: Path) -> None:
-    found = load_report(path)
+    found = load_sane_report(path)
     compare_reports(found, found)
 
 
@@ -238,7 +238,10 @@ TARGETS: dict[str, Target] = {
 
 # --- mutations --------------------------------------------------------------------------------------------------------
 
-_WORDS = [b"NaN", b"1e400", b"-1", b"9" * 40, b"null", b"{}", b"[]", b'"', b"\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"[" * 99, b"../", b"\x1b]0;x\x07"]  # fmt: skip
+_WORDS = [
+    b"NaN", b"1e400", b"-1", b"9" * 40, b"null", b"{}", b"[]", b'"', b"\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff",
+    b"[" * 99, b"../", b"\x1b]0;x\x07",
+]  # fmt: skip
 _Edit = tuple[int, str, bytes, int]
 
 

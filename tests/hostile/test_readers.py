@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rarn_edge.bench.result import load_report
+from rarn_edge.bench.sane import load_sane_report
 from rarn_edge.boundary.documents import MAX_DEPTH, parse_json, parse_npy, parse_toml
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.contract.preprocess import decode_gray
@@ -245,7 +245,7 @@ def test_results_that_nobody_measured(change: dict[str, object], cli: Cli, tmp_p
     """With exit code 2: a gate reads 1 as `slower`."""
     data = recorded()
     (tmp_path / "before.json").write_text(json.dumps(data))
-    load_report(tmp_path / "before.json")
+    load_sane_report(tmp_path / "before.json")
     data["rows"][0] |= change
     (tmp_path / "after.json").write_text(json.dumps(data))
     done = cli("compare", tmp_path / "before.json", tmp_path / "after.json", "--fail-if-slower", "1.1")

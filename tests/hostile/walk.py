@@ -171,7 +171,7 @@ KINDS: dict[str, tuple[Make, bool]] = {
     "folder with a fifo": (lambda path: (path.mkdir(), os.mkfifo(path / "x.png")), False),
     "below a file": (lambda path: path.write_bytes(b"x"), False),
     # any content
-    "empty": (text(b""), True),
+    "empty": (text(b""), False),
     "text": (text("this is a text\n" * 50), False),
     "zeros": (text(bytes(4096)), False),
     "random": (text(np.random.default_rng(1).bytes(4096)), False),
