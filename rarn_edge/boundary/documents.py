@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -58,6 +57,8 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     Raises:
         InputError: as `parse_json`.
     """
+    import tomllib  # here: `--help` reads no TOML
+
     try:
         data = tomllib.loads(text, parse_float=_float)
     except RecursionError as error:

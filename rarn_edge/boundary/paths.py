@@ -28,10 +28,10 @@ def require_file(path: Path, hint: str = "") -> os.stat_result:
         InputError: what is there instead, or why it cannot be reached.
     """
     status = _status(path, hint)
-    for is_kind, what in _KINDS:
-        if is_kind(status.st_mode):
-            raise InputError(f"{shown(path)}: {what}")
-    return status
+    if stat.S_ISREG(status.st_mode):
+        return status
+    what = next((what for is_kind, what in _KINDS if is_kind(status.st_mode)), "is no regular file")
+    raise InputError(f"{shown(path)}: {what}")
 
 
 def exists(path: Path) -> bool:
