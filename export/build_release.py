@@ -35,6 +35,7 @@ from rarn_edge.assets import (
 from rarn_edge.cli.gate import gate
 from rarn_edge.contract.spec import LABEL_CLASSES
 from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
+from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge
@@ -50,7 +51,7 @@ from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.classification import evaluate_logits
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE, source_of
-from rarn_edge.workflow.inputs import SYNTHETIC_SEED, describe, read_subject
+from rarn_edge.workflow.inputs import SYNTHETIC_SEED, read_subject
 from rarn_edge.workflow.model_files import export
 from rarn_edge.workflow.parity import torch_form
 

@@ -23,8 +23,8 @@ def load_sane_report(path: Path) -> BenchReport:
     for number, row in enumerate(report.rows):
         if wrong := _wrong(row):
             raise InputError(f"{path}: damaged benchmark result: row {number + 1}: {wrong}")
-    if not all(_is_time(seconds) for seconds in report.yardstick_s):
-        raise InputError(f"{path}: damaged benchmark result: yardstick_s holds a value that is no time")
+    if not all(_is_time(seconds) for seconds in report.workload_s):
+        raise InputError(f"{path}: damaged benchmark result: workload_s holds a value that is no time")
     return report
 
 
@@ -37,8 +37,8 @@ def _wrong(row: BenchRow) -> str | None:
         return "samples_s is empty"
     if not all(_is_time(seconds) for seconds in (*row.samples_s, row.latency_median_s)):
         return "samples_s and latency_median_s are seconds above 0"
-    if not len(row.samples_s) == len(row.sample_rounds) == len(row.sample_starts):
-        return "samples_s, sample_rounds and sample_starts differ in length"
+    if not len(row.samples_s) == len(row.sample_rounds) == len(row.sample_launches):
+        return "samples_s, sample_rounds and sample_launches differ in length"
     if row.peak_rss_bytes is not None and not (isinstance(row.peak_rss_bytes, int) and row.peak_rss_bytes >= 0):
         return "peak_rss_bytes is a whole number or null"
     return None

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 # Control characters (C0, C1), line and paragraph separators, marks that reverse the order of text, halves of characters (which
 # is how Python shows bytes that are not UTF-8).
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$]|(?<![^\W_])_|_(?![^\W_])")
+# What Markdown would read as markup, and nothing else: `<= 1` and `[1.8, 1.9]` stay readable in the source.
+_MARKDOWN = re.compile(r"[\\`*$|]|\](?=[(\[:])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|~(?=~)|(?<![^\W_])_|_(?![^\W_])|^[#>]")
 _FORMULA = ("=", "+", "-", "@")
 _NOT_IN_FILE_NAMES = re.compile(r'[/\\:*?"<>|]')
 MAX_FILE_NAME_BYTES = 200
@@ -44,7 +45,7 @@ def markdown(text: object) -> str:
 
 
 def _markdown_escape(match: re.Match[str]) -> str:
-    return {"<": "&lt;", ">": "&gt;", "&": "&amp;"}.get(match.group(), f"\\{match.group()}")
+    return {"<": "&lt;", "&": "&amp;", "|": "&#124;"}.get(match.group(), f"\\{match.group()}")
 
 
 def html_text(text: object) -> str:

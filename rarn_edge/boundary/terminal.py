@@ -14,10 +14,10 @@ BROKEN_PIPE = 141  # as a shell counts a program that was ended by SIGPIPE
 
 
 class SafeConsole(Console):
-    """A console that writes unprintable characters out, in whatever they come: a line, a table, a progress bar, a traceback."""
+    """Text is text: `[red]` is no colour, and unprintable characters are written out, whatever they come in."""
 
     def __init__(self, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, emoji=False)
+        super().__init__(stderr=stderr, markup=False, emoji=False)
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         """The last step before the stream; rich's own control codes come in segments marked as such."""

@@ -38,14 +38,14 @@ def evaluate(
 
 
 def _print(done: "EvaluateResult") -> None:
-    from rarn_edge.report.tables import evaluation_table, judgement_table, paired_table
+    from rarn_edge.report.evaluation import evaluation_table, judgement_table, paired_table
 
-    out.print(evaluation_table(done.evaluation, f"{done.file.name} on {done.faces}"))
+    out.print(evaluation_table(done.evaluation, f"{done.file.name} on {done.faces}").to_rich())
     if done.report is not None:
-        out.print(judgement_table(done.report))
+        out.print(judgement_table(done.report).to_rich())
         say(f"{done.written[0].parent}: {', '.join(path.name for path in done.written)}")
     for name, paired in done.against:
-        out.print(paired_table(paired, done.file.name, name))
+        out.print(paired_table(paired, done.file.name, name).to_rich())
     made = done.calibrated
     if made is not None:
         say(f"{made.file}: {done.file.name} with temperature {made.temperature:.3f}, fitted on {done.faces}")

@@ -28,6 +28,7 @@ Labels = Annotated[
     str | None, typer.Option(help="Of the shipped weights: ferplus (what people see) or fer2013 [default: ferplus]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Every figure and limit of each step, and every flip")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random")]
 Threads = Annotated[
     int | None, typer.Option(min=1, max=MAX_THREADS, help="Threads (default: the cores this process may use)")

@@ -28,13 +28,14 @@ def parity(
     tolerances: o.Tolerances = None,
     markdown: o.Markdown = None,
     explain: o.ExplainNodes = False,
+    verbose: o.Verbose = False,
     as_json: o.Json = False,
 ) -> None:
     """Compare the forms of a model step by step: torch, ONNX, simplified, optimised, INT8. Exit code 1 when one fails."""
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.stages import stages
     from rarn_edge.files import check_outputs, write_text
-    from rarn_edge.report.markdown import parity_report_markdown
+    from rarn_edge.report.parity import parity_markdown
     from rarn_edge.workflow.parity import parity as compare
     from rarn_edge.workflow.parity import parity_again
 
@@ -51,11 +52,11 @@ def parity(
     else:
         done = parity_again(saved, tolerances)
     if markdown is not None:
-        write_text(markdown, parity_report_markdown(list(done.report.steps), done.report.faces, done.report.classes))
+        write_text(markdown, parity_markdown(done.report))
     if as_json:
         print_json(done.report.to_dict())
     else:
-        _print(done.report)
+        _print(done.report, verbose)
     if explain:
         _print_nodes(done, as_json)
     gate(done.report)
@@ -64,16 +65,14 @@ def parity(
         note(f"{bundle}: {size} with the pictures of {faces:,} faces in it; mind their licence")
 
 
-def _print(report: "ParityReport") -> None:
-    from rarn_edge.report.decisions import decision_tables, paired_line, telling_steps, worst_line
-    from rarn_edge.report.parity import limits_table, parity_table
+def _print(report: "ParityReport", verbose: bool) -> None:
+    from rarn_edge.report.parity import paired_line, parity_tables, telling_steps, worst_line
 
-    out.print(parity_table(report.steps, report.faces))
-    out.print(limits_table(report.steps))
+    tables = parity_tables(report)
+    for table in tables if verbose else tables[:1]:
+        out.print(table.to_rich())
     for step in telling_steps(report.steps):
-        for table in decision_tables(step, report.classes):
-            out.print(table)
-        for line in (paired_line(step), worst_line(step)):
+        for line in (paired_line(step), worst_line(step) if verbose else None):
             if line:
                 say(line)
 
@@ -84,7 +83,7 @@ def _print_nodes(done: "ParityResult", as_json: bool) -> None:
     for title, rows in done.explained:
         faulty = [row for row in rows if row.cause]
         if faulty and not as_json:
-            out.print(nodes_table(rows, f"{title}: {len(faulty)} of {len(rows)} nodes out of tolerance"))
+            out.print(nodes_table(rows, f"{title}: {len(faulty)} of {len(rows)} nodes out of tolerance").to_rich())
         first = (
             f"look at {faulty[0].node}: {faulty[0].cause}" if faulty else "every node is right by itself; errors add up"
         )

@@ -41,12 +41,12 @@ def predict(
 ) -> None:
     """Expressions in face crops, photographs, folders, videos, or from a camera."""
     require_extra("onnxruntime", "cpu")
+    from rarn_edge.cli.progress import image_progress
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
     from rarn_edge.device.faces import NO_DETECTOR, open_detector, read_boxes
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
-    from rarn_edge.report.progress import image_progress
 
     _check(as_json, as_csv, explain and annotate is None)
     found = find_sources(sources)

@@ -67,10 +67,10 @@ def quantize(
 
 
 def _print(done: "QuantizeResult", max_drop: float | None, verdict: bool) -> None:
-    from rarn_edge.report.int8_tables import methods_table
+    from rarn_edge.report.evaluation import methods_table
 
     if done.comparison is not None:
-        out.print(methods_table(list(done.comparison.rows), done.comparison.faces))
+        out.print(methods_table(list(done.comparison.rows), done.comparison.faces).to_rich())
     found = done.search
     if found is not None:
         say(

@@ -22,9 +22,9 @@ def score(
     """Score folders and archives of any size into one table; after a kill, the same command goes on."""
     require_extra("onnxruntime", "cpu")
     from rarn_edge.boundary.limits import pixels_of
+    from rarn_edge.cli.progress import image_progress
     from rarn_edge.device.model import find_model_file
     from rarn_edge.host.threads import default_threads
-    from rarn_edge.report.progress import image_progress
     from rarn_edge.score.run import Engine
     from rarn_edge.score.run import score as score_all
 

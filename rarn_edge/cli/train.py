@@ -27,8 +27,8 @@ def train(
 ) -> None:
     """Train a model. A checkpoint is written after every epoch; Ctrl-C loses at most the epoch in progress."""
     require_extras("train")
+    from rarn_edge.cli.progress import training_progress
     from rarn_edge.cli.stages import when_needed
-    from rarn_edge.report.progress import training_progress
     from rarn_edge.train.recipe import find_recipe
     from rarn_edge.workflow.train import TrainOptions
     from rarn_edge.workflow.train import train as train_model

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from rarn_edge.contract.spec import FERPLUS
+from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import Judgement, compare, judge
 from rarn_edge.evaluation.votes import VoteFigures, judge_votes
-from rarn_edge.files import check_outputs, make_folder
+from rarn_edge.files import check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
 from rarn_edge.stats.paired import Paired
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import describe, held_out_and_training, known_faces, labelled_faces, read_subject
+from rarn_edge.workflow.inputs import held_out_and_training, known_faces, labelled_faces, read_subject
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ def evaluate(
     if again is not None:
         _check_calibrated(path, again)
     if report is not None:
-        require_extra("matplotlib", "report")
-        from rarn_edge.report.evaluation_files import REPORT_FILES
+        from rarn_edge.report.evaluation_files import REPORT_FILES, judgement_files, require_drawing
 
+        require_drawing()
         make_folder(Path(report))
         check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, votes, *against], [data])
     subject = read_subject(path, provider, threads, on_notice)
@@ -117,14 +118,13 @@ def evaluate(
         right = logits.argmax(axis=1) == labels
         compared = tuple((other.name, compare(other, faces, right)) for other in others)
     else:
-        from rarn_edge.report.evaluation_files import write_judgement
 
         def on_angle(model: str, done: int, total: int) -> None:
             on_stage(f"roll of {model}", done, total)
 
         judgement = judge(subject, logits, faces, describe(faces), training, others, on_angle)
         compared = tuple((rival.model, rival.paired) for rival in judgement.against)
-        written = write_judgement(judgement, Path(report))
+        written = write_files(Path(report), judgement_files(judgement))
         if judgement.pixels.warning:
             on_notice(judgement.pixels.warning, "warning")
     if again is not None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.faces import Choose
+from rarn_edge.data.select import describe, to_measure_on
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, warn
@@ -77,7 +78,7 @@ def read_ranges(model: str, weights_sha256: str | None, path: AnyPath | None = N
 
 def labelled_faces(data: AnyPath, split: str | None, votes: AnyPath | None = None, on_notice: OnNotice = warn) -> Faces:
     """The faces to measure on: the split named, or the held-out one; labelled by people where there are `votes`."""
-    return _load(data, lambda found: _to_measure_on(found, split), votes, on_notice)
+    return _load(data, lambda found: to_measure_on(found, split), votes, on_notice)
 
 
 def held_out_and_training(
@@ -85,7 +86,7 @@ def held_out_and_training(
 ) -> tuple[Faces, Faces | None]:
     """The faces to measure on, and the Training split of the same data where that is another one."""
     faces = _load(data, None, votes, on_notice)
-    chosen = _to_measure_on(faces, split)
+    chosen = to_measure_on(faces, split)
     apart = Split.TRAINING in faces.available_splits and Split.TRAINING not in chosen.available_splits
     return chosen, faces.split(Split.TRAINING) if apart else None
 
@@ -118,11 +119,6 @@ def known_faces(faces: Faces, models: Mapping[str, tuple[str, ...]], on_notice: 
             )
         known = kept
     return known
-
-
-def _to_measure_on(faces: Faces, split: str | None) -> Faces:
-    chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
-    return chosen.labelled()
 
 
 def read_subject(file: AnyPath, provider: str, threads: int | None, on_notice: OnNotice = warn) -> "Subject":
@@ -174,10 +170,3 @@ def comparison_faces(
         return ComparisonFaces(synthetic_faces(count, SYNTHETIC_SEED), None, f"{count} synthetic faces")
     faces = known_faces(labelled_faces(data, split, votes, on_notice), {"the model": classes}, on_notice)
     return ComparisonFaces(faces, faces.labels_in(classes), describe(faces))
-
-
-def describe(faces: Faces) -> str:
-    """`3,589 faces of fer2013.zip (PublicTest)`."""
-    splits = ", ".join(split.value for split in faces.available_splits)
-    labels = "" if faces.votes is None else ", the majority of people's votes"
-    return f"{len(faces):,} faces of {Path(faces.source).name} ({splits}{labels})"

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rarn_edge.bench.cases import load_cases
-from rarn_edge.bench.request import Request
+from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.result import BenchReport
-from rarn_edge.bench.run import benchmark
+from rarn_edge.bench.runner import benchmark
 from rarn_edge.boundary.documents import to_json
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import require_extras
@@ -81,8 +81,7 @@ def run(
     """
     require_extras("export")
     require_extras("report")
-    from rarn_edge.report.html import bench_page
-    from rarn_edge.report.markdown import report_markdown
+    from rarn_edge.report.page import bench_page, run_markdown
 
     named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
     check_apart([Path(folder, name.format(model)) for name in named], [weights, data, calib, votes], [data, calib])
@@ -107,10 +106,10 @@ def run(
         on_stage(f"export the baselines {', '.join(names)}")
         paths += [artifact.path for artifact in named_models(names, out / "baselines")]
     on_stage("benchmark")
-    bench = benchmark(load_cases(paths), Request(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
+    bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
     on_stage("report")
-    write_text(out / "report.md", report_markdown(model, list(parity.steps), parity.faces, bench))
-    write_text(out / "report.html", bench_page(bench, parity.steps, parity.faces))
+    write_text(out / "report.md", run_markdown(model, parity, bench))
+    write_text(out / "report.html", bench_page(bench, parity))
     steps = [step.to_dict() for step in parity.steps]
     data_of_it = {"model": model, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
     write_text(out / "report.json", to_json(data_of_it, indent=1) + "\n")

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rarn_edge.bench.profile import LITTLE_GAIN, measure_products
-from rarn_edge.bench.run import time_files
-from rarn_edge.bench.stats import Ratio
+from rarn_edge.bench.runner import time_files
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError
 from rarn_edge.parity.outputs import check_same_model, file_form
 from rarn_edge.parity.tolerances import TOLERANCES
+from rarn_edge.runtime.peaks import LITTLE_GAIN, measure_products
 from rarn_edge.stats.classification import wilson_interval
+from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import Paired, compare_decisions
 from rarn_edge.workflow.callbacks import AnyPath
 from rarn_edge.workflow.inputs import ComparisonFaces, comparison_faces
@@ -36,7 +36,7 @@ class Verdict:
 
     decision: Decision
     candidate: str  # its precision
-    speed: Ratio
+    speed: Interval
     accuracy: Paired | None  # None: no labelled faces
     agreement: float
     advice: str
@@ -80,7 +80,7 @@ class VerdictResult:
 
 def judge(
     candidate: str,
-    latency_ratio: Ratio,
+    latency_ratio: Interval,
     accuracy: Paired | None,
     agreement: float,
     narrow_channels: int | None = None,
@@ -96,7 +96,7 @@ def judge(
     whatever the speed: without labels below the agreement that parity asks of INT8, with labels far below it.
     `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
     """
-    speed = Ratio(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
+    speed = Interval(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
     lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
     decision: Decision = "ship"
     least = MIN_AGREEMENT if accuracy is None else BROKEN_AGREEMENT

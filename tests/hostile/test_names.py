@@ -82,6 +82,7 @@ def test_nothing_unprintable_reaches_the_terminal(cli: Cli, name: str) -> None:
 
 def test_a_console_escapes_tables_and_keeps_its_own_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
@@ -90,10 +91,12 @@ def test_a_console_escapes_tables_and_keeps_its_own_colours(monkeypatch: pytest.
     table = Table(title=f"title {OSC}")
     table.add_row(f"[green]{OSC}[/green]")
     console.print(table)
+    console.print(Text("red", "red"))
     text = console.file.getvalue()
     assert "\\x1b]0;owned" in text
     assert OSC not in text
-    assert "\x1b[32m" in text
+    assert "[green]" in text
+    assert "\x1b[31mred\x1b[0m" in text
 
 
 @pytest.mark.parametrize(
@@ -128,8 +131,9 @@ def test_a_class_called_like_a_formula(changed: Changed, cli: Cli, crops: Path, 
 )
 def test_markdown_shows_a_name_as_it_is(text: str) -> None:
     escaped = names.markdown(text)
-    assert not re.search(r"(?<!\\)[`*\[\]<>|$]|\n", escaped)
-    assert names.markdown("mini_xception.onnx") == "mini_xception.onnx"
+    assert not re.search(r"(?<!\\)[`*$|]|(?<!\\)\]\(|<[a-z/]|\n", escaped)
+    for plain in ("mini_xception.onnx", "<= 1e-4", "1.84 [1.80, 1.88]", "95 % > 90 %", "a & b"):
+        assert names.markdown(plain) == plain
 
 
 def test_the_card_of_a_bundle_is_text() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rarn_edge.bench.journal import Journal
+from rarn_edge.bench.record import Journal
 from rarn_edge.board.make import make_bundle
 from rarn_edge.boundary.lock import locked
 from rarn_edge.device.annotate import VideoFile, video_file
@@ -129,13 +129,14 @@ def test_a_note_that_nobody_wrote(crops: Path, note: str, tmp_path: Path) -> Non
 
 def test_two_benchmarks_to_one_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json.partial"
-    with Journal(path) as journal:
-        journal._write({"a": 1})
-        with pytest.raises(InputError, match="another run is writing this"):
-            Journal(path)
-        assert json.loads(path.read_text()) == {"a": 1}
-    with Journal(path):
-        assert path.read_text() == ""
+    journal = Journal(path)
+    journal.write(a=1)
+    with pytest.raises(InputError, match="another run is writing this"):
+        Journal(path)
+    assert json.loads(path.read_text()) == {"a": 1}
+    journal.close()
+    Journal(path).close()
+    assert path.read_text() == ""
 
 
 def test_a_video_is_whole_or_not_there(tmp_path: Path) -> None:

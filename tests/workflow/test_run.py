@@ -55,4 +55,6 @@ def test_report(folder: Path) -> None:
     assert [row["file_size_bytes"] for row in rows] == [(folder / f).stat().st_size for f in forms[1:]]
     assert all(min(row["samples_s"]) > 0 for row in rows)
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert all(form in text for form in forms)
+    shown = [step.removesuffix(".onnx") for step in ("torch", *forms[:2])]
+    assert all(f"| {before} -> {after} |" in text for before, after in itertools.pairwise(shown))
+    assert f"| {MODEL} on cpu -> {MODEL}.int8 simulated |" in text
