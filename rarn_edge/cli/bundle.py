@@ -1,7 +1,7 @@
-"""`rarn-edge bundle`: what goes on the board, or to a server."""
+"""`rarn-edge bundle`: what goes on the board, to a server, or into a browser."""
 
 from rarn_edge.cli.app import USE, app, say
-from rarn_edge.cli.options import BundledModel, BundleFolder, BundleFormat, BundleParity, Labels
+from rarn_edge.cli.options import BundledModel, BundleFolder, BundleFormat, BundleParity, Labels, OrtWeb
 from rarn_edge.errors import require_extra
 
 
@@ -12,8 +12,9 @@ def bundle(
     form: BundleFormat = "board",
     parity: BundleParity = None,
     labels: Labels = None,
+    ort_web: OrtWeb = None,
 ) -> None:
-    """Pack a model with a 40-line script, pinned requirements, checks, model card and licence."""
+    """Pack a model for a board, a server or a browser, with checks, model card and licences."""
     require_extra("onnxruntime", "cpu")
     from typing import get_args
 
@@ -21,5 +22,6 @@ def bundle(
     from rarn_edge.cli.inputs import one_of
     from rarn_edge.workflow.bundle import bundle as make_bundle
 
-    names = make_bundle(model, output, form=one_of(form, get_args(Format), "format"), parity=parity, labels=labels)
+    chosen = one_of(form, get_args(Format), "format")
+    names = make_bundle(model, output, form=chosen, parity=parity, labels=labels, ort_web=ort_web)
     say(f"{output}: {', '.join(names)}")

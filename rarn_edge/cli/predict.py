@@ -44,7 +44,7 @@ def predict(
     from rarn_edge.cli.progress import image_progress
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
-    from rarn_edge.device.faces import NO_DETECTOR, open_detector, read_boxes
+    from rarn_edge.device.faces import open_detector, read_boxes
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
 
@@ -56,8 +56,6 @@ def predict(
     if classifier.host_warning:
         note(classifier.host_warning, "warning")
     network = None if crop or given else open_detector(detector, detect_side)
-    if videos and network is None and given is None and not crop:
-        raise InputError(f"{videos[0]}: {NO_DETECTOR}")
     _tell_detector(detector)
     drawn, pixels = annotate is not None, pixels_of(max_megapixels)
     as_crops = True if crop else False if given else None
