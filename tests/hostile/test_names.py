@@ -20,6 +20,7 @@ from rarn_edge.boundary import names
 from rarn_edge.boundary.terminal import SafeConsole
 from rarn_edge.contract.artifact import METADATA_KEY, Artifact
 from rarn_edge.errors import InputError
+from rarn_edge.parity.bundle import load_bundle, save_bundle
 from rarn_edge.score.run import score
 
 from .conftest import TINY, Changed, contents
@@ -177,3 +178,40 @@ def test_names_that_are_not_utf8_stop_no_job(cli: Cli, crops: Path, tmp_path: Pa
     done = cli("predict", odd, "--model", TINY)
     assert done.returncode == 0
     assert "9\\xff.png" in done.stdout
+
+
+def test_a_model_whose_name_is_a_formula_of_mathematics(
+    changed: Changed, cli: Cli, faces_folder: Path, tmp_path: Path
+) -> None:
+    model = changed("a$b_{c$.onnx")
+    done = cli("evaluate", model, "--data", faces_folder, "--report", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "intensity.png").is_file()
+
+
+def test_a_page_of_a_model_with_such_a_name(changed: Changed, cli: Cli, tmp_path: Path) -> None:
+    options = ("--rounds", "3", "--starts", "1", "--no-memory", "--no-audit", "--threads", "1")
+    done = cli("bench", changed("a$b_{c$<i>.onnx"), "--html", tmp_path / "x.html", *options)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "a$b_{c$&lt;i&gt;" in page
+    assert "<i>" not in page
+
+
+def test_brackets_are_no_markup(cli: Cli, faces_folder: Path, tmp_path: Path) -> None:
+    """Whether they would open, close, or be no markup at all."""
+    for name in ("[red]x", "x[/bold]", "[/]"):
+        data = tmp_path / name.replace("/", "-")
+        data.symlink_to(faces_folder, target_is_directory=True)
+        done = cli("evaluate", TINY, "--data", data)
+        assert done.returncode == 0, done.stderr
+        assert data.name in done.stdout
+        bundle = tmp_path / "x.rarn-parity"
+        assert cli("parity", TINY, "--data", data, "--bundle", bundle).returncode == 0
+        evidence = load_bundle(bundle)
+        described = replace(evidence, shown=replace(evidence.shown, description=name))
+        save_bundle(described, bundle)
+        done = cli("verify", bundle, TINY)
+        assert done.returncode == 0, done.stderr
+        assert name in done.stdout
+        bundle.unlink()

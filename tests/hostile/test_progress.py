@@ -1,5 +1,6 @@
 """Work in progress belongs to one run: others are told, damage is found and made good, and nobody's files are removed."""
 
+import errno
 import json
 import os
 import signal
@@ -244,3 +245,21 @@ def test_ctrl_c_before_the_first_checkpoint(
     assert done.returncode == 130
     assert "stopped before the first checkpoint; nothing is kept, start again" in done.stderr
     assert "--resume" not in done.stderr
+
+
+def test_a_disk_that_fills_during_a_benchmark(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def full(data: object, indent: int | None = None) -> str:
+        written.append(indent)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return json.dumps(data)
+
+    monkeypatch.setattr("rarn_edge.bench.record.to_json", full)
+    options = ("--rounds", "3", "--starts", "1", "--no-memory", "--threads", "1")
+    done = cli("bench", TINY, "-o", tmp_path / "x.json", *options)
+    assert done.returncode == 2
+    assert "error: the output cannot be written (No space left on device)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x.json").exists()

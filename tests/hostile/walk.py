@@ -266,6 +266,7 @@ SLOTS = [
     slot("verify GOOD/t.rarn-parity BAD", ".onnx"),
     slot("bundle BAD -o OUT/board.zip --format triton", ".onnx"),
     slot("bundle GOOD/tiny.onnx -o OUT/board.zip --parity BAD", ".rarn-parity"),
+    slot("bundle GOOD/tiny.onnx -o OUT/page.html --format web --ort-web BAD", ""),
     slot("stamp BAD --spec GOOD/spec.toml -o OUT/x.onnx", ".onnx"),
     slot("stamp GOOD/foreign.onnx --spec BAD -o OUT/x.onnx", ".toml"),
     slot("export --model rarn-n --weights BAD -o OUT/x.onnx", ".safetensors"),
