@@ -106,7 +106,7 @@ def damaged(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (remove, "cannot be read"),
+        (remove, "no such file"),
         (change, "not the published file"),
         (older, "is onnxruntime-web 1.20.0; the page is tested with onnxruntime-web 1.30.0: npm install"),
         (other, "is left-pad 1.30.0"),
