@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint install lock clean
+.PHONY: help demo test fuzz lint install lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,6 +16,9 @@ demo: $(INSTALLED) ## export, simplify, quantize, check and benchmark rarn-s; fi
 
 test: lint ## lint, types, workflow files, then all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(INSTALLED) ## every reader of files from outside, a minute each
+	$(BIN)/python tests/hostile/fuzz.py --seconds 60
 
 lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks and the workflow files; no network
 	$(BIN)/ruff check .

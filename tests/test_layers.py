@@ -11,6 +11,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
         "errors",
+        "boundary",
         "files host stats decode",
         "contract",
         "data",

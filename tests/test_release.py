@@ -82,7 +82,7 @@ def test_phases_are_released_together(
         ([second], "second: did not start from random weights"),
         ([first], "third: did not start from the weights in .*first"),
         ([first, first], "first: did not start from the weights in .*first"),
-        ([first, tmp_path], "no such weights file"),
+        ([first, tmp_path], "no such file"),
     ):
         with pytest.raises(InputError, match=message):
             release.adopt(third, split_faces, before=before)

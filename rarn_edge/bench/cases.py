@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rarn_edge.bench.worker.client import Worker, WorkerError
+from rarn_edge.boundary.names import printable
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.types import NUMPY_NAMES
@@ -64,6 +66,8 @@ def load_case(path: Path, label: str | None = None) -> BenchCase:
 
 def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
     """`load_case` for each file, labelled by stem, or `folder/stem` where files share it; a repeat gets `#2`."""
+    for path in paths:
+        require_file(path)
     files_by_stem = Counter(path.stem for path in {path.resolve() for path in paths})
     seen: Counter[str] = Counter()
     cases = []
@@ -72,6 +76,7 @@ def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
         for path in paths:
             whole = path.resolve()
             label = whole.stem if files_by_stem[whole.stem] == 1 else f"{whole.parent.name}/{whole.stem}"
+            label = printable(label)
             seen[label] += 1
             cases.append(_read(worker, path, label if seen[label] == 1 else f"{label} #{seen[label]}"))
             if not worker.alive:  # the file crashed the runtime: the next one is read by another process
@@ -83,8 +88,7 @@ def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
 
 
 def _read(worker: Worker, path: Path, label: str) -> BenchCase:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    require_file(path)
     external = path.with_name(f"{path.name}.data")
     size = path.stat().st_size + (external.stat().st_size if external.is_file() else 0)
     try:

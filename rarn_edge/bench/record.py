@@ -4,7 +4,6 @@ The journal holds one JSON object per line: the plan, then what was measured, in
 not the night: `read_journal` gives back the record.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, is_dataclass
@@ -20,6 +19,9 @@ from rarn_edge.bench.extras.profile import Profile
 from rarn_edge.bench.extras.scenarios import MultiStream, Server
 from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.bench.worker.timing import CallTime
+from rarn_edge.boundary.documents import parse_json, to_json
+from rarn_edge.boundary.lock import lock_handle
+from rarn_edge.boundary.paths import MAX_TEXT_BYTES, read_bytes
 from rarn_edge.decode import decode, encode
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
@@ -123,7 +125,11 @@ class Journal:
         self._file: TextIO | None = None
         if path is not None:
             check_output(path)
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("a", encoding="utf-8")  # not "w": it may be another run's
+            if not lock_handle(self._file.fileno()):
+                self._file.close()
+                raise InputError(f"{path}: another run is writing this; wait for it, or name another output")
+            self._file.truncate(0)
 
     def write(self, plan: Plan | None = None, **found: Any) -> None:
         """The plan as the first line, or one thing that was found."""
@@ -133,7 +139,7 @@ class Journal:
             {} if plan is None else {"kind": "bench-journal", "journal_version": JOURNAL_VERSION, "plan": encode(plan)}
         )
         values = {name: encode(value) if is_dataclass(value) else value for name, value in found.items()}
-        self._file.write(json.dumps({**head, **values}) + "\n")
+        self._file.write(to_json({**head, **values}) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -203,9 +209,11 @@ def read_journal(path: Path) -> RunRecord:
     Raises:
         InputError: not a journal of this version, or nothing was measured yet.
     """
-    whole, _, _cut = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")  # a kill cuts the last line
+    whole, _, _cut = (
+        read_bytes(path, MAX_TEXT_BYTES).decode("utf-8", "replace").rpartition("\n")
+    )  # a kill cuts the last line
     try:
-        first, *lines = (json.loads(line) for line in whole.splitlines())
+        first, *lines = (parse_json(line, "a line") for line in whole.splitlines())
         version = first.get("journal_version")
         if version == JOURNAL_VERSION:
             record = RunRecord(decode(Plan, first["plan"]))

@@ -4,7 +4,6 @@
 docs/benchmarks.md.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,8 @@ from rarn_edge.bench.extras.memory import Memory, MemoryResult
 from rarn_edge.bench.extras.profile import Profile
 from rarn_edge.bench.extras.scenarios import MultiStream, Server
 from rarn_edge.bench.record import Failure, Group, Round, RunRecord, is_journal, read_journal
+from rarn_edge.boundary.documents import parse_json
+from rarn_edge.boundary.paths import exists, read_text, require_file
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.decode import decode, encode, key
 from rarn_edge.errors import InputError
@@ -131,20 +132,16 @@ def load_report(path: Path) -> BenchReport:
     Raises:
         InputError: no such file, not a benchmark result, or one of an unknown schema.
     """
-    if not path.is_file():
-        left = path.with_name(f"{path.name}.partial")
-        hint = f"; a run that was killed left {left}" if left.is_file() else ""
-        raise InputError(f"{path}: no such file{hint}")
+    left = path.with_name(f"{path.name}.partial")
+    require_file(path, f"a run that was killed left {left}" if not exists(path) and exists(left) else "")
     if is_journal(path):
         return summarise(read_journal(path))
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_text(path), str(path))
         found = data.get("bench", data) if isinstance(data, dict) else data  # `run` keeps it in its own report
         return BenchReport.from_dict(found)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
 def summarise(record: RunRecord) -> BenchReport:

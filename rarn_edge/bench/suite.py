@@ -13,11 +13,12 @@ path = "mini_xception.onnx"
 spec = "../peers/mini_xception.toml"   # optional: its contract, relative to the suite
 """
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rarn_edge.bench.config import BenchConfig, read_seconds
+from rarn_edge.boundary.documents import read_toml
+from rarn_edge.boundary.paths import reason
 from rarn_edge.decode import decode
 from rarn_edge.errors import InputError
 
@@ -66,9 +67,11 @@ def load_suite(path: Path) -> Suite:
         InputError: unreadable, an unknown key, a value of the wrong type, or nothing to measure.
     """
     try:
-        found = decode(_Toml, tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable suite ({error})") from error
+        data = read_toml(path)
+    except InputError as error:
+        raise InputError(f"{path}: not a readable suite ({reason(error, path)})") from error
+    try:
+        found = decode(_Toml, data)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if not (found.models or found.files):

@@ -34,13 +34,12 @@ def parity(
     """Compare the forms of a model step by step: torch, ONNX, simplified, optimised, INT8. Exit code 1 when one fails."""
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.stages import stages
-    from rarn_edge.files import check_output, write_text
+    from rarn_edge.files import check_outputs, write_text
     from rarn_edge.report.parity import parity_markdown
     from rarn_edge.workflow.parity import parity as compare
     from rarn_edge.workflow.parity import parity_again
 
-    if markdown is not None:
-        check_output(markdown)
+    check_outputs([bundle, markdown], [*(files or ()), weights, data, saved, tolerances])
     if saved is None:
         with stages(err, quiet=True) as on_stage:
             done = compare(

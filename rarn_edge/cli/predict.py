@@ -1,13 +1,15 @@
 """`rarn-edge predict`: expressions in face crops, photographs, videos and from a camera."""
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.limits import pixels_of
+from rarn_edge.boundary.names import csv_row
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import USE, app, err, note, say
 from rarn_edge.errors import InputError, require_extra
@@ -55,7 +57,7 @@ def predict(
         note(classifier.host_warning, "warning")
     network = None if crop or given else open_detector(detector, detect_side)
     _tell_detector(detector)
-    drawn, pixels = annotate is not None, round(max_megapixels * 1e6)
+    drawn, pixels = annotate is not None, pixels_of(max_megapixels)
     as_crops = True if crop else False if given else None
     reading = Reading(as_crops, drawn, every=every, max_fps=max_fps, pass_skipped=drawn, max_pixels=pixels)
     live = any(is_camera(source) for source in found)
@@ -103,7 +105,7 @@ def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], l
 
     table = csv.writer(sys.stdout)
     if form == "csv":
-        table.writerow(csv_header(tuple(classes)))
+        table.writerow(csv_row(csv_header(tuple(classes))))
     elif form == "table":
         say(TABLE_HEADER)
     for answered in answers:
@@ -113,9 +115,9 @@ def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], l
             note(answered.picture.notice, "notice")
         if form == "json":
             for row in json_objects(answered):
-                sys.stdout.write(json.dumps(row) + "\n")
+                sys.stdout.write(to_json(row) + "\n")
         elif form == "csv":
-            table.writerows(csv_rows(answered, tuple(classes)))
+            table.writerows(map(csv_row, csv_rows(answered, tuple(classes))))
         else:
             for line in table_lines(answered):
                 say(line)

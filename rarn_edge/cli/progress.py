@@ -56,10 +56,10 @@ class TrainingProgress:
 def training_progress(console: Console, epochs: int) -> Iterator[TrainingProgress]:
     """A bar while training; it disappears at the end, the epoch lines stay."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
     )
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         yield TrainingProgress(progress, epochs)
@@ -68,7 +68,7 @@ def training_progress(console: Console, epochs: int) -> Iterator[TrainingProgres
 @contextmanager
 def image_progress(console: Console, what: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar counting (done, total)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -77,7 +77,7 @@ def image_progress(console: Console, what: str) -> Iterator[Callable[[int, int |
 @contextmanager
 def bench_progress(console: Console) -> Iterator[Callable[["BenchProgress"], None]]:
     """A bar that names the stage and the model."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("benchmark", total=None)
 

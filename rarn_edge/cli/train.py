@@ -45,7 +45,9 @@ def train(
                 on_batch=lambda log: shown().on_batch(log), on_epoch=lambda log: shown().on_epoch(log),
             )  # fmt: skip
     except KeyboardInterrupt:
-        note(f"stopped; {folder} holds every finished epoch. Continue with the same command and --resume")
+        kept = f"{folder} holds every finished epoch. Continue with the same command and --resume"
+        began = (folder / "last.pt").is_file()
+        note(f"stopped; {kept}" if began else "stopped before the first checkpoint; nothing is kept, start again")
         raise typer.Exit(130) from None
     if done is not None:
         last = done.history[-1]

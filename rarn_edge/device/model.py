@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rarn_edge.assets import shipped_onnx, shipped_onnx_models
+from rarn_edge.boundary.paths import exists
 from rarn_edge.errors import InputError
 
 
@@ -19,7 +20,7 @@ def find_model_file(model: str | Path, labels: str | None = None) -> Path:
     if labels is not None:
         raise InputError(f"--labels chooses between shipped models; {model} is a file and has the labels that it has")
     path = Path(model)
-    if path.suffix or path.exists() or len(path.parts) > 1:
+    if path.suffix or exists(path) or len(path.parts) > 1:
         return path
     raise InputError(f"no model '{model}' is shipped ({', '.join(shipped_onnx_models())}); give an ONNX file's path")
 

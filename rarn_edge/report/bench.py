@@ -3,6 +3,7 @@
 import json
 
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, BenchRow
+from rarn_edge.boundary.names import markdown
 from rarn_edge.report.bench_extras import extra_tables
 from rarn_edge.report.table import UNKNOWN, Column, Row, Table, table
 from rarn_edge.report.units import count, megabytes, millions, milliseconds, percent
@@ -97,7 +98,7 @@ def bench_markdown(report: BenchReport) -> str:
     scores = next((row.accuracy for row in report.rows if row.accuracy is not None), None)
     notes = [] if scores is None else [f"Accuracy on {scores.faces}; a dash: not trained."]
     notes += [*failure_lines(report), *bench_warnings(report)]
-    return "\n".join((bench_table(report).to_markdown(), *(f"- {line}" for line in notes)))
+    return "\n".join((bench_table(report).to_markdown(), *(f"- {markdown(line)}" for line in notes)))
 
 
 def bench_json(report: BenchReport) -> str:

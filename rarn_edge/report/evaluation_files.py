@@ -2,19 +2,25 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.names import csv_cell, plain_plot_text
 from rarn_edge.errors import require_extra
 from rarn_edge.evaluation.judge import Judgement
 from rarn_edge.evaluation.roll import RollPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_PLOTS = ("per_class", "confusion", "roll", "confidence", "labels", "intensity")
+REPORT_FILES = ("report.json", *(f"{name}.{end}" for name in _PLOTS for end in ("csv", "png")))
+"""What is written into the folder of a report."""
 
 
 def require_drawing() -> None:
@@ -33,8 +39,6 @@ def judgement_files(judgement: Judgement) -> dict[str, bytes]:
         InputError: matplotlib is not installed.
     """
     require_drawing()
-    from matplotlib.figure import Figure
-
     evaluation = judgement.evaluation
     names = [score.name for score in evaluation.classes]
     counts = ({"true": name, **dict(zip(names, row, strict=True))} for name, row in _confusion_rows(judgement))
@@ -55,18 +59,25 @@ def judgement_files(judgement: Judgement) -> dict[str, bytes]:
         "labels": _labels,
         "intensity": _intensity,
     }
-    files = {"report.json": (json.dumps(judgement.to_dict(), indent=1) + "\n").encode()}
+    files = {"report.json": (to_json(judgement.to_dict(), indent=1) + "\n").encode()}
     for name, draw in plots.items():
-        figure = Figure(figsize=(6.4, 4.8), layout="constrained")  # no pyplot: no global state, no display
-        axes = figure.subplots()
-        draw(axes, judgement)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
-            axes.grid(axis="y", alpha=0.3)
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=120)
-        files |= {f"{name}.csv": _csv(rows[name]), f"{name}.png": png.getvalue()}
+        with plain_plot_text():
+            files |= {f"{name}.csv": _csv(rows[name]), f"{name}.png": _drawn(draw, judgement)}
     return files
+
+
+def _drawn(draw: "Callable[[Axes, Judgement], None]", judgement: Judgement) -> bytes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")  # no pyplot: no global state, no display
+    axes = figure.subplots()
+    draw(axes, judgement)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
+        axes.grid(axis="y", alpha=0.3)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=120)
+    return png.getvalue()
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> bytes:
@@ -74,7 +85,7 @@ def _csv(rows: Iterable[dict[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: csv_cell(value) for column, value in row.items()} for row in rows)
     return text.getvalue().encode()
 
 

@@ -5,6 +5,7 @@ light and dark; the page is put together by Jinja2, which escapes whatever a fil
 """
 
 from rarn_edge.bench.result import BenchReport
+from rarn_edge.boundary.names import plain_plot_text
 from rarn_edge.errors import require_extras
 from rarn_edge.parity.report import ParityReport
 from rarn_edge.report.bench import bench_markdown, bench_table, bench_warnings, extra_tables, failure_lines
@@ -45,6 +46,8 @@ def bench_page(report: BenchReport, parity: ParityReport | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    with plain_plot_text():
+        drawn = plots(report)
     return templates.get_template("page.html.j2").render(
         title=report.title,
         result=_result(report),
@@ -55,7 +58,7 @@ def bench_page(report: BenchReport, parity: ParityReport | None = None) -> str:
         overhead_us=None if report.overhead_s is None else f"{report.overhead_s * 1e6:.2f}",
         warnings=bench_warnings(report),
         failures=failure_lines(report),
-        plots=plots(report),
+        plots=drawn,
         extra=extra_tables(report),
         facts=_facts(report),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rarn_edge.boundary.names import markdown
 from rarn_edge.parity.decisions import ClassRow
 from rarn_edge.parity.report import ParityReport
 from rarn_edge.parity.steps import Check, Figure, Step
@@ -121,7 +122,7 @@ def parity_markdown(report: ParityReport) -> str:
     steps, *details = parity_tables(report)
     result = "every step passes" if report.passed else "A STEP FAILED"
     lines = [line for step in telling_steps(report.steps) for line in (paired_line(step), worst_line(step)) if line]
-    parts = [f"## Parity on {report.faces}: {result}", replace(steps, title="").to_markdown()]
+    parts = [f"## Parity on {markdown(report.faces)}: {result}", replace(steps, title="").to_markdown()]
     return "\n\n".join([*parts, *(each.to_markdown() for each in details), *lines]) + "\n"
 
 

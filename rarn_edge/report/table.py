@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
+
+from rarn_edge.boundary.names import html_text as escape
+from rarn_edge.boundary.names import markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,7 +88,7 @@ class Table:
 
     def to_markdown(self) -> str:
         """As GitHub shows it, title and note included."""
-        lines = [f"**{self.title}**", ""] if self.title and not self.folded else []
+        lines = [f"**{markdown(self.title)}**", ""] if self.title and not self.folded else []
         lines.append(f"| {' | '.join(_one_line(column.name, ' ') for column in self.columns)} |")
         lines.append("|" + "|".join("---" if column.is_text else "--:" for column in self.columns) + "|")
         lines += [f"| {' | '.join(map(_markdown_cell, row.cells))} |" for row in self.rows]
@@ -152,7 +154,7 @@ def _parenthesised(cell: str) -> str:
 
 
 def _markdown_cell(cell: str) -> str:
-    text = _parenthesised(cell).replace("|", "&#124;")
+    text = markdown(_parenthesised(cell))
     return f"**{text}**" if text == "FAIL" else text
 
 

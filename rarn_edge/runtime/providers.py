@@ -17,6 +17,8 @@ from typing import Any
 
 import onnxruntime as ort
 
+from rarn_edge.boundary.limits import MAX_THREADS, check_count
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.artifact import open_unoptimised
 from rarn_edge.errors import InputError, ProviderError, first_line
 from rarn_edge.files import file_sha256, make_folder
@@ -154,10 +156,8 @@ def open_session(
     """
     entry = check_provider(provider)
     count = default_threads() if threads is None else threads
-    if count < 1:
-        raise InputError(f"threads is at least 1, found {count}")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    check_count(count, "threads", MAX_THREADS)
+    require_file(path)
     strict = provider != CPU and not allow_fallback
     can_list_nodes = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
     session_options = ort.SessionOptions()

@@ -4,14 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.compare import ComparedRow, Comparison, compare_reports, slower_than
 from rarn_edge.bench.config import BenchConfig, Progress
-from rarn_edge.bench.result import BenchReport, load_report
+from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.runner import benchmark as measure
+from rarn_edge.bench.sane import load_sane_report
 from rarn_edge.bench.suite import Suite
+from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
-from rarn_edge.files import check_output, write_text
+from rarn_edge.files import check_outputs, write_text
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.report.bench import bench_json
 from rarn_edge.runtime.providers import check_provider
@@ -70,26 +74,26 @@ def benchmark(
         asked = replace(asked, data=Path(data), split=split)
     check_provider(asked.provider)
     result, page, folder = (None if path is None else Path(path) for path in (out, html, files))
-    for path in (result, page):
-        if path is not None:
-            check_output(path)
+    journal = None if result is None else result.with_name(f"{result.name}.partial")
+    check_outputs([result, journal, page], [*models, data])
     if page is not None:
         from rarn_edge.report.page import require_html
 
         require_html()
-    if data is not None and not Path(data).exists():
-        raise InputError(f"{data}: no such data set")
+    if data is not None:
+        load_faces(
+            Path(data), lambda found: found.where(np.zeros(len(found), dtype=np.bool_))
+        )  # unusable data is said first
     if suite is None:
         more = [name for name, entry in CATALOG.items() if baselines and entry.role == "baseline"]
         paths = bench_files([*map(str, models), *more], Path(work))
     else:
         paths = suite_files(suite, folder, Path(work))
     cases = load_cases(paths)
-    journal = None if result is None else result.with_name(f"{result.name}.partial")
     report = measure(cases, asked, journal, on_progress)
     if result is not None and journal is not None:
         write_text(result, bench_json(report))
-        journal.unlink()
+        journal.unlink(missing_ok=True)
     if page is not None:
         from rarn_edge.report.page import bench_page
 
@@ -122,6 +126,6 @@ def compare(before: AnyPath, after: AnyPath, *, fail_if_slower: float | None = N
         >>> rarn_edge.compare("before.json", "after.json").comparison.rows[0].ratio  # doctest: +SKIP
         Interval(value=1.02, low=0.99, high=1.05)
     """
-    comparison = compare_reports(load_report(Path(before)), load_report(Path(after)))
+    comparison = compare_reports(load_sane_report(Path(before)), load_sane_report(Path(after)))
     slower, unclear = ([], []) if fail_if_slower is None else slower_than(comparison, fail_if_slower)
     return CompareResult(comparison, tuple(slower), tuple(unclear))

@@ -11,7 +11,7 @@ from rarn_edge.errors import InputError, require_extra
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import Judgement, compare, judge
 from rarn_edge.evaluation.votes import VoteFigures, judge_votes
-from rarn_edge.files import check_output, make_folder, write_files
+from rarn_edge.files import check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
 from rarn_edge.stats.paired import Paired
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
@@ -92,10 +92,11 @@ def evaluate(
     if again is not None:
         _check_calibrated(path, again)
     if report is not None:
-        from rarn_edge.report.evaluation_files import judgement_files, require_drawing
+        from rarn_edge.report.evaluation_files import REPORT_FILES, judgement_files, require_drawing
 
         require_drawing()
         make_folder(Path(report))
+        check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, votes, *against], [data])
     subject = read_subject(path, provider, threads, on_notice)
     others = [read_subject(other, provider, threads, on_notice) for other in against]
     if report is None:
@@ -145,6 +146,4 @@ def _check_calibrated(file: Path, calibrated: Path) -> None:
             f"--calibrated writes an ONNX file again; export first: rarn-edge export --weights {file} -o OUT.onnx"
         )
     require_extra("onnx", "export")
-    check_output(calibrated)
-    if calibrated.resolve() == file.resolve():
-        raise InputError(f"{calibrated}: is the model itself; name another file")
+    check_outputs([calibrated], [file])

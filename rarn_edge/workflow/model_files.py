@@ -10,7 +10,7 @@ from rarn_edge.assets import shipped_models, shipped_weights
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.errors import InputError, require_extras
-from rarn_edge.files import check_output, file_sha256, make_folder
+from rarn_edge.files import check_outputs, file_sha256, make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import find_model
 from rarn_edge.workflow.callbacks import AnyPath, OnStage, ignore
@@ -77,7 +77,7 @@ def export(
         >>> made.artifact.spec.classes[3], made.kept_because
         ('happy', None)
     """
-    check_output(Path(output))
+    check_outputs([Path(output)], [weights] if isinstance(weights, str | Path) else [])
     loaded = read_weights(model, weights, labels)
     from rarn_edge.pipeline.export import export_weights
     from rarn_edge.pipeline.passes.attention import expose_attention

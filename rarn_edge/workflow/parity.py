@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError, require_extra
-from rarn_edge.files import check_output
+from rarn_edge.files import check_outputs
 from rarn_edge.parity.bundle import Bundle, make_bundle, save_bundle
 from rarn_edge.parity.inputs import Shown, show
 from rarn_edge.parity.outputs import check_same_model
@@ -89,8 +89,7 @@ def parity(
     limits = TOLERANCES if tolerances is None else read_tolerances(Path(tolerances))
     if explain:
         require_extra("onnx", "export")
-    if bundle is not None:
-        check_output(Path(bundle))
+    check_outputs([None if bundle is None else Path(bundle)], [*files, weights, data, votes, tolerances])
     named = [Artifact.load(Path(file)) for file in files]
     if not named and not model and not weights:
         raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")

@@ -9,7 +9,7 @@ from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.errors import InputError
-from rarn_edge.files import check_output
+from rarn_edge.files import check_outputs
 from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.pipeline.calibrate import MethodRow, Observed, Ranges, observe
 from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
@@ -134,7 +134,8 @@ def quantize(
     }
     for refusal in (text for text, holds in refused.items() if holds):
         raise InputError(refusal)
-    _check_paths(Path(source), out, None if save_ranges is None else Path(save_ranges))
+    also = None if save_ranges is None else Path(save_ranges)
+    check_outputs([out, also], [source, calib, ranges, data, votes])
     float32 = Artifact.load(Path(source))
     given = LoadedModel.read(float32)
     if precision != "int8":
@@ -205,11 +206,3 @@ def _choices(measured: Ranges, observed: Observed | None) -> tuple[Ranges, ...]:
     if observed is None:
         return (measured,)
     return (measured, *(observed.ranges(each) for each in get_args(Method) if each != measured.method))
-
-
-def _check_paths(source: Path, out: Path, save_ranges: Path | None) -> None:
-    named = [path for path in (source, out, save_ranges) if path is not None]
-    for path in named[1:]:
-        check_output(path)
-    if len({path.resolve() for path in named}) < len(named):
-        raise InputError(f"{out}: the model, --output and --save-ranges need three different paths")

@@ -1,6 +1,5 @@
 """The pipeline from weights to a report: export, simplify, quantize, parity, benchmark, each stage checked."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +7,10 @@ from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.runner import benchmark
+from rarn_edge.boundary.documents import to_json
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import require_extras
-from rarn_edge.files import make_folder, write_text
+from rarn_edge.files import check_apart, make_folder, write_text
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.parity.inputs import show
@@ -83,6 +83,8 @@ def run(
     require_extras("report")
     from rarn_edge.report.page import bench_page, run_markdown
 
+    named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
+    check_apart([Path(folder, name.format(model)) for name in named], [weights, data, calib, votes], [data, calib])
     loaded, chosen, out = read_weights(model, weights, labels), read_target(target, on_notice), Path(folder)
     measured = None if calib is None else calibration_faces(calib, images, seed, on_notice)
     ranges = measured or read_ranges(model, loaded.sha256)
@@ -110,7 +112,7 @@ def run(
     write_text(out / "report.html", bench_page(bench, parity))
     steps = [step.to_dict() for step in parity.steps]
     data_of_it = {"model": model, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
-    write_text(out / "report.json", json.dumps(data_of_it, indent=1) + "\n")
+    write_text(out / "report.json", to_json(data_of_it, indent=1) + "\n")
     return RunResult(parity, bench, made.kept_because, _files(made, chosen, out))
 
 

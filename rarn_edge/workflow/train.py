@@ -9,7 +9,7 @@ import torch
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
-from rarn_edge.files import make_folder
+from rarn_edge.files import check_apart, make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import find_model
 from rarn_edge.train.checkpoint import load_weights
@@ -18,7 +18,16 @@ from rarn_edge.train.loop import check_folder
 from rarn_edge.train.loop import train as train_run
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import Recipe, find_recipe
-from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, BatchLog, EpochLog, Run, source_of, split_for_training
+from rarn_edge.train.run import (
+    STATE_FILE,
+    TARGETS_FILE,
+    WEIGHTS_FILE,
+    BatchLog,
+    EpochLog,
+    Run,
+    source_of,
+    split_for_training,
+)
 from rarn_edge.train.workers import join_workers, workers_here
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
 
@@ -86,6 +95,10 @@ def train(
     """
     asked, out = options or TrainOptions(), Path(folder)
     recipe = _recipe(asked)
+    written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
+    check_apart(
+        [*(out / name for name in written), asked.teacher_answers], [asked.init, asked.votes, *asked.teachers], [data]
+    )
     precision = TrainingPrecision.named(asked.precision) if asked.precision is not None else None
     train_faces, test_faces = split_for_training(
         load_faces(Path(data), votes=asked.votes, on_pairing=lambda pairing: on_notice(str(pairing), "")), asked.seed

@@ -146,7 +146,7 @@ def test_models_or_a_suite_not_both(cli, measured: Path) -> None:
         (("--scenario", "offine"), "no scenario 'offine'"),
         (("--budget", "soon"), "a duration such as 60s"),
         (("--budget", "0s"), "a duration above 0"),
-        (("--data", "nowhere.zip"), "nowhere.zip: no such data set"),
+        (("--data", "nowhere.zip"), "nowhere.zip: no such file or folder"),
         (("-o", "no/such/folder/x.json"), "does not exist"),
     ],
 )

@@ -110,7 +110,7 @@ def test_evaluate_prints_the_comparison(
 def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, faces_folder: Path) -> None:
     done = cli("evaluate", simplified.path, "--data", faces_folder, "--calibrated", simplified.path)
     assert done.returncode == 2
-    assert "is the model itself" in done.stderr
+    assert "is read by this command" in done.stderr
 
 
 def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:

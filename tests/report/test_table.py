@@ -40,7 +40,7 @@ def test_markdown_has_every_column_and_two_lines_become_one() -> None:
         "",
         "| model | median ms | CPU ms |  |",
         "|---|--:|--:|---|",
-        "| a&#124;b <c> | 1.5 (1.4-1.6) | 1.2 | pass |",
+        "| a&#124;b &lt;c> | 1.5 (1.4-1.6) | 1.2 | pass |",
         "| [red]d | - | 9 | **FAIL** |",
         "",
         "Lower is better & faster.",

@@ -54,3 +54,25 @@ def test_a_busy_machine_is_said(simplified: Artifact, monkeypatch: pytest.Monkey
     found = measure(simplified, simplified, shown, rounds=20, launches=1)
     assert "busy at the start" in found.warnings
     assert found.to_dict()["warnings"] == found.warnings
+
+
+@pytest.mark.parametrize(
+    ("agreement", "labelled", "decision"),
+    [(0.0039, False, "keep"), (0.95, False, "keep"), (0.99, False, "ship"), (0.95, True, "ship"), (0.2, True, "keep")],
+)
+def test_decisions_that_differ_are_not_shipped(agreement: float, labelled: bool, decision: str) -> None:
+    accuracy = paired(0, 0) if labelled else None
+    found = judge("int8", Interval(0.4, 0.38, 0.42), accuracy, agreement, faces=512)  # type: ignore[arg-type]  # a Paired
+    assert found.decision == decision
+
+
+def test_few_faces_prove_no_difference() -> None:
+    """One flip of 20 is chance."""
+    assert judge("int8", Interval(0.4, 0.38, 0.42), None, 0.95, faces=20).decision == "ship"
+
+
+@pytest.mark.parametrize("ratio", [(0.4, 0.38, 0.42), (1.0, 0.9, 1.1)])
+def test_answers_that_are_no_numbers_are_not_shipped(ratio: tuple[float, float, float]) -> None:
+    found = judge("int8", Interval(*ratio), None, 1.0, finite=False)
+    assert found.decision == "keep"
+    assert "ship" not in found.line().replace("shipping", "")
