@@ -77,7 +77,7 @@ step() {
 {
     date -u '+%Y-%m-%d %H:%M:%S UTC'
     echo "provider $PROVIDER, revision $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
-    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,persistence_mode --format=csv 2>&1
+    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,persistence_mode --format=csv 2>/dev/null || echo "no nvidia-smi"
     "$PYTHON" -c 'import sys, onnxruntime as o; print("Python", sys.version.split()[0], "onnxruntime", o.__version__, o.__file__, o.get_available_providers())' 2>&1
 } >"$CHECKS"
 
@@ -103,11 +103,11 @@ wait
 
 # Speed: one after the other.
 suite=(bench --suite benchmarks/suites/gpu.toml --files "$MODELS" --work "$MODELS" "${on[@]}")
-step bench 80 0 - "${rarn[@]}" "${suite[@]}" --budget "${BUDGET_S:-45}s" -o "$RESULTS/gpu.json"
-step bench-cuda-graph 60 0 - "${rarn[@]}" "${suite[@]}" --cuda-graph --starts 1 --budget "${BUDGET_S:-30}s" -o "$RESULTS/gpu-cuda-graph.json"
-step memory 50 0 - "${rarn[@]}" bench "$MODELS"/rarn-s{,.fp16}.onnx "$MODELS"/rarn-n.onnx "${on[@]}" --batch 64 --threads 1 \
+step bench 100 0 - "${rarn[@]}" "${suite[@]}" --budget "${BUDGET_S:-40}s" -o "$RESULTS/gpu.json"
+step bench-cuda-graph 70 0 - "${rarn[@]}" "${suite[@]}" --cuda-graph --starts 1 --budget "${BUDGET_S:-30}s" -o "$RESULTS/gpu-cuda-graph.json"
+step memory 40 0 - "${rarn[@]}" bench "$MODELS"/rarn-s{,.fp16}.onnx "$MODELS"/rarn-n.onnx "${on[@]}" --batch 64 --threads 1 \
     --rounds 3 --starts 1 --memory -o "$RESULTS/gpu-memory.json"
-step large 60 0 - "${rarn[@]}" bench "$MODELS"/{rarn-152,resnet-50,resnet-152,inception-v4}.onnx "${on[@]}" --batch 1,64 --threads 1 \
+step large 50 0 - "${rarn[@]}" bench "$MODELS"/{rarn-152,resnet-50,resnet-152,inception-v4}.onnx "${on[@]}" --batch 1,64 --threads 1 \
     --budget "${BUDGET_S:-25}s" --starts 1 --no-memory -o "$RESULTS/gpu-large.json"
 
 failed=$(grep -cE '^== .*: (FAILED|SKIPPED)' "$CHECKS")
