@@ -16,6 +16,14 @@ SCHEMA_VERSION = 1
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The project's one class order. Data sets are mapped to it by name, never by index."""
 
+FERPLUS_CLASSES = (*CLASSES, "contempt")
+"""The classes of FER+ (Barsoum 2016, arXiv:1608.01041): FER-2013's seven in the same order, then contempt."""
+
+FER2013 = "fer2013"  # one label a face, as the challenge published it
+FERPLUS = "ferplus"  # the majority of ten people's votes
+LABEL_CLASSES: dict[str, tuple[str, ...]] = {FERPLUS: FERPLUS_CLASSES, FER2013: CLASSES}
+"""The classes of each label set that models with weights in this package have; the first is the default."""
+
 Output = Literal["logits", "probabilities"]
 InputDtype = Literal["float32", "uint8"]
 
@@ -60,9 +68,10 @@ class ModelSpec:
     output_name: str = "logits"
     temperature: float = 1.0  # logits are divided by it before the softmax
     input_dtype: InputDtype = "float32"  # uint8: the graph takes the pixels and normalises them itself
+    label_source: str = FER2013  # whose labels it was trained on: `fer2013`, `ferplus`, or another name
 
     def __post_init__(self) -> None:
-        for key in ("name", "input_name", "output_name"):
+        for key in ("name", "input_name", "output_name", "label_source"):
             value = getattr(self, key)
             _require(isinstance(value, str) and 0 < len(value) <= 200, f"{key} is a string of 1 to 200 characters")
         _require(2 <= len(self.classes) <= 1000, "classes has 2 to 1000 names")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -43,8 +43,9 @@ class Split(StrEnum):
 class Faces:
     """Gray face images of one size with their labels.
 
-    images: [N, H, W] uint8; labels: [N] int64 index into `spec.CLASSES`, or `UNLABELLED`; splits: [N] of `Split`
-    values; names: where each image came from (file or row), for messages.
+    images: [N, H, W] uint8; labels: [N] int64 index into `classes`, or `UNLABELLED`; splits: [N] of `Split`
+    values; names: where each image came from (file or row), for messages; votes: [N, classes + 2] uint8, how many people
+    chose each class, "unknown" and "not a face" (`data/votes.py`), where people were asked. A label is then their majority.
     """
 
     images: NDArray[np.uint8]
@@ -52,6 +53,8 @@ class Faces:
     splits: NDArray[np.str_]
     names: tuple[str, ...]
     source: str
+    classes: tuple[str, ...] = CLASSES
+    votes: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,12 +67,13 @@ class Faces:
     def where(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> "Faces":
         """The subset at `mask` (booleans or positions)."""
         positions = np.flatnonzero(mask) if mask.dtype == np.bool_ else mask
-        return Faces(
-            self.images[positions],
-            self.labels[positions],
-            self.splits[positions],
-            tuple(self.names[i] for i in positions),
-            self.source,
+        return replace(
+            self,
+            images=self.images[positions],
+            labels=self.labels[positions],
+            splits=self.splits[positions],
+            names=tuple(self.names[i] for i in positions),
+            votes=None if self.votes is None else self.votes[positions],
         )
 
     def split(self, split: Split) -> "Faces":
@@ -121,17 +125,26 @@ class Faces:
         return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.images]
 
     def sha256(self) -> str:
-        """Hash over images and labels in their order."""
+        """Hash over images, labels and votes in their order."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
         digest.update(self.labels.tobytes())
+        if self.votes is not None:
+            digest.update(np.ascontiguousarray(self.votes).data)
         return digest.hexdigest()
 
     def labelled(self) -> "Faces":
-        """This set, if every image has a label.
+        """This set, if every image has a label; of a set with votes, the faces with a majority.
 
         Raises:
-            InputError: at least one has none (such as Kaggle's test.csv).
+            InputError: at least one has none (such as Kaggle's test.csv), or no face has a majority.
         """
+        if self.votes is not None:
+            counted = self.where(self.labels != UNLABELLED)
+            if not len(counted):
+                raise InputError(
+                    f"{self.source}: no face has a majority of its votes, so there is nothing to measure on"
+                )
+            return counted
         missing = int((self.labels == UNLABELLED).sum())
         if missing:
             raise InputError(f"{self.source}: {missing} of {len(self)} images have no label, which this command needs")
@@ -143,15 +156,28 @@ class Faces:
         Raises:
             InputError: an expression of this set is no class of that model.
         """
-        if classes == CLASSES:
+        if classes == self.classes:
             return self.labels
-        theirs = {class_index(name): index for index, name in enumerate(classes)}
-        lacking = [CLASSES[label] for label in np.unique(self.labels).tolist() if label not in theirs]
+        theirs = positions_in(classes, self.classes)  # [own classes]
+        found = np.where(self.labels == UNLABELLED, UNLABELLED, theirs[self.labels])
+        lacking = sorted({self.classes[label] for label in self.labels[(found < 0) & (self.labels >= 0)].tolist()})
         if lacking:
             raise InputError(
-                f"{self.source} has faces of {', '.join(lacking)}, which the model does not know ({classes})"
+                f"{self.source} has faces of {', '.join(lacking)}, which the model does not know ({', '.join(classes)})"
             )
-        return np.array([theirs[label] for label in self.labels.tolist()], dtype=np.int64)
+        return found
+
+    def known_to(self, classes: tuple[str, ...]) -> "Faces":
+        """The labelled faces whose class a model with these classes has.
+
+        Raises:
+            InputError: none.
+        """
+        theirs = positions_in(classes, self.classes)
+        known = self.where((self.labels != UNLABELLED) & (theirs[self.labels] >= 0))
+        if not len(known):
+            raise InputError(f"{self.source} has no face of a class that the model knows ({', '.join(classes)})")
+        return known
 
     def balanced_sample(self, count: int, seed: int) -> "Faces":
         """At most `count` images, seeded, the classes as equal as their sizes allow (all of a small class)."""
@@ -192,6 +218,17 @@ CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"
 
 def class_index(name: str) -> int | None:
     """The project's index of a class called `name` in any usual spelling, or None."""
-    key = name.strip().lower()
-    key = _ALIASES.get(key, key)
+    key = usual_name(name)
     return CLASSES.index(key) if key in CLASSES else None
+
+
+def usual_name(name: str) -> str:
+    """The project's name of a class in any usual spelling; another class keeps its own, in lower case."""
+    key = name.strip().lower()
+    return _ALIASES.get(key, key)
+
+
+def positions_in(classes: tuple[str, ...], own: tuple[str, ...]) -> NDArray[np.int64]:
+    """[own] where each class of `own` stands in `classes`, by its usual name; `UNLABELLED` where it does not."""
+    theirs = {usual_name(name): index for index, name in enumerate(classes)}
+    return np.array([theirs.get(usual_name(name), UNLABELLED) for name in own], dtype=np.int64)

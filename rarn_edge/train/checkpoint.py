@@ -1,7 +1,7 @@
 """What a run leaves on disk: `last.pt` with the whole state for resuming, and weights with their contract for everything else."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,51 @@ class Weights:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise InputError(f"these weights do not fit '{self.spec.name}': {first[:200]}") from error
         return model
+
+    def begin(self, model: nn.Module, classes: tuple[str, ...]) -> nn.Module:
+        """Copy the parameters into a model of the same architecture that may have other classes.
+
+        Outputs whose class these weights know begin with theirs; `fer2013:angry` is the class `angry`. The others stay new.
+
+        Raises:
+            InputError: the parameters are not this model's.
+        """
+        fresh = model.state_dict()
+        known = {name.rpartition(":")[2]: index for index, name in enumerate(self.spec.classes)}
+        start = dict(self.tensors)
+        for name, tensor in self.tensors.items():
+            new = fresh.get(name)
+            per_class = new is not None and tensor.shape[:1] == (len(self.spec.classes),) and len(new) == len(classes)
+            if per_class and classes != self.spec.classes:
+                assert new is not None
+                filled = new.clone()
+                for index, wanted in enumerate(classes):
+                    row = known.get(wanted.rpartition(":")[2])
+                    if row is not None:
+                        filled[index] = tensor[row]
+                start[name] = filled
+        return Weights(self.spec, start, self.provenance, self.sha256).load_into(model)
+
+    def head(self, label_source: str) -> "Weights":
+        """The same network with the outputs of one label set alone, of a network that answers for several.
+
+        Raises:
+            InputError: it has no such outputs.
+        """
+        prefix = f"{label_source}:"
+        rows = [index for index, name in enumerate(self.spec.classes) if name.startswith(prefix)]
+        if not rows:
+            raise InputError(
+                f"'{self.spec.name}' has no outputs for the labels '{label_source}': {', '.join(self.spec.classes)}"
+            )
+        classes = tuple(self.spec.classes[row].removeprefix(prefix) for row in rows)
+        outputs = len(self.spec.classes)
+        layer = {"classifier.weight", "classifier.bias"} & set(self.tensors)
+        if len(layer) != 2 or len(self.tensors["classifier.bias"]) != outputs:
+            raise InputError(f"'{self.spec.name}' has no linear classifier of {outputs} outputs to take a part of")
+        tensors = {name: tensor[rows] if name in layer else tensor for name, tensor in self.tensors.items()}
+        spec = replace(self.spec, classes=classes, label_source=label_source)
+        return replace(self, spec=spec, tensors=tensors)
 
     def model(self) -> nn.Module:
         """The network with these parameters, in evaluation mode."""

@@ -1,8 +1,10 @@
 """Soft targets of teachers, made once: a student's epoch then costs no teacher pass (Hinton 2015, arXiv:1503.02531).
 
-Live teachers, whose answers are not kept, are in step.py.
+A teacher is a file of weights, or a file of answers that somebody else's teacher gave (`export/teachers`), keyed by the name
+of each image. Live teachers, whose answers are not kept, are in step.py.
 """
 
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +15,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.spec import FER2013, LABEL_CLASSES, Preprocess
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
-from rarn_edge.files import atomic, check_output
+from rarn_edge.files import atomic, check_output, file_sha256
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.precision import TrainingPrecision
@@ -28,13 +30,14 @@ SHIFT_PX = 2
 SHIFTS: tuple[tuple[int, int], ...] = ((0, 0), (SHIFT_PX, 0), (-SHIFT_PX, 0), (0, SHIFT_PX), (0, -SHIFT_PX))
 VIEWS = 2 * len(SHIFTS)  # each also mirrored
 CPU = torch.device("cpu")
+LEAST_SHARE = 1e-6  # an answer of nothing at all would have no logarithm
 
 
 @dataclass(frozen=True)
 class SoftTargets:
     """What the teachers answered for each training face, averaged over teachers and views.
 
-    log_probabilities: [N, 7] float32 in the project's class order.
+    log_probabilities: [N, outputs] float32 in the order of the student's classes.
     """
 
     log_probabilities: NDArray[np.float32]
@@ -42,14 +45,11 @@ class SoftTargets:
     views: int
     faces_sha256: str
 
-    def softened(self, temperature: float) -> Tensor:
-        """Probabilities [N, 7] at that temperature."""
-        return softened(torch.from_numpy(self.log_probabilities), temperature)
 
-
-def softened(log_probabilities: Tensor, temperature: float) -> Tensor:
-    """[N, 7] logarithms -> [N, 7] probabilities at that temperature."""
-    return F.softmax(log_probabilities / temperature, dim=1)
+def softened(log_probabilities: Tensor, temperature: float, heads: tuple[int, ...]) -> Tensor:
+    """[N, outputs] logarithms -> [N, outputs] probabilities at that temperature, each head's summing to one."""
+    parts = torch.split(log_probabilities / temperature, list(heads), dim=1)
+    return torch.cat([F.softmax(part, dim=1) for part in parts], dim=1)
 
 
 def soft_targets(
@@ -61,16 +61,21 @@ def soft_targets(
     on_view: Callable[[int, int], None] | None = None,
     precision: TrainingPrecision = TrainingPrecision.FLOAT32,
     device: torch.device = CPU,
+    files: Sequence[Path] = (),
+    label_source: str = FER2013,
 ) -> SoftTargets:
     """The teachers' answers for `faces`: those of a teacher that `cache` holds are read from it, the others made and added to it.
 
     Answers that are made have the run's `precision`, on its `device`; those read are taken as they are. `on_view(done, total)`
-    is called after each pass over the faces. A teacher's answers are saved when all its passes are done.
+    is called after each pass over the faces. A teacher's answers are saved when all its passes are done. `files` are answers
+    that were given elsewhere, of which the part about `label_source` counts.
 
     Raises:
-        InputError: a teacher with other classes, an unreadable cache, or one made for other faces or views.
+        InputError: a teacher with other classes, an unreadable cache, one made for other faces or views, or a file of answers
+            that lacks faces or these labels.
     """
-    check_classes(teachers)
+    check_classes(teachers, faces.classes)
+    given = [read_answers(file, faces, label_source) for file in files]
     answers = _read(cache, views, faces_sha256) if cache.exists() else {}
     missing = [teacher for teacher in teachers if teacher.sha256 not in answers]
     passes = len(missing) * views
@@ -78,7 +83,7 @@ def soft_targets(
         check_output(cache)
     for number, teacher in enumerate(missing):
         model = placed(teacher.model(), device)
-        total = torch.zeros(len(faces), len(CLASSES), dtype=torch.float64)
+        total = torch.zeros(len(faces), len(faces.classes), dtype=torch.float64)
         for view in range(views):
             with precision.autocast(device.type):
                 logits = torch_logits(model, teacher.spec.preprocess, view_of(faces.images, view))
@@ -90,14 +95,26 @@ def soft_targets(
         answers[teacher.sha256] = (total / views).float().numpy()
         _write(cache, answers, views, faces_sha256)
     made_from = tuple(teacher.sha256 for teacher in teachers)
-    mean = np.mean([answers[sha256] for sha256 in made_from], axis=0, dtype=np.float64)
-    return SoftTargets(np.log(mean).astype(np.float32), made_from, views, faces_sha256)
+    mean = np.mean([*(answers[sha256] for sha256 in made_from), *given], axis=0, dtype=np.float64)
+    known = (*made_from, *(file_sha256(file) for file in files))
+    return SoftTargets(np.log(np.maximum(mean, LEAST_SHARE)).astype(np.float32), known, views, faces_sha256)
 
 
-def check_classes(teachers: Sequence[Weights]) -> None:
+def mean_answers(faces: Faces, faces_sha256: str, files: Sequence[Path], label_sources: Sequence[str]) -> SoftTargets:
+    """What the teachers of several files say of `faces`, for each label set side by side.
+
+    Raises:
+        InputError: a file of answers that lacks faces or labels.
+    """
+    parts = [np.mean([read_answers(file, faces, source) for file in files], axis=0) for source in label_sources]
+    logs = np.log(np.maximum(np.concatenate(parts, axis=1), LEAST_SHARE))
+    return SoftTargets(logs.astype(np.float32), tuple(file_sha256(file) for file in files), VIEWS, faces_sha256)
+
+
+def check_classes(teachers: Sequence[Weights], classes: tuple[str, ...]) -> None:
     """Raises InputError for a teacher with other classes, or the same in another order."""
     for teacher in teachers:
-        if teacher.spec.classes != CLASSES:
+        if teacher.spec.classes != classes:
             raise InputError(f"the teacher '{teacher.spec.name}' has other classes: {', '.join(teacher.spec.classes)}")
 
 
@@ -112,7 +129,7 @@ def view_of(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
 
 
 Answers = dict[str, NDArray[np.float32]]
-"""By the sha256 of a teacher's weights: its probabilities [N, 7], averaged over views."""
+"""By the sha256 of a teacher's weights: its probabilities [N, classes], averaged over views."""
 
 
 def _write(path: Path, answers: Answers, views: int, faces_sha256: str) -> None:
@@ -135,3 +152,58 @@ def _read(path: Path, views: int, faces_sha256: str) -> Answers:
 
 
 _TEACHER = "teacher-"
+
+
+def averaged_answers(
+    model: nn.Module, preprocess: Preprocess, faces: Faces, heads: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """What a model in evaluation mode says of `faces`: probabilities [N, outputs], the mean over all `VIEWS`."""
+    total = torch.zeros(len(faces), sum(heads), dtype=torch.float64)
+    for view in range(VIEWS):
+        logits = torch.from_numpy(torch_logits(model, preprocess, view_of(faces.images, view)))
+        total += softened(logits.double(), 1.0, heads)
+    return np.asarray((total / VIEWS).float().numpy())
+
+
+def write_answers(path: Path, faces: Faces, answers: dict[str, NDArray[np.float32]], about: dict[str, Any]) -> None:
+    """Write one teacher's answers [N, classes] for each label set, float16 of seven significant bits, with the images' names."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        contents = {source: _rounded(shares) for source, shares in answers.items()}
+        np.savez_compressed(
+            file, allow_pickle=False, files=np.array(faces.names), about=np.array(json.dumps(about)), **contents
+        )
+
+
+def read_answers(path: Path, faces: Faces, label_source: str) -> NDArray[np.float32]:
+    """The probabilities [N, classes] that a file of answers has for `faces`, found by their names.
+
+    Raises:
+        InputError: no such file, another form, no answers for these labels, or faces that it does not know.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of teachers' answers")
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            names = content["files"].tolist()
+            if label_source not in content:
+                kept = ", ".join(name for name in LABEL_CLASSES if name in content) or "none known"
+                raise InputError(f"{path}: has no answers for the labels '{label_source}'; it has: {kept}")
+            answers = content[label_source].astype(np.float32)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: does not hold a teacher's answers ({error}); name another file") from error
+    if answers.shape != (len(names), len(LABEL_CLASSES[label_source])):
+        raise InputError(f"{path}: has answers of shape {answers.shape} for {len(names):,} images; name another file")
+    row_of = {name: row for row, name in enumerate(names)}
+    missing = [name for name in faces.names if name not in row_of]
+    if missing:
+        raise InputError(
+            f"{path}: has no answers for {len(missing):,} of {len(faces):,} faces ('{missing[0]}'); it was made for other faces"
+        )
+    shares = answers[[row_of[name] for name in faces.names]]
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _rounded(shares: NDArray[np.float32]) -> NDArray[np.float16]:
+    """To seven significant bits: what a label's noise leaves of a teacher's answer, and half the size when compressed."""
+    mantissa, exponent = np.frexp(shares)
+    return np.ldexp(np.round(mantissa * 128) / 128, exponent).astype(np.float16)

@@ -23,6 +23,7 @@ def torch_logits(model: nn.Module, preprocess: Preprocess, images: NDArray[np.ui
 
 
 def evaluate_torch(model: nn.Module, preprocess: Preprocess, faces: Faces) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of `model` (in evaluation mode) on labelled faces."""
-    logits, labels = torch.from_numpy(torch_logits(model, preprocess, faces.images)), torch.from_numpy(faces.labels)
+    """Mean cross-entropy and accuracy of `model` (in evaluation mode) on labelled faces; of several heads, the first's."""
+    logits = torch.from_numpy(torch_logits(model, preprocess, faces.images))[:, : len(faces.classes)]
+    labels = torch.from_numpy(faces.labels)
     return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()

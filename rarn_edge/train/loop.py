@@ -7,7 +7,7 @@ Everything random in an epoch follows from (seed, epoch) alone, so a resumed run
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def train(
     torch.set_num_threads(run.threads)
     torch.backends.cudnn.deterministic = True  # it costs no time (on an H100)
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32
-    spec = find_model(run.model).spec
+    spec = replace(find_model(run.model).spec, classes=run.classes, label_source=run.label_source)
     height_px, image_px = spec.preprocess.height_px, run.train.images.shape[1]
     if run.recipe.crop_px and height_px != image_px:
         raise InputError(
@@ -81,7 +81,7 @@ def train(
 def _check_live(run: Run, spec: ModelSpec) -> None:
     if run.targets if run.recipe.live_teachers else run.live:
         raise ValueError(f"recipe '{run.recipe.name}': teachers either keep their answers or are live")
-    check_classes(run.live)
+    check_classes(run.live, run.classes)
     for teacher in run.live:
         if teacher.spec.preprocess != spec.preprocess:
             raise InputError(
@@ -95,10 +95,10 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
     state_path = run.folder / STATE_FILE
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        model = placed(build_model(run.model), workers.device)
-        averaged = placed(build_model(run.model), workers.device).eval()
+        model = placed(build_model(run.model, len(run.classes)), workers.device)
+        averaged = placed(build_model(run.model, len(run.classes)), workers.device).eval()
     if run.start is not None:
-        run.start.load_into(model)
+        run.start.begin(model, run.classes)
     state = load_state(state_path) if resume else None
     if state is not None:
         found, asked = state["identity"], _identity(run, workers)

@@ -1,19 +1,25 @@
-"""What a batch is trained towards: its labels, smoothed; its teachers' answers; both mixed between pairs of faces."""
+"""What a batch is trained towards: its labels, smoothed; its teachers' answers; both mixed between pairs of faces.
+
+A model that answers for several label sets has their outputs side by side; `heads` says how many each has, and each has a
+softmax of its own.
+"""
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rarn_edge.contract.spec import CLASSES
-from rarn_edge.train.distill import SoftTargets
-from rarn_edge.train.recipe import Recipe
+from rarn_edge.data.votes import label_shares
+from rarn_edge.train.distill import SoftTargets, softened
+from rarn_edge.train.run import Run
 
 
 @dataclass(frozen=True)
 class Targets:
-    """labels: [N, 7] smoothed; teacher: [N, 7] softened by the recipe's temperature, or None without kept answers."""
+    """labels: [N, outputs] shares of each class; teacher: the same softened by the recipe's temperature, or None without
+    kept answers. All zero for a face without a label in that set."""
 
     labels: Tensor
     teacher: Tensor | None
@@ -26,11 +32,21 @@ class Targets:
         return Targets(self.labels.to(device), None if self.teacher is None else self.teacher.to(device))
 
 
-def targets_of(recipe: Recipe, labels: Tensor, soft: SoftTargets | None) -> Targets:
-    """The targets of all faces; `labels` [N] are their class indices."""
-    classes = len(CLASSES)
-    smoothed = F.one_hot(labels, classes).float() * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
-    return Targets(smoothed, soft.softened(recipe.teacher_temperature) if soft else None)
+def targets_of(run: Run) -> Targets:
+    """The targets of all training faces. One label a face is smoothed by the recipe; votes of people are smooth already."""
+    parts = []
+    for faces in run.label_sets:
+        shares = torch.from_numpy(label_shares(faces))  # [N, classes]
+        if faces.votes is None:
+            shares = torch.lerp(shares, torch.full_like(shares, 1 / shares.shape[1]), run.recipe.label_smoothing)
+        parts.append(shares)
+    soft = None if run.targets is None else kept_answers(run.targets, run.recipe.teacher_temperature, run.heads)
+    return Targets(torch.cat(parts, dim=1), soft)
+
+
+def kept_answers(targets: SoftTargets, temperature: float, heads: tuple[int, ...]) -> Tensor:
+    """Kept answers of teachers as probabilities [N, outputs] at that temperature."""
+    return softened(torch.from_numpy(np.ascontiguousarray(targets.log_probabilities)), temperature, heads)
 
 
 def mix(pixels: Tensor, targets: Targets, share: Tensor, partners: Tensor) -> tuple[Tensor, Targets]:
@@ -43,11 +59,17 @@ def mix(pixels: Tensor, targets: Targets, share: Tensor, partners: Tensor) -> tu
     return mixed(pixels), Targets(mixed(targets.labels), teacher)
 
 
-def loss_of(logits: Tensor, targets: Targets, recipe: Recipe) -> Tensor:
-    """Cross-entropy with the labels, and with the teachers at their temperature T times T^2 (Hinton 2015, section 2.1)."""
-    hard = F.cross_entropy(logits, targets.labels)
+def loss_of(logits: Tensor, targets: Targets, run: Run) -> Tensor:
+    """Cross-entropy with the labels, and with the teachers at their temperature T times T^2 (Hinton 2015, section 2.1); summed
+    over the heads."""
+    recipe, temperature = run.recipe, run.recipe.teacher_temperature
+    hard = _cross_entropy(logits, targets.labels, run.heads)
     if targets.teacher is None:
         return hard
-    temperature = recipe.teacher_temperature
-    soft = F.cross_entropy(logits / temperature, targets.teacher) * temperature**2
+    soft = _cross_entropy(logits / temperature, targets.teacher, run.heads) * temperature**2
     return (1 - recipe.teacher_share) * hard + recipe.teacher_share * soft
+
+
+def _cross_entropy(logits: Tensor, wanted: Tensor, heads: tuple[int, ...]) -> Tensor:
+    pairs = zip(torch.split(logits, list(heads), dim=1), torch.split(wanted, list(heads), dim=1), strict=True)
+    return torch.stack([F.cross_entropy(answer, goal) for answer, goal in pairs]).sum()

@@ -5,7 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from rarn_edge.contract.spec import FER2013, FERPLUS, LABEL_CLASSES
 from rarn_edge.data import Faces, Split
+from rarn_edge.data.votes import label_shares
 from rarn_edge.errors import InputError
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.distill import SoftTargets
@@ -59,6 +63,29 @@ class Run:
     start: Weights | None = None  # parameters to begin with instead of fresh ones
     precision: TrainingPrecision = TrainingPrecision.FLOAT32
     live: tuple[Weights, ...] = ()  # teachers that are asked about each batch as the model sees it
+    also: tuple[Faces, ...] = ()  # the training faces under other labels, which the model answers with further outputs
+
+    @property
+    def label_sets(self) -> tuple[Faces, ...]:
+        """The training faces under each set of labels."""
+        return (self.train, *self.also)
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """How many outputs each set of labels has; they stand side by side in the logits."""
+        return tuple(len(faces.classes) for faces in self.label_sets)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all outputs; those of several label sets carry the name of theirs."""
+        if not self.also:
+            return self.train.classes
+        return joint_classes(*(source_of(faces) for faces in self.label_sets))
+
+    @property
+    def label_source(self) -> str:
+        """Whose labels the outputs are, for the contract: `ferplus`, or `fer2013+ferplus` of a model that has both."""
+        return "+".join(source_of(faces) for faces in self.label_sets)
 
     @property
     def teachers(self) -> list[str]:
@@ -73,7 +100,7 @@ class Run:
             "model": self.model,
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
-            "data": [faces.sha256() for faces in (self.train, self.test)],
+            "data": [faces.sha256() for faces in (*self.label_sets, self.test)],
             "teachers": self.teachers,
             "teacher_views": self.targets.views if self.targets else 0,
             "start": self.start.sha256 if self.start else None,
@@ -89,6 +116,25 @@ class Run:
 HOLDOUT_FRACTION = 0.1
 
 
+def source_of(faces: Faces) -> str:
+    """Whose labels these are, for the contract."""
+    return FERPLUS if faces.votes is not None else FER2013
+
+
+def joint_classes(*sources: str) -> tuple[str, ...]:
+    """Output names of a model that answers for several label sets: `fer2013:angry`, ..., `ferplus:contempt`."""
+    return tuple(f"{source}:{name}" for source in sources for name in LABEL_CLASSES[source])
+
+
+def trainable(faces: Faces) -> Faces:
+    """The faces with something to train towards: of a set with votes those with a usable distribution, else all.
+
+    Raises:
+        InputError: an image of a set without votes has no label.
+    """
+    return faces.labelled() if faces.votes is None else faces.where(np.flatnonzero(label_shares(faces).any(axis=1)))
+
+
 def split_for_training(faces: Faces, seed: int) -> tuple[Faces, Faces]:
     """(train, test): Training and the held-out split, or a seeded stratified tenth cut off where there is none.
 
@@ -97,7 +143,7 @@ def split_for_training(faces: Faces, seed: int) -> tuple[Faces, Faces]:
     Raises:
         InputError: no Training split, or images without labels.
     """
-    training = faces.split(Split.TRAINING).labelled()
+    training = trainable(faces.split(Split.TRAINING))
     for split in (Split.PUBLIC_TEST, Split.TEST):
         if split in faces.available_splits:
             part = faces.where(faces.splits == split.value)  # `faces.split(TEST)` would bring PrivateTest along

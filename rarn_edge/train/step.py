@@ -36,11 +36,11 @@ class BatchStep:
 
     def __init__(self, run: Run, preprocess: Preprocess, learner: Learner, workers: Workers = ALONE) -> None:
         self.device = device = workers.device
-        self._learner, self._recipe, self._precision = learner, run.recipe, run.precision
+        self._run, self._learner, self._recipe, self._precision = run, learner, run.recipe, run.precision
         self._images = torch.from_numpy(run.train.images).to(device)  # [faces, H, W] uint8
-        labels = torch.from_numpy(run.train.labels)
-        self._labels = labels.to(device)  # [faces] int64
-        self._targets = targets_of(run.recipe, labels, run.targets).to(device)  # [faces, 7]
+        self._targets = targets_of(run).to(device)  # [faces, outputs]
+        first = self._targets.labels[:, : run.heads[0]]
+        self._labels = torch.where(first.any(dim=1), first.argmax(dim=1), -1)  # [faces] int64, of the first head
         self._teachers = [placed(teacher.model(), device).requires_grad_(False) for teacher in run.live]
         self._side_px = (preprocess.height_px, preprocess.width_px)
         self._mean, self._std = (
@@ -112,15 +112,15 @@ class BatchStep:
         if self._teachers:
             targets = replace(targets, teacher=self._answers(inputs))
         with self._precision.autocast(self.device.type):
-            logits = learner.forward(inputs)  # [N, 7]
+            logits = learner.forward(inputs)  # [N, outputs]
         logits = logits.float()
-        loss = loss_of(logits, targets, recipe)
+        loss = loss_of(logits, targets, self._run)
         learner.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own stub lacks it
         self._rate.copy_(rate)
         learner.optimizer.step()
         self._average.update(weight if recipe.ema_decay else None)
-        right = (logits.argmax(1) == self._labels[chosen]).sum()
+        right = (logits[:, : self._run.heads[0]].argmax(1) == self._labels[chosen]).sum()
         self._sums += torch.stack((loss.detach().double() * len(chosen), right.double()))
         self._position += 1
 
@@ -136,11 +136,12 @@ class BatchStep:
 
     @torch.no_grad()
     def _answers(self, inputs: Tensor) -> Tensor:
-        """What the teachers say of the very inputs the model sees, averaged and softened: [N, 7]."""
+        """What the teachers say of the very inputs the model sees, averaged and softened: [N, outputs]."""
         with self._precision.autocast(self.device.type):
             logits = [teacher(inputs).float() for teacher in self._teachers]
-        mean = torch.stack([F.softmax(answer, dim=1) for answer in logits]).mean(0)
-        return softened(mean.log(), self._recipe.teacher_temperature)
+        heads = self._run.heads
+        mean = torch.stack([softened(answer, 1.0, heads) for answer in logits]).mean(0)
+        return softened(mean.log(), self._recipe.teacher_temperature, heads)
 
 
 class _Average:

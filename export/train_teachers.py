@@ -1,0 +1,345 @@
+"""Teachers on both label sets, and students taught by them, in the minutes for which a GPU is to be had.
+
+    python export/train_teachers.py --minutes 8 --out runs/teachers --data fer2013.zip --votes ferplus.csv
+    python export/train_teachers.py --minutes 8 --students 0.5 --out runs/teachers --data fer2013.zip --votes ferplus.csv
+
+Each teacher is a `rarn-l` that answers for FER-2013 (7 classes) and FER+ (8 classes) on one backbone, with a recipe and seed of
+its own. After each one it writes what the teacher says of every Training face (`NAME.npz`, `export/teachers`), and the weights
+in float16. With `--students` that share of the time goes to the edge models, each on each label set, from the shipped weights.
+Epochs are counted so that the time suffices: a short trial measures the speed. On a CPU it does the same, slower.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rarn_edge.assets import shipped_weights
+from rarn_edge.contract.spec import FER2013, FERPLUS, ModelSpec
+from rarn_edge.data import Faces, Split, load_faces
+from rarn_edge.data.votes import read_votes, with_votes
+from rarn_edge.errors import InputError, run_script
+from rarn_edge.files import make_folder
+from rarn_edge.host.threads import default_threads
+from rarn_edge.models.build import build_model
+from rarn_edge.models.catalog import find_model
+from rarn_edge.train.checkpoint import load_weights, save_weights
+from rarn_edge.train.distill import averaged_answers, mean_answers, write_answers
+from rarn_edge.train.evaluate import torch_logits
+from rarn_edge.train.loop import sgd
+from rarn_edge.train.plan import EpochSeeds, plan_epoch
+from rarn_edge.train.precision import TrainingPrecision
+from rarn_edge.train.recipe import (
+    EDGE_NANO_REFINE,
+    EDGE_TAUGHT,
+    EDGE_TEACHER,
+    EDGE_TEACHER_MIXED,
+    EDGE_TEACHER_STRONG,
+)
+from rarn_edge.train.run import Run, trainable
+from rarn_edge.train.step import BatchStep, Learner
+from rarn_edge.train.workers import Workers, placed
+
+TEACHER = "rarn-l"
+RECIPES = (EDGE_TEACHER_MIXED, EDGE_TEACHER, EDGE_TEACHER_STRONG)
+STUDENTS = (("rarn-s", EDGE_TAUGHT), ("rarn-n", EDGE_NANO_REFINE))
+TRIAL_BATCHES, WARM_UP_BATCHES = {"cuda": 40, "cpu": 2}, {"cuda": 8, "cpu": 1}
+RESERVE_S = 4.0  # for answers and files after each group
+REPORTS = 10  # lines of progress a net
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line asks for."""
+
+    minutes: float
+    students: float
+    teachers: int | None
+    epochs: int
+    batch: int
+    out: Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--votes", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=8.0, help="for everything, from the start of the script")
+    parser.add_argument("--students", type=float, default=0.0, help="share of the time for the edge models, 0 to 0.9")
+    parser.add_argument("--teachers", type=int, help="how many (default: as many as fit)")
+    parser.add_argument("--epochs", type=int, default=50, help="of a teacher, at most")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=default_threads(), help="of a CPU")
+    parser.add_argument("--limit", type=int, help="train on so many faces only: to try the script")
+    options = parser.parse_args()
+    started = time.monotonic()
+    if not 0 <= options.students <= 0.9 or options.minutes <= 0:
+        raise InputError("--minutes is above 0 and --students within 0 to 0.9")
+    plan = Plan(options.minutes, options.students, options.teachers, options.epochs, options.batch, options.out)
+    make_folder(plan.out)
+    torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True
+    fer = load_faces(options.data)
+    plus, pairing = with_votes(fer, read_votes(options.votes))
+    print(f"{pairing}; {time.monotonic() - started:.1f} s")
+    sets = Sets.of(fer, plus, options.limit)
+    deadline = started + 60 * plan.minutes
+    for_students = plan.students * 60 * plan.minutes
+    files = train_teachers(plan, sets, deadline - for_students)
+    if plan.students and files:
+        train_students(plan, sets, files, deadline)
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The same faces under both label sets, row by row: to train on and to watch."""
+
+    fer: Faces
+    plus: Faces
+    fer_test: Faces
+    plus_test: Faces
+
+    @classmethod
+    def of(cls, fer: Faces, plus: Faces, limit: int | None) -> "Sets":
+        chosen = np.flatnonzero(fer.splits == Split.TRAINING.value)[:limit]
+        tested = np.flatnonzero(fer.splits == Split.PUBLIC_TEST.value)[:limit]
+        return cls(fer.where(chosen), plus.where(chosen), fer.where(tested), plus.where(tested).labelled())
+
+    def test(self, source: str) -> Faces:
+        return self.plus_test if source == FERPLUS else self.fer_test
+
+    def train(self, source: str) -> Faces:
+        return self.plus if source == FERPLUS else self.fer
+
+
+class Net:
+    """One network in training, on a stream of its own where there is a GPU: several small ones then run side by side."""
+
+    def __init__(self, name: str, run: Run, device: torch.device) -> None:
+        self.name, self.run = name, run
+        workers = Workers(0, 1, device)
+        self._workers = workers
+        self.stream = torch.cuda.Stream() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        torch.manual_seed(run.seed)
+        with self.place():
+            model = placed(build_model(run.model, len(run.classes)), device)
+            if run.start is not None:
+                run.start.begin(model, run.classes)
+            averaged = placed(build_model(run.model, len(run.classes)), device).eval()
+            averaged.load_state_dict(model.state_dict())
+            self.learner = Learner(model, model, averaged, sgd(model, run.recipe))
+            self.step = BatchStep(run, self.spec.preprocess, self.learner, workers)
+            model.train()
+
+    def place(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return replace(find_model(self.run.model).spec, classes=self.run.classes, label_source=self.run.label_source)
+
+    def batches(self, epoch: int) -> Iterator[None]:
+        """Learn from one batch after the other."""
+        seeds = EpochSeeds.of(self.run.seed, epoch, self._workers)
+        plan = plan_epoch(self.run.recipe, len(self.run.train), self.run.seed, epoch, self._workers)
+        with self.place():
+            self.step.begin(plan, seeds.augmentation, 0)
+        for _ in range(len(plan.chosen)):
+            with self.place():
+                self.step()
+            yield
+
+    def restart(self, epochs: int) -> "Net":
+        """A fresh one with the same data and that many epochs."""
+        return Net(self.name, replace(self.run, recipe=replace(self.run.recipe, epochs=epochs)), self._workers.device)
+
+
+def train_together(nets: Sequence[Net], deadline: float) -> int:
+    """Train nets with equally many epochs, a batch of each in turn, until they are done or time is up; returns the epochs."""
+    epochs = nets[0].run.recipe.epochs
+    started = time.monotonic()
+    for epoch in range(1, epochs + 1):
+        for _ in zip(*(net.batches(epoch) for net in nets), strict=True):
+            pass
+        if epoch % max(1, epochs // REPORTS) == 0 or epoch == epochs:
+            losses = []
+            for net in nets:
+                loss, correct = net.step.sums()
+                if not np.isfinite(loss):
+                    raise InputError(f"{net.name}: the loss became {loss} in epoch {epoch}; lower the learning rate")
+                losses.append(f"{net.name} {loss / len(net.run.train):.3f} {correct / len(net.run.train):.1%}")
+            print(f"epoch {epoch} of {epochs}, {time.monotonic() - started:.1f} s: {'; '.join(losses)}", flush=True)
+        if time.monotonic() > deadline:
+            print(f"time is up after epoch {epoch} of {epochs}")
+            return epoch
+    return epochs
+
+
+def seconds_an_epoch(nets: Sequence[Net]) -> float:
+    """Measured on a few batches; the nets are of no use afterwards."""
+    kind = nets[0].step.device.type
+    turns = zip(
+        *(itertools.chain.from_iterable(net.batches(e) for e in itertools.count(1)) for net in nets), strict=True
+    )
+    for _ in itertools.islice(turns, WARM_UP_BATCHES[kind]):
+        pass
+    _wait(kind)
+    started = time.perf_counter()
+    for _ in itertools.islice(turns, TRIAL_BATCHES[kind]):
+        pass
+    _wait(kind)
+    run = nets[0].run
+    return (time.perf_counter() - started) / TRIAL_BATCHES[kind] * max(1, len(run.train) // run.recipe.batch)
+
+
+def _wait(kind: str) -> None:
+    if kind == "cuda":
+        torch.cuda.synchronize()
+
+
+def device_here() -> torch.device:
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def train_teachers(plan: Plan, sets: Sets, deadline: float) -> list[Path]:
+    """As many teachers as fit, one after the other; returns their files of answers."""
+    device = device_here()
+    precision = TrainingPrecision.usual_on(device.type)
+    files: list[Path] = []
+    second: float | None = None
+    for number, recipe in zip(itertools.count(1), itertools.cycle(RECIPES), strict=False):
+        left = deadline - time.monotonic() - RESERVE_S
+        if plan.teachers is not None and number > plan.teachers:
+            break
+        recipe = replace(recipe, batch=min(plan.batch, len(sets.fer)), mixup=min(recipe.mixup, 0.2))
+        run = Run(
+            TEACHER,
+            recipe,
+            number,
+            sets.fer,
+            sets.fer_test,
+            plan.out,
+            default_threads(),
+            also=(sets.plus,),
+            precision=precision,
+        )
+        net = Net(f"{TEACHER}-{number}", run, device)
+        if second is None:
+            second = seconds_an_epoch([net])
+            left = deadline - time.monotonic() - RESERVE_S
+            print(f"{TEACHER}: {second:.2f} s an epoch, {len(sets.fer) / second:,.0f} images/s on {device}", flush=True)
+        fit = plan.teachers if plan.teachers is not None else max(1, round(left / second / plan.epochs) + number - 1)
+        epochs = min(plan.epochs * 2, int(left / second / max(1, fit - number + 1)))
+        if epochs < 1 and number == 1:
+            raise InputError(
+                f"one epoch takes {second:.0f} s here, {left:.0f} s are left for it; give it more --minutes"
+            )
+        if epochs < 1 or (number > 1 and epochs < plan.epochs / 2):
+            break
+        net = net.restart(epochs)
+        done = train_together([net], deadline)
+        files.append(keep_teacher(net, sets, plan.out, done))
+    return files
+
+
+def keep_teacher(net: Net, sets: Sets, out: Path, epochs: int) -> Path:
+    """Write a teacher's answers and weights; print how good it is."""
+    _wait(net.step.device.type)
+    model, spec, heads = net.learner.averaged, net.spec, net.run.heads
+    scores = {}
+    with net.run.precision.autocast(net.step.device.type):
+        for source, start in zip((FER2013, FERPLUS), itertools.accumulate((0, *heads)), strict=False):
+            test = sets.test(source)
+            answers = averaged_answers(model, spec.preprocess, test, heads)[:, start : start + len(test.classes)]
+            one = torch_logits(model, spec.preprocess, test.images)[:, start : start + len(test.classes)]
+            scores[source] = round(float((one.argmax(1) == test.labels).mean()), 4)
+            scores[f"{source}, ten views"] = round(float((answers.argmax(1) == test.labels).mean()), 4)
+        answers = averaged_answers(model, spec.preprocess, sets.fer, heads)
+    about = {
+        "model": net.run.model,
+        "recipe": net.run.recipe.to_dict(),
+        "seed": net.run.seed,
+        "epochs": epochs,
+        "public_test": scores,
+    }
+    parts = {FER2013: answers[:, : heads[0]], FERPLUS: answers[:, heads[0] :]}
+    path = out / f"{net.name}.npz"
+    write_answers(path, sets.fer, parts, about)
+    save_net(net, out / f"{net.name}.safetensors", about)
+    print(f"{net.name}: {epochs} epochs, {scores}", flush=True)
+    return path
+
+
+def described(net: Net, epochs: int, scores: dict[str, float]) -> dict[str, object]:
+    """How a net was made and how good it is, for its files."""
+    recipe = net.run.recipe.to_dict()
+    return {"model": net.run.model, "recipe": recipe, "seed": net.run.seed, "epochs": epochs, "public_test": scores}
+
+
+def save_net(net: Net, path: Path, about: dict[str, object]) -> None:
+    """The averaged weights in float16, biases and statistics in float32."""
+    tensors = {
+        name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in net.learner.averaged.state_dict().items()
+    }
+    mean, std = net.run.pixel_statistics
+    start = net.run.start.sha256 if net.run.start else None
+    provenance = {
+        **about,
+        "epochs_done": about["epochs"],
+        "teachers": net.run.teachers,
+        "teacher_views": net.run.targets.views if net.run.targets else 0,
+        "trained_in": str(net.run.precision),
+        "trained_on": net._workers.device_name,
+        "started_from": start,
+        "torch": torch.__version__,
+        "train_images": len(net.run.train),
+        "train_pixel_mean": round(mean, 2),
+        "train_pixel_std": round(std, 2),
+        "test_accuracy": None,
+        "test_images": len(net.run.test),
+    }
+    save_weights(path, net.spec, tensors, provenance)
+
+
+def train_students(plan: Plan, sets: Sets, files: Sequence[Path], deadline: float) -> None:
+    """Each edge model on each label set, all side by side, taught by the kept answers."""
+    device = device_here()
+    nets = []
+    for (model, recipe), source in itertools.product(STUDENTS, (FERPLUS, FER2013)):
+        train = trainable(sets.train(source))
+        targets = mean_answers(train, train.sha256(), files, [source])
+        recipe = replace(recipe, batch=min(128, len(train)))
+        run = Run(
+            model, recipe, 1, train, sets.test(source), plan.out, default_threads(), targets,
+            load_weights(shipped_weights(model)), TrainingPrecision.usual_on(device.type),
+        )  # fmt: skip
+        nets.append(Net(f"{model}-{source}", run, device))
+    second = seconds_an_epoch(nets)
+    left = deadline - time.monotonic() - RESERVE_S
+    print(f"students: {second:.2f} s for an epoch of all, {left:.0f} s left", flush=True)
+    epochs = max(1, int(left / second))
+    nets = [net.restart(epochs) for net in nets]
+    done = train_together(nets, deadline)
+    _wait(device.type)
+    for net in nets:
+        test = net.run.test
+        right = torch_logits(net.learner.averaged, net.spec.preprocess, test.images).argmax(1) == test.labels
+        about = {
+            "recipe": net.run.recipe.to_dict(),
+            "seed": net.run.seed,
+            "epochs": done,
+            "public_test": round(float(right.mean()), 4),
+        }
+        save_net(net, plan.out / f"{net.name}.safetensors", about)
+        print(f"{net.name}: {done} epochs, {right.mean():.2%}", flush=True)
+
+
+if __name__ == "__main__":
+    run_script(main)
