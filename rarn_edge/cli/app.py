@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from rarn_edge.errors import require_extra
+
 app = typer.Typer(
     name="rarn-edge",
     help="Facial-expression models from PyTorch to a device: train, export, quantize, check, benchmark.",
@@ -32,6 +34,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: the cores this process may use)")]
 Provider = Annotated[str, typer.Option(help="cpu, cuda, tensorrt, openvino, ...; never falls back to another")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="gpu, npu, cpu or an index, where the provider has several devices; see: rarn-edge doctor"),
+]
 Target = Annotated[str, typer.Option(help="x86-avx2, x86-vnni, arm, tensorrt, or auto (this machine)")]
 Calib = Annotated[Path | None, typer.Option(help="Data to measure activation ranges on (its Training split)")]
 CalibImages = Annotated[int, typer.Option("--images", min=1, help="How many of them: a seeded, balanced sample")]
@@ -48,6 +54,20 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error")] = False,
 ) -> None:
     State.debug = debug
+
+
+def with_device(provider: str, device: str | None) -> str:
+    """The provider and its device as one text.
+
+    Raises:
+        InputError: no such provider or device.
+    """
+    if device is None:
+        return provider
+    require_extra("onnxruntime", "cpu")
+    from rarn_edge.runtime.providers import on_device
+
+    return on_device(provider, device)
 
 
 def say(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Json, Provider, Seed, app, err, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, Device, Json, Provider, Seed, app, err, note, out, print_json, say, with_device
 from rarn_edge.errors import GateError, InputError
 
 
@@ -17,6 +17,7 @@ def bench(
     files: Annotated[Path | None, typer.Option(help="Folder of the ONNX files that the suite names")] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Add the baseline models")] = False,
     provider: Provider = "cpu",
+    device: Device = None,
     allow_fallback: Annotated[
         bool,
         typer.Option("--allow-fallback", help="Let nodes the provider cannot take run on the CPU; the table says so"),
@@ -59,6 +60,7 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
+    provider = with_device(provider, device)
     from rarn_edge.bench.accuracy import measure_accuracy
     from rarn_edge.bench.cases import load_cases
     from rarn_edge.bench.request import OFFLINE_BATCHES, Request, read_seconds

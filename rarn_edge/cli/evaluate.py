@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Data, Json, Provider, Split, Threads, app, err, note, out, print_json, say
+from rarn_edge.cli.app import (
+    CHECK,
+    Data,
+    Device,
+    Json,
+    Provider,
+    Split,
+    Threads,
+    app,
+    err,
+    note,
+    out,
+    print_json,
+    say,
+    with_device,
+)
 from rarn_edge.errors import InputError, require_extra
 
 
@@ -26,10 +41,12 @@ def evaluate(
         Path | None, typer.Option(help="Write the ONNX file again with the temperature that fits", metavar="OUT.onnx")
     ] = None,
     provider: Provider = "cpu",
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Accuracy with its 95 % interval, macro-F1 and a per-class table of a checkpoint or an ONNX file."""
+    provider = with_device(provider, device)
     from rarn_edge.cli.inputs import describe, held_out_and_training, labelled_faces, read_subject
     from rarn_edge.evaluation.confidence import fit_temperature
     from rarn_edge.evaluation.judge import compare, judge

@@ -10,6 +10,7 @@ import typer
 
 from rarn_edge.cli.app import (
     CHECK,
+    Device,
     Json,
     OptionalData,
     Provider,
@@ -22,6 +23,7 @@ from rarn_edge.cli.app import (
     out,
     print_json,
     say,
+    with_device,
 )
 from rarn_edge.errors import InputError, require_extra
 
@@ -50,6 +52,7 @@ def parity(
     data: OptionalData = None,
     split: Split = None,
     provider: Provider = "cpu",
+    device: Device = None,
     threads: Threads = None,
     target: Target = "auto",
     bundle: Annotated[
@@ -64,6 +67,7 @@ def parity(
     as_json: Json = False,
 ) -> None:
     """Compare the forms of a model hop by hop: torch, ONNX, simplified, optimised, INT8. Exit code 1 when a hop fails."""
+    provider = with_device(provider, device)
     from rarn_edge.cli.gate import gate
     from rarn_edge.files import check_output, write_text
     from rarn_edge.parity.saved import judge_again, ledger_to_dict

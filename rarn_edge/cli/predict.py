@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import USE, Provider, Threads, app, err, note, say
+from rarn_edge.cli.app import USE, Device, Provider, Threads, app, err, note, say, with_device
 from rarn_edge.errors import InputError, require_extra
 
 
@@ -21,6 +21,7 @@ def predict(
     ],
     model: Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file")] = "rarn-s",
     provider: Provider = "cpu",
+    device: Device = None,
     threads: Threads = None,
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Mark answers below it as unsure")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and face")] = False,
@@ -45,6 +46,7 @@ def predict(
     max_megapixels: Annotated[float, typer.Option(min=0.001, help="Refuse larger images")] = 50,
 ) -> None:
     """Expressions in face crops, photographs, folders, videos, or from a camera."""
+    provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier

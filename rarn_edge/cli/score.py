@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import USE, Json, Provider, app, err, print_json, say
+from rarn_edge.cli.app import USE, Device, Json, Provider, app, err, print_json, say, with_device
 from rarn_edge.errors import InputError, require_extra
 
 
@@ -22,9 +22,11 @@ def score(
     rows_per_part: Annotated[int, typer.Option(min=1, help="Images in a part; a kill costs a worker one part")] = 1024,
     max_megapixels: Annotated[float, typer.Option(min=0.001, help="Larger images become rows with an error")] = 50,
     provider: Provider = "cpu",
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Score folders and archives of any size into one table; after a kill, the same command goes on."""
+    provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
     from rarn_edge.device.model import find_model_file
     from rarn_edge.host.threads import default_threads

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rarn_edge.cli.app import CHECK, Json, Provider, Threads, app, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, Device, Json, Provider, Threads, app, note, out, print_json, say, with_device
 from rarn_edge.errors import GateError, InputError, require_extra
 
 _ANSWERS = {True: "yes", False: "NO", None: "the bundle names no files"}
@@ -19,6 +19,7 @@ def verify(
     ] = None,
     file: Annotated[Path | None, typer.Argument(help="The ONNX file to check", metavar="MODEL.onnx")] = None,
     provider: Provider = "cpu",
+    device: Device = None,
     threads: Threads = None,
     tolerances: Annotated[Path | None, typer.Option(help="TOML with other limits than the bundle's")] = None,
     rebuilt: Annotated[
@@ -27,6 +28,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a model on this device against a parity bundle; needs no torch. Without arguments: the shipped models."""
+    provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
     from dataclasses import replace
 

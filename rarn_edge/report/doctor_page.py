@@ -54,9 +54,15 @@ def providers_table(found: Diagnosis) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0)
     table.add_column("--provider", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    table.add_column("why not, and how to get it", overflow="fold")
+    table.add_column("devices; why not, and how to get it", overflow="fold")
     for each in found.providers:
-        table.add_row(each.name, _STATES[each.state], escape("\n".join(filter(None, (each.reason, each.get)))))
+        devices = [
+            ", ".join(filter(None, (f"{d.index}: {d.kind}", d.vendor, d.description, f"plug-in {d.plugin_version}")))
+            for d in each.devices
+        ]
+        table.add_row(
+            each.name, _STATES[each.state], escape("\n".join(filter(None, (*devices, each.reason, each.get))))
+        )
     return table
 
 
