@@ -38,3 +38,17 @@ if [ ! -e "$root/.system" ]; then
     chroot "$root" /debootstrap/debootstrap --second-stage >>"$root.log" 2>&1 || stop "debootstrap failed: $(tail -n 1 "$root.log")"
     touch "$root/.system"
 fi
+
+# What a board installs: pip unpacks the aarch64 wheels from here, faster than the emulated one would.
+wanted="onnxruntime numpy opencv-python-headless typer rich onnx"
+if [ "$(cat "$root/.wheels" 2>/dev/null)" != "$wanted" ]; then
+    say "unpacking wheels for aarch64"
+    platforms=()
+    for name in manylinux_2_28 manylinux_2_27 manylinux_2_26 manylinux_2_17 manylinux2014; do
+        platforms+=(--platform "${name}_aarch64")
+    done
+    "${PYTHON:-python3}" -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --upgrade \
+        --target "$root/usr/lib/python3/dist-packages" --only-binary=:all: --python-version 311 --implementation cp \
+        "${platforms[@]}" -c "$repository/constraints.txt" $wanted || stop "pip could not get the wheels for aarch64"
+    echo "$wanted" >"$root/.wheels"
+fi
