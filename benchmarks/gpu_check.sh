@@ -84,7 +84,7 @@ step() {
 rarn=("$PYTHON" -m rarn_edge)
 on=(--provider "$PROVIDER")
 refused=$([ "$PROVIDER" = cpu ] && echo 0 || echo 3) # the CPU takes what a GPU is to refuse
-int8=rarn_edge/assets/rarn-n.x86-avx2.int8.onnx
+int8=rarn_edge/assets/rarn-n.ferplus.x86-avx2.int8.onnx
 
 step fill 40 0 - "$PYTHON" benchmarks/gpu_models.py fill "$MODELS" &
 step doctor 45 0 "$RESULTS/doctor.json" "${rarn[@]}" doctor --json

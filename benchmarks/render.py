@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rarn_edge.bench.result import BenchReport, load_report
 from rarn_edge.bench.suite import load_suite
-from rarn_edge.report.markdown import bench_markdown
+from rarn_edge.report.bench import bench_markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

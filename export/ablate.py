@@ -12,7 +12,7 @@ import argparse
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +169,8 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
             len(held_out),
             float(upright.mean()),
             float(turned_by.mean()),
-            *mean_difference(first[0], upright),
-            *mean_difference(first[1], turned_by),
+            *astuple(mean_difference(first[0], upright)),
+            *astuple(mean_difference(first[1], turned_by)),
         )
 
 

@@ -76,6 +76,9 @@ def main() -> None:
     parser.add_argument("--teachers", type=int, help="how many (default: as many as fit)")
     parser.add_argument("--epochs", type=int, default=50, help="of a teacher, at most")
     parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument(
+        "--answers", type=Path, nargs="*", default=[], help="of teachers that there are already: train none"
+    )
     parser.add_argument("--threads", type=int, default=default_threads(), help="of a CPU")
     parser.add_argument("--limit", type=int, help="train on so many faces only: to try the script")
     options = parser.parse_args()
@@ -92,7 +95,7 @@ def main() -> None:
     sets = Sets.of(fer, plus, options.limit)
     deadline = started + 60 * plan.minutes
     for_students = plan.students * 60 * plan.minutes
-    files = train_teachers(plan, sets, deadline - for_students)
+    files = options.answers or train_teachers(plan, sets, deadline - for_students)
     if plan.students and files:
         train_students(plan, sets, files, deadline)
 
@@ -166,7 +169,7 @@ def train_together(nets: Sequence[Net], deadline: float) -> int:
     epochs = nets[0].run.recipe.epochs
     started = time.monotonic()
     for epoch in range(1, epochs + 1):
-        for _ in zip(*(net.batches(epoch) for net in nets), strict=True):
+        for _ in itertools.zip_longest(*(net.batches(epoch) for net in nets)):
             pass
         if epoch % max(1, epochs // REPORTS) == 0 or epoch == epochs:
             losses = []

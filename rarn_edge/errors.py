@@ -33,7 +33,7 @@ class ProviderError(RarnEdgeError):
 
 EXTRA_MODULES = {
     "cpu": ("onnxruntime",),
-    "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
+    "export": ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "safetensors"),
     "score": ("pyarrow",),
     "ray": ("ray",),
     "train": ("torch", "safetensors", "matplotlib"),

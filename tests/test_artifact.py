@@ -11,10 +11,10 @@ from rarn_edge.contract.artifact import METADATA_KEY, Artifact, Contract
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError
+from rarn_edge.onnx_graph import load_graph, stamp
 from rarn_edge.pipeline.calibrate import Ranges
-from rarn_edge.pipeline.foreign import stamp_foreign
-from rarn_edge.pipeline.graph import load_graph, stamp
 from rarn_edge.pipeline.quantize import quantize
+from rarn_edge.pipeline.stamp import stamp as stamp_foreign
 
 SPEC_TOML = """
 name = "foreign"

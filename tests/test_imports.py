@@ -131,6 +131,7 @@ def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
         (("onnx", "onnxsim", "onnxscript"), ("export", "-o", "OUT/x.onnx"), "export"),
         (("onnx", "onnxsim", "onnxscript"), ("bench", "rarn-s", "--work", "OUT"), "export"),
         (("matplotlib",), ("train", "--data", "DATA", "--out", "OUT/run", "--model", "rarn-n"), "train"),
+        (("matplotlib",), ("evaluate", TINY, "--data", "DATA", "--report", "OUT/r"), "report"),
         (("onnxruntime",), ("evaluate", TINY, "--data", "DATA"), "cpu"),
         (("onnxruntime",), ("bench", TINY), "cpu"),
         (("onnxruntime",), ("predict", TINY), "cpu"),

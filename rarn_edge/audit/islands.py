@@ -4,15 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from rarn_edge.audit.executed import ExecutedGraph, ExecutedNode
-
-_HAVE_INT8 = frozenset((
-    "Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add", "Mul", "Sigmoid",
-    "LeakyRelu", "Relu", "Clip", "Concat", "Resize", "Upsample", "MaxPool", "AveragePool", "GlobalAveragePool",
-    "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Split", "Where", "Softmax",
-))  # fmt: skip
-"""Float operators that the CPU provider also has in INT8; the rest always run in float."""
-
-_WEIGHTED = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+from rarn_edge.runtime.operators import WEIGHTED_OPS, has_int8_kernel, plain_name
 
 
 @dataclass(frozen=True)
@@ -63,8 +55,7 @@ def _reason(group: list[ExecutedNode], graph: ExecutedGraph) -> str:
     for node in graph.nodes:
         for name in set(node.inputs):
             readers[name] += 1
-    lacking = sorted({node.operator for node in group if node.operator not in _HAVE_INT8 and node.operator != "ReorderOutput"
-                      and node.operator != "ReorderInput"})  # fmt: skip
+    lacking = sorted({node.operator for node in group if not has_int8_kernel(node.operator)})
     if lacking:
         return f"no INT8 kernel for {', '.join(lacking)}"
     for node in group:
@@ -72,7 +63,9 @@ def _reason(group: list[ExecutedNode], graph: ExecutedGraph) -> str:
         if node.operator in ("Resize", "Upsample") and mode in (b"linear", b"cubic"):
             return f"{mode.decode()} Resize has no INT8 kernel; nearest has"
     for node in group:
-        if node.operator in _WEIGHTED and any(name in graph.float_constants for name in node.inputs[1:2]):
+        if plain_name(node.operator) in WEIGHTED_OPS and any(
+            name in graph.float_constants for name in node.inputs[1:2]
+        ):
             return "float weights: this layer was not quantized"
     sources = [made_by[name] for node in group for name in node.inputs if name in made_by]
     # weights are s8 beside u8 activations by design: only activations can disagree

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
-from rarn_edge.parity.hops import signal_to_noise_db
 from rarn_edge.runtime.logits import run_logits
 from rarn_edge.runtime.providers import open_session
+from rarn_edge.stats.sqnr import sqnr_db
 
 
 @dataclass(frozen=True)
 class Saturation:
-    """Signal-to-noise in dB against the float simulation (`MAX_SNR_DB`: equal), and decisions flipped."""
+    """Signal-to-noise in dB against the float simulation (`MAX_SQNR_DB`: equal), and decisions flipped."""
 
     images: int
     fused_db: float
@@ -37,8 +37,8 @@ def check_saturation(artifact: Artifact, images: NDArray[np.uint8], threads: int
     fused, unsaturated, simulated = (run_logits(session, artifact.spec, images) for session in sessions)
     return Saturation(
         len(images),
-        signal_to_noise_db(simulated, fused),
-        signal_to_noise_db(simulated, unsaturated),
+        sqnr_db(simulated, fused),
+        sqnr_db(simulated, unsaturated),
         int((fused.argmax(1) != unsaturated.argmax(1)).sum()),
         int((fused.argmax(1) != simulated.argmax(1)).sum()),
     )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.board.card import board_card
 from rarn_edge.board.triton import write_repository
+from rarn_edge.board.web.make import one_file, page_parts, write_site
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import resize
 from rarn_edge.data.synthetic import synthetic_faces
@@ -26,7 +27,7 @@ from rarn_edge.files import atomic, check_output
 from rarn_edge.runtime.logits import run_logits
 from rarn_edge.runtime.providers import open_session
 
-Format = Literal["board", "triton"]
+Format = Literal["board", "triton", "web"]
 REQUIREMENTS = ("numpy", "onnxruntime", "opencv-python-headless")
 FILES = Path(__file__).with_name("files")
 CHECK_FACES = 42
@@ -37,21 +38,33 @@ INT8_SAME_DECISION = 0.9
 
 
 def make_bundle(
-    model: Path, out: Path, form: Format = "board", parity: Path | None = None, measured: str | None = None
+    model: Path,
+    out: Path,
+    form: Format = "board",
+    parity: Path | None = None,
+    measured: str | None = None,
+    ort_web: Path | None = None,
 ) -> tuple[str, ...]:
     """Write a bundle to the folder or `.zip` `out`; what comes back are the paths in it, sorted.
 
     Args:
         model: An ONNX file with a contract.
         out: A folder that does not exist yet (or is empty), or a file that ends in `.zip`.
-        form: `board`, or `triton` for a model repository.
+        form: `board`, `triton` for a model repository, or `web` for a page (one file where `out` ends in `.html`).
         parity: A parity bundle to put beside it.
         measured: What is known of the model's accuracy beyond its file, for the card.
+        ort_web: The npm package onnxruntime-web, for `web`.
 
     Raises:
         InputError: the model cannot be used, or `out` is taken or cannot be written; nothing is left at `out`.
     """
     artifact = Artifact.load(model)
+    if form == "web" and out.suffix.lower() == ".html":
+        check_output(out)
+        page = one_file(artifact, page_parts(artifact, ort_web, parity, measured), _license())
+        with atomic(out) as temporary:
+            temporary.write_bytes(page)
+        return (out.name,)
     as_zip = out.suffix.lower() == ".zip"
     check_output(out if as_zip else out.parent / f"{out.name}.probe")
     if not as_zip and out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -61,6 +74,8 @@ def make_bundle(
         temporary.mkdir()
         if form == "triton":
             write_repository(artifact, temporary)
+        elif form == "web":
+            write_site(artifact, page_parts(artifact, ort_web, parity, measured), _license(), temporary)
         else:
             _write_board(artifact, temporary, parity, measured)
         names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())

@@ -1,8 +1,7 @@
-"""The application object, its two consoles, and the options that several commands share."""
+"""The application object, its two consoles, and how a command speaks."""
 
 import json
 import math
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,25 +21,6 @@ out = Console()  # results
 err = Console(stderr=True)  # progress, warnings, errors
 
 MAKE, CHECK, USE, SHOW = "Make a model", "Check a model", "Use a model", "Look around"  # the panels of --help
-
-Model = Annotated[str, typer.Option(help="Model name; see: rarn-edge models")]
-Weights = Annotated[Path | None, typer.Option(help="Weights from `train` (default: those shipped in the package)")]
-Data = Annotated[Path, typer.Option(help="Labelled faces: a zip or folder of class folders, or a FER-2013 CSV")]
-OptionalData = Annotated[Path | None, typer.Option(help="Labelled faces to compare on (default: synthetic faces)")]
-Split = Annotated[
-    str | None, typer.Option(help="Training, PublicTest, PrivateTest, test or all (default: the held-out one)")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: the cores this process may use)")]
-Provider = Annotated[str, typer.Option(help="cpu, cuda, tensorrt, openvino, ...; never falls back to another")]
-Device = Annotated[
-    str | None,
-    typer.Option(help="gpu, npu, cpu or an index, where the provider has several devices; see: rarn-edge doctor"),
-]
-Target = Annotated[str, typer.Option(help="x86-avx2, x86-vnni, arm, tensorrt, or auto (this machine)")]
-Calib = Annotated[Path | None, typer.Option(help="Data to measure activation ranges on (its Training split)")]
-CalibImages = Annotated[int, typer.Option("--images", min=1, help="How many of them: a seeded, balanced sample")]
 
 
 class State:

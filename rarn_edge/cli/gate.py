@@ -1,16 +1,18 @@
-"""From hops to an exit code; apart from `inputs`, whose reading of images a check of a bundle does not need."""
+"""From a parity report to an exit code."""
 
 from rarn_edge.errors import GateError
-from rarn_edge.parity.hops import Hop
-from rarn_edge.report.tables import allowed, figure
+from rarn_edge.parity.report import ParityReport
+from rarn_edge.report.parity import allowed, figure_text
 
 
-def gate(hops: list[Hop]) -> None:
-    """Raise when a hop failed, naming the hop, what was measured and what was allowed."""
+def gate(*reports: ParityReport) -> None:
+    """Raise when a step failed, naming the step, what was measured and what was allowed."""
     failures = [
-        f"{hop.before} -> {hop.after}: {check.figure} {figure(check.measured, check)}, allowed {allowed(check)}"
-        for hop in hops
-        for check in hop.checks
+        f"{step.measured.before} -> {step.measured.after}: {check.figure} {figure_text(check.measured, check)},"
+        f" allowed {allowed(check)}"
+        for report in reports
+        for step in report.steps
+        for check in step.checks
         if not check.passed
     ]
     if failures:

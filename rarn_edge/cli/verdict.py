@@ -1,36 +1,27 @@
 """`rarn-edge verdict`: is the quantized file worth shipping?"""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from rarn_edge.cli.app import CHECK, Json, OptionalData, Split, Threads, app, note, print_json, say
+from rarn_edge.cli.app import CHECK, app, note, print_json, say
+from rarn_edge.cli.options import Candidate, Json, OptionalData, Reference, Split, Threads, VerdictRounds, Votes
 
 
 @app.command(rich_help_panel=CHECK)
 def verdict(
-    reference: Annotated[Path, typer.Argument(help="The float32 file", metavar="FLOAT.onnx")],
-    candidate: Annotated[Path, typer.Argument(help="The quantized file", metavar="INT8.onnx")],
+    reference: Reference,
+    candidate: Candidate,
     data: OptionalData = None,
     split: Split = None,
+    votes: Votes = None,
     threads: Threads = 1,
-    rounds: Annotated[int, typer.Option(min=20, help="Timed calls of each file, in turns")] = 200,
+    rounds: VerdictRounds = 200,
     as_json: Json = False,
 ) -> None:
     """One line: how much faster on this CPU, what it costs in accuracy (paired interval), and whether to ship it."""
-    from rarn_edge.cli.inputs import comparison_faces
-    from rarn_edge.contract.artifact import Artifact
-    from rarn_edge.parity.chain import check_same_model
-    from rarn_edge.workflow.verdict import measure
+    from rarn_edge.workflow.verdict import verdict as measure
 
-    before, after = Artifact.load(reference), Artifact.load(candidate)
-    check_same_model([before, after], None)
-    faces, labels, description = comparison_faces(data, split, before.spec.classes)
-    result = measure(before, after, faces, labels, threads or 1, rounds)
-    for warning in result.warnings:
+    done = measure(reference, candidate, data=data, split=split, votes=votes, threads=threads or 1, rounds=rounds)
+    for warning in done.verdict.warnings:
         note(warning, "warning")
     if as_json:
-        print_json({"faces": description, "threads": threads, **result.to_dict()})
+        print_json(done.to_dict())
     else:
-        say(f"{after.spec.name} on {description}: {result.line()}")
+        say(f"{done.model} on {done.faces}: {done.verdict.line()}")

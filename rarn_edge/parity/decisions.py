@@ -1,4 +1,4 @@
-"""What a hop does to decisions, face by face: which flipped, from what to what, and whether that can be chance."""
+"""What a step does to decisions, face by face: which flipped, from what to what, and whether that can be chance."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.stats.paired import compare_decisions as compare_right
+from rarn_edge.stats.paired import compare_decisions
 
 WORST_FACES = 5
 
@@ -70,7 +70,7 @@ class Decisions:
         return cls(**fields)
 
 
-def compare_decisions(
+def decision_changes(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     labels: NDArray[np.int64] | None,
@@ -105,7 +105,7 @@ def compare_decisions(
     worst = tuple(WorstFace(i, names[i], float(distance[i])) for i in order if distance[i] > 0)
     p = difference = low = high = None
     if labels is not None:
-        paired = compare_right(first == labels, second == labels)
+        paired = compare_decisions(first == labels, second == labels)
         p, difference = paired.p_value, paired.accuracy_difference
         low, high = paired.difference_low, paired.difference_high
     matrix_rows = tuple(tuple(row) for row in matrix.tolist())

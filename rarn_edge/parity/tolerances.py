@@ -1,4 +1,4 @@
-"""The one table of what a hop may change; shared by the command line, the tests, CI and every bundle.
+"""The one table of what a step may change; shared by the command line, the tests, CI and every bundle.
 
 Measured, then frozen: docs/parity.md has the measured figures and the command that makes them. Another table is a TOML file
 with the same names, of which it may give a part:
@@ -25,7 +25,7 @@ Inputs = Literal["faces", "adversarial"]
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The limits of one kind of hop; what is None is measured and not judged."""
+    """The limits of one kind of step; what is None is measured and not judged."""
 
     max_abs_logit: float | None = None
     min_snr_db: float | None = None
@@ -73,7 +73,7 @@ def tolerances_from_dict(data: object, source: str, base: Tolerances = TOLERANCE
         for kind, limits in _object(kinds, source, f"[{inputs}]").items():
             place = f"[{inputs}.{kind}]"
             if kind not in get_args(Kind):
-                raise InputError(f"{source}: {place} is no kind of hop; one of: {', '.join(get_args(Kind))}")
+                raise InputError(f"{source}: {place} is no kind of step; one of: {', '.join(get_args(Kind))}")
             for name, limit in _object(limits, source, place).items():
                 if name not in known:
                     raise InputError(f"{source}: {place} has no limit '{name}'; one of: {', '.join(known)}")

@@ -5,15 +5,16 @@ from pathlib import Path
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.host.threads import default_threads
 from rarn_edge.parity.bundle import Bundle, check_bundle_fits
-from rarn_edge.parity.hops import Form, Hop, compare
-from rarn_edge.parity.tolerances import Inputs, Kind
+from rarn_edge.parity.report import ParityReport
+from rarn_edge.parity.steps import Execution, Form, Origin, compare_shown
+from rarn_edge.parity.tolerances import Kind
 from rarn_edge.runtime.logits import run_logits
 from rarn_edge.runtime.providers import CPU, open_session
 
 ALONE = 64  # faces that are also run one by one
 
 
-def verify(bundle: Bundle, file: Path, provider: str = CPU, threads: int | None = None) -> list[Hop]:
+def verify(bundle: Bundle, file: Path, provider: str = CPU, threads: int | None = None) -> ParityReport:
     """The file as written, as `provider` runs it, and face by face, each against what it must answer.
 
     The graph as written runs unfused on the CPU, so the step to `provider` shows what that provider's kernels change
@@ -25,36 +26,23 @@ def verify(bundle: Bundle, file: Path, provider: str = CPU, threads: int | None 
     """
     artifact = Artifact.load(file)
     check_bundle_fits(bundle, artifact.spec, artifact.contract.provenance.get("weights_sha256"), str(file))
-    precision, spec = artifact.contract.precision, artifact.spec
+    precision, spec, shown = artifact.contract.precision, artifact.spec, bundle.shown
     session = open_session(file, provider, threads)  # first: its refusal must not wait for the rest
-    written = run_logits(open_unoptimised(file, threads or default_threads()), spec, bundle.images)
-    fused = run_logits(session, spec, bundle.images)
-    alone = run_logits(session, spec, bundle.images[:ALONE], batch=1)
-    step: Kind = "float" if precision == "float32" else "quantize"
-    total: Kind = "float" if precision == "float32" else "int8"
-    kernels: Kind = "float" if precision == "float32" else "fuse"
-    hops = []
-    for inputs in bundle.shown.parts:
-        part = bundle.shown.part(inputs)
-        reference = Form(bundle.reference, "float32", bundle.logits[part])
-        as_written = Form("written", precision, written[part])
-        as_run = Form(provider, precision, fused[part])
-        steps = ((reference, as_written, step), (as_written, as_run, kernels), (reference, as_run, total))
-        hops += [_hop(bundle, inputs, *each) for each in steps]
-    count = min(ALONE, bundle.shown.faces)
-    batch, single = Form(provider, precision, fused[:count]), Form("alone", precision, alone[:count])
-    return [*hops, _hop(bundle, "faces", batch, single, "batch")]
-
-
-def _hop(bundle: Bundle, inputs: Inputs, before: Form, after: Form, kind: Kind) -> Hop:
-    shown, count = bundle.shown, len(before.logits)
-    return compare(
-        before,
-        after,
-        None if shown.labels is None or inputs == "adversarial" else shown.labels[:count],
-        kind=kind,
-        inputs=inputs,
-        names=shown.names[shown.part(inputs)][:count],
-        classes=bundle.spec.classes,
-        tolerances=bundle.tolerances,
+    plain = run_logits(open_unoptimised(file, threads or default_threads()), spec, shown.images)
+    few = shown.images[: min(ALONE, shown.faces)]
+    reference = Form(bundle.reference, "float32", bundle.logits, Origin(Execution.RECORDED))
+    written = Form("written", precision, plain, Origin(Execution.WRITTEN, file))
+    run = Form(provider, precision, run_logits(session, spec, shown.images), Origin(Execution.RUN, file))
+    alone = Form("alone", precision, run_logits(session, spec, few, batch=1), Origin(Execution.VARIED, file))
+    kinds: tuple[Kind, Kind, Kind] = ("quantize", "fuse", "int8")
+    if precision == "float32":
+        kinds = ("float", "float", "float")
+    pairs: tuple[tuple[Form, Form, Kind], ...] = (
+        (reference, written, kinds[0]),
+        (written, run, kinds[1]),
+        (reference, run, kinds[2]),
+        (run, alone, "batch"),
     )
+    steps = [step for pair in pairs for step in compare_shown(*pair, shown, spec.classes, bundle.tolerances)]
+    steps.sort(key=lambda step: (step.measured.kind == "batch", shown.parts.index(step.measured.inputs)))
+    return ParityReport(tuple(steps), shown.description, spec.classes)

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from rarn_edge.assets import shipped_models, shipped_ranges
-from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.assets import shipped_labels, shipped_models, shipped_ranges
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
 from rarn_edge.host.threads import default_threads
-from rarn_edge.pipeline.graph import float_activations, load_graph
+from rarn_edge.onnx_graph import LoadedModel, tapped_session
 from rarn_edge.pipeline.histograms import BINS, DEFAULT_METHOD, Method, find_range
-from rarn_edge.pipeline.integer import integer_form
+from rarn_edge.pipeline.prepare import Prepared, prepare
 
 BATCH = 32
 SCHEMA_VERSION = 2
@@ -46,12 +45,11 @@ class Ranges:
     sample: str  # what was shown to it
     sample_sha256: str
 
-    def belong_to(self, artifact: Artifact) -> bool:
-        """Whether they were measured on this network: the same weights or, for a file that names none, the same file."""
-        weights = artifact.contract.provenance.get("weights_sha256")
-        if weights is None and self.weights_sha256 is None:
-            return self.model_sha256 == artifact.sha256
-        return self.weights_sha256 == weights
+    def belong_to(self, model: LoadedModel) -> bool:
+        """Whether they were measured on this network: the same weights or, for one that names none, the same file."""
+        if model.weights_sha256 is None and self.weights_sha256 is None:
+            return model.source is not None and self.model_sha256 == model.source.sha256
+        return self.weights_sha256 == model.weights_sha256
 
     def save(self, path: Path) -> None:
         content = {"schema_version": SCHEMA_VERSION, **self.__dict__}
@@ -86,12 +84,13 @@ def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
     """
     if model not in shipped_models():
         raise InputError(f"no activation ranges are shipped for '{model}'; measure them with --calib DATA")
-    ranges = Ranges.load(shipped_ranges(model))
-    if ranges.weights_sha256 != weights_sha256:
-        raise InputError(
-            f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
-        )
-    return ranges
+    for labels in shipped_labels(model):
+        ranges = Ranges.load(shipped_ranges(model, labels))
+        if ranges.weights_sha256 == weights_sha256:
+            return ranges
+    raise InputError(
+        f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
+    )
 
 
 @dataclass(frozen=True)
@@ -126,32 +125,36 @@ class Observed:
         )
 
 
+@dataclass(frozen=True)
+class MethodRow:
+    """One method's INT8 file beside float32 (`name` float32 is the reference itself)."""
+
+    name: str
+    accuracy: float | None  # None: the faces have no labels that mean anything
+    agreement: float
+    signal_db: float
+
+
 def calibrate(
-    artifact: Artifact, faces: Faces, method: Method = DEFAULT_METHOD, on_progress: OnProgress | None = None
+    source: Artifact | Prepared, faces: Faces, method: Method = DEFAULT_METHOD, on_progress: OnProgress | None = None
 ) -> Ranges:
     """`observe` in as many passes as `method` needs, and its ranges."""
-    return observe(artifact, faces, method != "minmax", on_progress).ranges(method)
+    return observe(source, faces, method != "minmax", on_progress).ranges(method)
 
 
 def observe(
-    artifact: Artifact, faces: Faces, histograms: bool = True, on_progress: OnProgress | None = None
+    source: Artifact | Prepared, faces: Faces, histograms: bool = True, on_progress: OnProgress | None = None
 ) -> Observed:
-    """Run `faces` through every float tensor of `artifact`, once or twice; `on_progress(done, total)` counts images.
+    """Run `faces` through every float tensor of a float32 model, once or twice; `on_progress(done, total)` counts images.
 
     Raises:
-        InputError: no faces, or a tensor that is not finite (named).
+        InputError: no faces, not a float32 model, or a tensor that is not finite (named).
     """
     if len(faces) == 0:
         raise InputError("calibration needs at least one image")
-    if artifact.contract.precision != "float32" or artifact.spec.input_dtype != "float32":
-        kind = (
-            artifact.contract.precision
-            if artifact.contract.precision != "float32"
-            else f"{artifact.spec.input_dtype} in"
-        )
-        raise InputError(f"{artifact.path}: calibration needs the float32 file; this one is {kind}")
-    model = integer_form(load_graph(artifact.path))
-    tap = _Tap(model, list(float_activations(model)), artifact, faces)
+    prepared = prepare(source, "calibration needs the float32 file")
+    model = prepared.model
+    tap = _Tap(prepared, faces)
     total = len(faces) * (2 if histograms else 1)
     done = 0
 
@@ -169,8 +172,8 @@ def observe(
         highs=highs,
         histograms=counts,
         images=len(faces),
-        weights_sha256=artifact.contract.provenance.get("weights_sha256"),
-        model_sha256=artifact.sha256,
+        weights_sha256=model.weights_sha256,
+        model_sha256="" if model.source is None else model.source.sha256,
         sample=f"{len(faces)} images of {Path(faces.source).name}, per class {classes}",
         sample_sha256=hashlib.sha256(np.ascontiguousarray(faces.images).data).hexdigest(),
     )
@@ -202,17 +205,12 @@ def check_sample(faces: Faces) -> list[str]:
 class _Tap:
     """A session whose every float tensor is an output: a held resource, so that both passes share it."""
 
-    def __init__(self, model: onnx.ModelProto, names: list[str], artifact: Artifact, faces: Faces) -> None:
-        self.names = names
-        self.spec = artifact.spec
+    def __init__(self, prepared: Prepared, faces: Faces) -> None:
+        self.names = list(prepared.activations)
+        self.spec = prepared.model.spec
         self.faces = faces
-        outputs = {value.name for value in model.graph.output}
-        inputs = {value.name for value in model.graph.input}
-        self.fetched = [name for name in names if name not in inputs]
-        for name in self.fetched:
-            if name not in outputs:
-                model.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-        self.session = open_unoptimised(model.SerializeToString(), threads=default_threads())
+        self.fetched = [name for name in self.names if name != self.spec.input_name]
+        self.session = tapped_session(prepared.integer, self.fetched, default_threads())
 
     def _batches(self, report: Callable[[int], None]) -> Iterator[Any]:
         for start in range(0, len(self.faces), BATCH):

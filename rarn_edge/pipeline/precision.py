@@ -20,49 +20,49 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from rarn_edge.contract.artifact import Artifact, Precision
 from rarn_edge.files import check_output
-from rarn_edge.pipeline.graph import load_graph, save_artifact
-from rarn_edge.pipeline.integer import integer_form
-from rarn_edge.pipeline.quantize import require_float32
+from rarn_edge.onnx_graph import LoadedModel, loaded
+from rarn_edge.pipeline.passes.int8_kernels import integer_form
+from rarn_edge.pipeline.prepare import check_float32
 
 
-def to_float16(artifact: Artifact, out: Path) -> Artifact:
+def to_float16(source: Artifact | LoadedModel, out: Path) -> Artifact:
     """Write the float16 form; input and logits stay float32, so that its contract is the float32 file's.
 
     Raises:
-        InputError: not a float32 file, or `out` cannot be written.
+        InputError: not a float32 model, or `out` cannot be written.
     """
-    check_output(out)
-    require_float32(artifact)
-    model = onnx.shape_inference.infer_shapes(load_graph(artifact.path))
+    model = _float32(source, out)
+    typed = onnx.shape_inference.infer_shapes(model.graph)
     with _quiet():  # it warns about each weight below float16's smallest number
-        half = convert_float_to_float16(model, keep_io_types=True)
-    return _save(half, artifact, "float16", out)
+        half = convert_float_to_float16(typed, keep_io_types=True)
+    return _save(half, model, "float16", out)
 
 
-def to_dynamic_int8(artifact: Artifact, out: Path) -> Artifact:
+def to_dynamic_int8(source: Artifact | LoadedModel, out: Path) -> Artifact:
     """Write INT8 weights with activations quantized at run time.
 
     Raises:
-        InputError: not a float32 file, or `out` cannot be written.
+        InputError: not a float32 model, or `out` cannot be written.
     """
-    check_output(out)
-    require_float32(artifact)
+    model = _float32(source, out)
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        source, made = Path(folder) / "float32.onnx", Path(folder) / "dynamic.onnx"
-        onnx.save(integer_form(load_graph(artifact.path)), source)
+        made = Path(folder) / "dynamic.onnx"
         # u8 weights: the CPU provider's ConvInteger takes no s8 ones
-        quantize_dynamic(source, made, weight_type=QuantType.QUInt8)
-        model = onnx.load(made)
-    return _save(model, artifact, "int8-dynamic", out)
+        quantize_dynamic(integer_form(model.graph), made, weight_type=QuantType.QUInt8)
+        return _save(onnx.load(made), model, "int8-dynamic", out)
 
 
-def _save(model: onnx.ModelProto, artifact: Artifact, precision: Precision, out: Path) -> Artifact:
-    provenance = {
-        **artifact.contract.provenance,
-        "source_sha256": artifact.sha256,
-        "onnxruntime_quantization": onnxruntime.__version__,
-    }
-    return save_artifact(model, replace(artifact.contract, precision=precision, provenance=provenance), out)
+def _float32(source: Artifact | LoadedModel, out: Path) -> LoadedModel:
+    check_output(out)
+    model = loaded(source)
+    check_float32(model)
+    return model
+
+
+def _save(graph: onnx.ModelProto, model: LoadedModel, precision: Precision, out: Path) -> Artifact:
+    made_from = {} if model.source is None else {"source_sha256": model.source.sha256}
+    noted = model.changed(graph, **made_from, onnxruntime_quantization=onnxruntime.__version__)
+    return replace(noted, contract=replace(noted.contract, precision=precision)).save(out)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import io
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import onnxruntime as ort
 from rarn_edge.contract.artifact import open_unoptimised
 from rarn_edge.errors import InputError, ProviderError, first_line
 from rarn_edge.files import file_sha256, make_folder
+from rarn_edge.host.gpu import gpu_name
 from rarn_edge.host.threads import default_threads
 from rarn_edge.runtime.plugins import (
     Plugin,
@@ -377,17 +377,6 @@ def tensorrt_version() -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
     return "unknown"
-
-
-def gpu_name() -> str | None:
-    """The first NVIDIA GPU and its driver as `nvidia-smi` names them; None without one."""
-    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = done.stdout.strip().splitlines()
-    return lines[0].strip() if done.returncode == 0 and lines else None
 
 
 def _require_all_nodes(path: Path, name: str, provider: Provider, assigned: Mapping[str, Counter[str]]) -> None:

@@ -6,18 +6,17 @@ Either alone misleads: an INT8 file can be slower than the float32 one it came f
 import statistics
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rarn_edge.bench.profile import LITTLE_GAIN, measure_products
-from rarn_edge.bench.run import time_files
-from rarn_edge.bench.stats import Ratio
+from rarn_edge.bench.runner import time_files
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.data import Faces
-from rarn_edge.parity.chain import file_form
+from rarn_edge.parity.outputs import check_same_model, file_form
+from rarn_edge.runtime.peaks import LITTLE_GAIN, measure_products
+from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import Paired, compare_decisions
+from rarn_edge.workflow.callbacks import AnyPath
+from rarn_edge.workflow.inputs import ComparisonFaces, comparison_faces
 
 Decision = Literal["ship", "keep", "undecided"]
 
@@ -30,7 +29,7 @@ class Verdict:
 
     decision: Decision
     candidate: str  # its precision
-    speed: Ratio
+    speed: Interval
     accuracy: Paired | None  # None: no labelled faces
     agreement: float
     advice: str
@@ -40,7 +39,7 @@ class Verdict:
         """`int8 is 1.84x [1.80, 1.88] as fast, accuracy -0.08 [-0.31, +0.15] points: ship it`."""
         speed = f"{self.candidate} is {self.speed.value:.2f}x [{self.speed.low:.2f}, {self.speed.high:.2f}] as fast"
         if self.accuracy is None:
-            quality = f"same decision on {self.agreement:.2%} (no labels)"
+            quality = f"top-1 agreement {self.agreement:.2%} (no labels)"
         else:
             difference, low, high = (
                 100 * value
@@ -51,7 +50,7 @@ class Verdict:
                 )
             )
             quality = (
-                f"accuracy {difference:+.2f} [{low:+.2f}, {high:+.2f}] points, same decision on {self.agreement:.2%}"
+                f"accuracy {difference:+.2f} [{low:+.2f}, {high:+.2f}] points, top-1 agreement {self.agreement:.2%}"
             )
         return f"{speed}, {quality}: {self.advice}"
 
@@ -59,9 +58,22 @@ class Verdict:
         return {**asdict(self), "line": self.line()}
 
 
+@dataclass(frozen=True)
+class VerdictResult:
+    """The verdict, on which model and which faces, and with how many threads."""
+
+    verdict: Verdict
+    model: str
+    faces: str
+    threads: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"faces": self.faces, "threads": self.threads, **self.verdict.to_dict()}
+
+
 def judge(
     candidate: str,
-    latency_ratio: Ratio,
+    latency_ratio: Interval,
     accuracy: Paired | None,
     agreement: float,
     narrow_channels: int | None = None,
@@ -74,7 +86,7 @@ def judge(
     undecided.
     `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
     """
-    speed = Ratio(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
+    speed = Interval(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
     lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
     decision: Decision = "ship"
     if speed.high < 1:
@@ -98,28 +110,63 @@ def _why(narrow_channels: int | None, integer_gain: float | None) -> str:
     return "" if narrow_channels is None else f" (its convolutions have {narrow_channels} channels in the median)"
 
 
+def verdict(
+    reference: AnyPath,
+    candidate: AnyPath,
+    *,
+    data: AnyPath | None = None,
+    split: str | None = None,
+    votes: AnyPath | None = None,
+    threads: int = 1,
+    rounds: int = 200,
+) -> VerdictResult:
+    """Whether a quantized file is worth shipping on this machine: measured in turns with the file it came from.
+
+    Args:
+        reference: The float32 file.
+        candidate: The quantized one.
+        data: Labelled faces for the accuracy (default: synthetic ones, which tell agreement alone).
+        split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
+        threads: Of both.
+        rounds: Timed calls of each, batch 1.
+
+    Raises:
+        InputError: files of different models, one that does not run, or unusable faces.
+
+    Example:
+        >>> import rarn_edge
+        >>> rarn_edge.verdict("rarn-n.onnx", "rarn-n.int8.onnx").verdict.decision  # doctest: +SKIP
+        'ship'
+    """
+    before, after = Artifact.load(Path(reference)), Artifact.load(Path(candidate))
+    check_same_model([before, after])
+    shown = comparison_faces(data, split, before.spec.classes, votes=votes)
+    return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)
+
+
 def measure(
     reference: Artifact,
     candidate: Artifact,
-    faces: Faces,
-    labels: NDArray[np.int64] | None,
+    shown: ComparisonFaces,
     threads: int = 1,
     rounds: int = 200,
-    starts: int = 5,
+    launches: int = 5,
 ) -> Verdict:
-    """Run both files on the same faces, and then in turns with batch 1, on the CPU, in processes started so often.
+    """Run both files on the same faces, and then in turns with batch 1, on the CPU, in processes launched so often.
 
     Raises:
         InputError: one of them does not run.
     """
+    faces, labels, _ = shown
     before, after = (file_form(artifact, faces, threads=threads).logits for artifact in (reference, candidate))
     decisions = before.argmax(1), after.argmax(1)
     paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
-    times = time_files((reference.path, candidate.path), threads, rounds, starts)
+    times = time_files((reference.path, candidate.path), threads, rounds, launches)
     _, (_, ratio) = times.files
     slower = ratio.low > 1  # only then is there something to explain
     in_int8 = candidate.contract.precision == "int8"
-    verdict = judge(
+    found = judge(
         candidate.contract.precision,
         ratio,
         paired,
@@ -127,7 +174,7 @@ def measure(
         median_channels(candidate) if slower else None,
         integer_gain=measure_products(threads).integer_gain if slower and in_int8 else None,
     )
-    return replace(verdict, warnings=times.warnings)
+    return replace(found, warnings=times.warnings)
 
 
 def median_channels(artifact: Artifact) -> int | None:

@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.pipeline.graph import save_artifact
+from rarn_edge.onnx_graph import save_artifact
 
 
 @pytest.fixture

@@ -143,8 +143,8 @@ def test_evaluate_weights_and_their_file_agree(
 def test_parity_from_torch(cli: Cli, weights_file: Path, exported: Artifact, simplified: Artifact) -> None:
     done = cli("parity", exported.path, simplified.path, "--weights", weights_file, "--json")
     assert done.returncode == 0
-    hops = [hop for hop in strict_json(done.stdout)["hops"] if hop["inputs"] == "faces"]
-    assert [(hop["before"], hop["after"], hop["kind"], hop["passed"]) for hop in hops][:5] == [
+    steps = [step for step in strict_json(done.stdout)["hops"] if step["inputs"] == "faces"]
+    assert [(step["before"], step["after"], step["kind"], step["passed"]) for step in steps][:5] == [
         ("torch", "exported.onnx", "float", True),
         ("exported.onnx", "simplified.onnx", "float", True),
         ("simplified.onnx", "simplified.onnx on cpu", "float", True),
@@ -165,8 +165,8 @@ def test_failed_parity_is_exit_code_1(cli: Cli, simplified: Artifact, mutant: Ca
 def test_failed_parity_still_prints_its_json(cli: Cli, simplified: Artifact, mutant: Callable[[float], Path]) -> None:
     done = cli("parity", simplified.path, mutant(1.05), "--json")
     assert done.returncode == 1
-    hops = strict_json(done.stdout)["hops"]
-    failed = [(hop["before"], hop["after"]) for hop in hops if not hop["passed"]]
+    steps = strict_json(done.stdout)["hops"]
+    failed = [(step["before"], step["after"]) for step in steps if not step["passed"]]
     assert set(failed) == {("simplified.onnx", "mutant.onnx")}  # the mutation, and not what runs the mutant
 
 
@@ -228,7 +228,7 @@ def test_ctrl_c_says_how_to_continue(
     def interrupted(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rarn_edge.train.loop.train", interrupted)
+    monkeypatch.setattr("rarn_edge.workflow.train.train_run", interrupted)
     done = cli("train", "--data", faces_folder, "--out", tmp_path / "run", "--model", "rarn-n")
     assert done.returncode == 130
     assert "--resume" in done.stderr
@@ -238,24 +238,24 @@ def test_ctrl_c_says_how_to_continue(
 def test_run_makes_everything(
     cli: Cli, weights_file: Path, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The main job; random weights may fail the INT8 hop, and then the exit code says so and the report exists."""
-    monkeypatch.setattr("rarn_edge.pipeline.run.BENCH_ROUNDS", 3)
+    """The main job; random weights may fail the INT8 step, and then the exit code says so and the report exists."""
+    monkeypatch.setattr("rarn_edge.workflow.run.BENCH_ROUNDS", 3)
     out = tmp_path / "new" / "demo"
     options = ("--weights", weights_file, "--calib", faces_folder, "--no-baselines", "--threads", 1)
     done = cli("run", "--model", "rarn-n", "--out", out, "--target", "x86-avx2", *options)
     names = {"rarn-n.exported.onnx", "rarn-n.onnx", "rarn-n.int8.onnx", "report.md", "report.json", "report.html"}
     assert files_in(out) == names
     report = strict_json((out / "report.json").read_text(encoding="utf-8"))
-    hops = [(hop["before"], hop["after"]) for hop in report["hops"]]
+    steps = [(step["before"], step["after"]) for step in report["hops"]]
     assert {
         ("torch", "rarn-n.exported.onnx"),
         ("rarn-n.exported.onnx", "rarn-n.onnx"),
         ("rarn-n.onnx", "rarn-n.onnx on cpu"),
         ("rarn-n.onnx on cpu", "rarn-n.int8.onnx simulated"),
         ("rarn-n.int8.onnx simulated", "rarn-n.int8.onnx fused"),
-    } <= set(hops)
-    assert all(hop["passed"] for hop in report["hops"] if "int8" not in hop["before"] + hop["after"])
-    assert done.returncode == (0 if all(hop["passed"] for hop in report["hops"]) else 1)
+    } <= set(steps)
+    assert all(step["passed"] for step in report["hops"] if "int8" not in step["before"] + step["after"])
+    assert done.returncode == (0 if all(step["passed"] for step in report["hops"]) else 1)
     assert [row["label"] for row in report["bench"]["rows"]] == ["rarn-n", "rarn-n.int8"]
     assert all(str(out / name) in done.stdout for name in names - {"rarn-n.exported.onnx"})
     assert "rarn-n.int8" in (out / "report.md").read_text(encoding="utf-8")

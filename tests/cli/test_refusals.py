@@ -14,7 +14,7 @@ import pytest
 from rarn_edge.cli.app import app
 from rarn_edge.contract.artifact import METADATA_KEY, Artifact
 from rarn_edge.contract.targets import Target
-from rarn_edge.pipeline.graph import save_artifact
+from rarn_edge.onnx_graph import save_artifact
 from rarn_edge.pipeline.quantize import Quantized
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

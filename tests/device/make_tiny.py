@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.contract.spec import ModelSpec
-from rarn_edge.pipeline.graph import save_artifact
+from rarn_edge.onnx_graph import save_artifact
 
 
 def main(out: Path) -> None:

@@ -212,7 +212,7 @@ def test_a_model_that_takes_pixels_runs_on_the_board(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     from dataclasses import replace
 
-    from rarn_edge.pipeline.graph import save_artifact
+    from rarn_edge.onnx_graph import save_artifact
 
     model = onnx.load(TINY)
     (image,) = model.graph.input

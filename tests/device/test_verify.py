@@ -14,8 +14,8 @@ from rarn_edge.assets import shipped_bundle, shipped_onnx
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.bundle import load_bundle, make_bundle, save_bundle
-from rarn_edge.parity.chain import file_form
 from rarn_edge.parity.inputs import show
+from rarn_edge.parity.outputs import file_form
 from rarn_edge.parity.verify import verify
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -35,8 +35,10 @@ def bundle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_file_passes(bundle_file: Path) -> None:
-    hops = verify(load_bundle(bundle_file), TINY, threads=1)
-    assert [(hop.before, hop.after, hop.measured.kind, hop.measured.inputs) for hop in hops] == [
+    steps = verify(load_bundle(bundle_file), TINY, threads=1).steps
+    assert [
+        (step.measured.before, step.measured.after, step.measured.kind, step.measured.inputs) for step in steps
+    ] == [
         ("tiny.onnx", "written", "float", "faces"),
         ("written", "cpu", "float", "faces"),
         ("tiny.onnx", "cpu", "float", "faces"),
@@ -45,8 +47,8 @@ def test_the_same_file_passes(bundle_file: Path) -> None:
         ("tiny.onnx", "cpu", "float", "adversarial"),
         ("cpu", "alone", "batch", "faces"),
     ]
-    assert all(hop.passed for hop in hops)
-    assert hops[0].accuracy_before is not None
+    assert all(step.passed for step in steps)
+    assert steps[0].measured.accuracy_before is not None
 
 
 def test_a_changed_file_fails(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
@@ -73,8 +75,8 @@ def test_other_limits(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
 def test_the_shipped_models_pass(cli: Cli) -> None:
     done = cli("verify")
     assert done.returncode == 0, done.stderr
-    assert "rarn-s.x86-avx2.int8.onnx is byte for byte a file the bundle was written for: yes" in done.stdout
-    assert "rarn-s.x86-avx2.int8.onnx: answers as where the bundle was made" in done.stdout
+    assert "rarn-s.ferplus.x86-avx2.int8.onnx is byte for byte a file the bundle was written for: yes" in done.stdout
+    assert "rarn-s.ferplus.x86-avx2.int8.onnx: answers as where the bundle was made" in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +96,15 @@ def test_a_change_too_small_for_answers_is_found(cli: Cli, slightly_changed: Pat
     assert "parity failed" not in done.stderr  # no answer tells: this is what the hash is for
     assert "changed.onnx is byte for byte a file the bundle was written for: NO" in done.stdout
     assert "answers as where the bundle was made" not in done.stdout
-    assert "is none that the bundle was written for (rarn-s.x86-avx2.int8.onnx " in done.stderr
+    assert "is none that the bundle was written for (rarn-s.ferplus.x86-avx2.int8.onnx " in done.stderr
     assert "--rebuilt" in done.stderr
 
 
 def test_a_changed_shipped_file_fails_without_arguments(
     cli: Cli, slightly_changed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarn_edge.assets.shipped_onnx_models", lambda: ("rarn-s",))
-    monkeypatch.setattr("rarn_edge.assets.shipped_onnx", lambda _: slightly_changed)
+    monkeypatch.setattr("rarn_edge.workflow.verify.shipped_onnx_models", lambda: ("rarn-s",))
+    monkeypatch.setattr("rarn_edge.workflow.verify.shipped_onnx", lambda _: slightly_changed)
     assert cli("verify").returncode == 1
 
 

@@ -17,8 +17,8 @@ from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.bundle import Bundle, check_bundle_fits, load_bundle, make_bundle, save_bundle
-from rarn_edge.parity.hops import Form
 from rarn_edge.parity.inputs import adversarial_images, show
+from rarn_edge.parity.steps import Form
 
 SPEC = ModelSpec("net", temperature=1.5)
 
@@ -73,17 +73,6 @@ def test_it_speaks_for_the_files_it_names(bundle: Bundle, tmp_path: Path) -> Non
     assert bundle.speaks_for("cd" * 32) is None
 
 
-def test_schema_1_is_read_as_naming_no_files(bundle: Bundle, tmp_path: Path) -> None:
-    save_bundle(bundle, tmp_path / "a.rarn-parity")
-
-    def older(members: dict[str, bytes]) -> None:
-        manifest = json.loads(members["manifest.json"])
-        del manifest["files"]
-        members["manifest.json"] = json.dumps({**manifest, "schema_version": 1}).encode()
-
-    assert load_bundle(rewritten(tmp_path / "a.rarn-parity", older)).files == ()
-
-
 @pytest.mark.parametrize("name", ["images", "logits", "probabilities"])
 def test_a_changed_array_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
     save_bundle(bundle, tmp_path / "a.rarn-parity")
@@ -106,7 +95,8 @@ def change_manifest(**changes: object) -> Callable[[dict[str, bytes]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_manifest(schema_version=99), "a bundle of schema 99, this version reads 1 and 2"),
+        (change_manifest(schema_version=1), "a bundle of schema 1, this version reads 2; make it anew"),
+        (change_manifest(schema_version=99), "a bundle of schema 99, this version reads 2"),
         (change_manifest(faces=0), "do not belong together"),
         (change_manifest(faces=1000), "do not belong together"),
         (change_manifest(names=["one"]), "do not belong together"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rarn_edge.parity.decisions import Decisions, compare_decisions
+from rarn_edge.parity.decisions import Decisions, decision_changes
 
 BEFORE = np.array([[2, 1, 0], [0, 3, 2.5], [0, 1, 4], [0, 5, 1]], dtype=np.float32)  # decides 0 1 2 1
 AFTER = np.array([[2, 1, 0], [0, 2, 2.5], [0, 5, 4], [0, 5, 1]], dtype=np.float32)  # decides 0 2 1 1
@@ -11,7 +11,7 @@ CLASSES = ("angry", "disgust", "fear")
 
 
 def decisions(labels: list[int] | None) -> Decisions:
-    return compare_decisions(BEFORE, AFTER, None if labels is None else np.array(labels), NAMES, CLASSES)
+    return decision_changes(BEFORE, AFTER, None if labels is None else np.array(labels), NAMES, CLASSES)
 
 
 def test_flips_and_their_matrix() -> None:

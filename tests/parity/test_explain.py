@@ -1,4 +1,4 @@
-"""Mutations: each is caught by the hop that should catch it, and --explain names the node and says why."""
+"""Mutations: each is caught by the step that should catch it, and --explain names the node and says why."""
 
 import subprocess
 from collections.abc import Callable, Mapping
@@ -12,8 +12,8 @@ from onnx import numpy_helper
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.onnx_graph import load_graph, save_artifact
 from rarn_edge.parity.explain import explain, first_fault
-from rarn_edge.pipeline.graph import load_graph, save_artifact
 from rarn_edge.pipeline.quantize import Quantized
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -131,4 +131,4 @@ def test_explain_on_the_command_line(cli: Cli, simplified: Artifact, tmp_path: P
 def test_nothing_to_explain(cli: Cli, simplified: Artifact) -> None:
     done = cli("parity", simplified.path, simplified.path, "--explain")
     assert done.returncode == 0
-    assert "no hop from one form to the next failed" in done.stderr
+    assert "no step from one form to the next failed" in done.stderr

@@ -1,4 +1,4 @@
-"""Files that are wrong by one number, and a file of another seed: the hop that should catch each does, and the node is named."""
+"""Files that are wrong by one number, and a file of another seed: the step that should catch each does, and the node is named."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,35 +12,37 @@ from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.parity.chain import check_same_model
+from rarn_edge.onnx_graph import load_graph, save_artifact
 from rarn_edge.parity.explain import explain, first_fault
-from rarn_edge.parity.hooks import explain_torch
-from rarn_edge.parity.hops import Hop
 from rarn_edge.parity.inputs import show
-from rarn_edge.parity.ledger import run_ledger
+from rarn_edge.parity.outputs import check_same_model
+from rarn_edge.parity.report import compare_forms
+from rarn_edge.parity.steps import Step
 from rarn_edge.pipeline.calibrate import ranges_of
-from rarn_edge.pipeline.graph import load_graph, save_artifact
+from rarn_edge.pipeline.export import export_weights
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.pipeline.run import export_and_simplify
-from rarn_edge.pipeline.to_onnx import export
 from rarn_edge.train.checkpoint import Weights, load_weights
+from rarn_edge.workflow.explain_torch import explain_torch
+from rarn_edge.workflow.model_files import export
+from rarn_edge.workflow.parity import torch_form
 
 FACES = synthetic_faces(21, seed=8)
 
 
 def failed(artifacts: list[Artifact], weights: Weights | None = None) -> set[tuple[str, str]]:
-    """Kind and first form of each hop on faces that fails."""
+    """Kind and first form of each step on faces that fails."""
     shown = show(FACES, None, "21 faces", artifacts[0].spec.preprocess)
-    hops: list[Hop] = run_ledger(artifacts, weights, shown, threads=1)[0]
-    return {(h.measured.kind, h.before) for h in hops if not h.passed and h.measured.inputs == "faces"}
+    start = None if weights is None else torch_form(weights, shown)
+    steps: tuple[Step, ...] = compare_forms(artifacts, shown, start, threads=1)[0].steps
+    return {(h.measured.kind, h.measured.before) for h in steps if not h.passed and h.measured.inputs == "faces"}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
-    """A shipped model in float32 and INT8: what passes every hop before it is changed."""
+    """A shipped model in float32 and INT8: what passes every step before it is changed."""
     folder = tmp_path_factory.mktemp("trained")
     weights = load_weights(shipped_weights("rarn-s"))
-    float32, _ = export_and_simplify(weights, folder / "rarn-s.onnx")
+    float32 = export(folder / "rarn-s.onnx", weights=weights).artifact
     int8 = quantize(float32, Target.X86_AVX2, ranges_of("rarn-s", weights.sha256), folder / "rarn-s.int8.onnx")
     return float32, int8.artifact
 
@@ -95,13 +97,13 @@ def test_a_wrong_scale_or_zero_point(
 
 def test_another_seed_without_its_hash(weights: Weights, other_weights: Weights, tmp_path: Path) -> None:
     """Nothing in the file says so: only the answers do."""
-    foreign = export(other_weights, tmp_path / "foreign.onnx")
+    foreign = export_weights(other_weights).save(tmp_path / "foreign.onnx")
     provenance = {key: value for key, value in foreign.contract.provenance.items() if key != "weights_sha256"}
     contract = replace(foreign.contract, provenance=provenance)
     unknown = save_artifact(load_graph(foreign.path), contract, tmp_path / "unknown.onnx")
-    check_same_model([unknown], weights)
+    check_same_model([unknown], weights.spec, weights.sha256)
     assert failed([unknown], weights) == {("float", "torch")}
-    rows = explain_torch(weights, unknown, FACES.images, tmp_path)
+    rows = explain_torch(weights, unknown, FACES.images)
     fault = first_fault(rows)
     assert fault is rows[0]
     assert fault.node.startswith("backbone.stem.0, ")

@@ -19,7 +19,7 @@ from rarn_edge.contract.preprocess import decode_gray, resize, to_input
 from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import load_faces
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.parity.chain import file_form
+from rarn_edge.parity.outputs import file_form
 from rarn_edge.stats.classification import softmax
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -25,7 +25,7 @@ def test_round_trip() -> None:
     ("text", "message"),
     [
         ("[face.int8]\nmin_agreement = 0.9", r"no inputs 'face'; one of: faces, adversarial"),
-        ("[faces.int4]\nmin_agreement = 0.9", r"\[faces.int4\] is no kind of hop"),
+        ("[faces.int4]\nmin_agreement = 0.9", r"\[faces.int4\] is no kind of step"),
         ("[faces.int8]\nagreement = 0.9", r"\[faces.int8\] has no limit 'agreement'"),
         ("[faces.int8]\nmin_agreement = '0.9'", r"min_agreement is a number of at least 0, found '0.9'"),
         ("[faces.int8]\nmin_agreement = true", "found True"),

@@ -12,14 +12,15 @@ from rarn_edge import Classifier
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
-from rarn_edge.pipeline.attention import expose_attention
+from rarn_edge.onnx_graph import LoadedModel
+from rarn_edge.pipeline.passes.attention import expose_attention
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).parents[1] / "device" / "tiny.onnx"
 
 
 def test_mask_beside_the_same_logits(simplified: Artifact, tmp_path: Path) -> None:
-    shown = expose_attention(simplified, tmp_path / "debug.onnx")
+    shown = expose_attention(LoadedModel.read(simplified)).save(tmp_path / "debug.onnx")
     assert shown.contract == simplified.contract
     faces = synthetic_faces(3, seed=1).images
     before, after = Classifier(simplified.path, threads=1), Classifier(shown.path, threads=1)
@@ -35,24 +36,25 @@ def test_mask_beside_the_same_logits(simplified: Artifact, tmp_path: Path) -> No
     with pytest.raises(InputError, match="--attention"):
         before.attention(faces)
     with pytest.raises(InputError, match="already"):
-        expose_attention(shown, tmp_path / "again.onnx")
+        expose_attention(LoadedModel.read(shown))
 
 
 def test_the_mask_turns_with_the_face(simplified: Artifact, tmp_path: Path) -> None:
     """Not exactly, for the backbone does not turn; but the output is the mask and no other map: it depends on the face."""
-    classifier = Classifier(expose_attention(simplified, tmp_path / "debug.onnx").path, threads=1)
+    classifier = Classifier(
+        expose_attention(LoadedModel.read(simplified)).save(tmp_path / "debug.onnx").path, threads=1
+    )
     one, other = classifier.attention(synthetic_faces(2, seed=2).images)
     assert np.abs(one - other).max() > 1e-4
 
 
-def test_a_graph_without_a_mask(tmp_path: Path) -> None:
+def test_a_graph_without_a_mask() -> None:
     with pytest.raises(InputError, match="0 attention masks"):
-        expose_attention(Artifact.load(TINY), tmp_path / "x.onnx")
-    assert list(tmp_path.iterdir()) == []
+        expose_attention(LoadedModel.read(Artifact.load(TINY)))
 
 
 def test_explain_draws_over_the_face(cli: Cli, simplified: Artifact, tmp_path: Path) -> None:
-    expose_attention(simplified, tmp_path / "debug.onnx")
+    expose_attention(LoadedModel.read(simplified)).save(tmp_path / "debug.onnx")
     face = synthetic_faces(1, seed=3).images[0]
     assert cv2.imwrite(str(tmp_path / "face.png"), face)
     drawn = {}

@@ -16,8 +16,8 @@ from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.onnx_graph import save_artifact
 from rarn_edge.pipeline.calibrate import Ranges, calibrate, check_sample, observe
-from rarn_edge.pipeline.graph import save_artifact
 from rarn_edge.pipeline.histograms import BINS, PERCENTILE, find_range
 from rarn_edge.pipeline.quantize import Quantized
 

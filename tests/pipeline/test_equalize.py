@@ -14,9 +14,9 @@ from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.onnx_graph import LoadedModel, load_graph, save_artifact
 from rarn_edge.pipeline.calibrate import calibrate
-from rarn_edge.pipeline.equalize import equalize
-from rarn_edge.pipeline.graph import load_graph, save_artifact
+from rarn_edge.pipeline.passes.equalize import equalize
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.runtime.logits import run_logits
 
@@ -62,7 +62,7 @@ def answers(artifact: Artifact) -> np.ndarray:
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_equalization_keeps_the_answers(tmp_path: Path, groups: int) -> None:
     before = net(tmp_path, groups=groups)
-    after = equalize(before, tmp_path / "equalized.onnx")
+    after = equalize(LoadedModel.read(before)).save(tmp_path / "equalized.onnx")
     assert disparity(load_graph(after.path)) < 0.2 * disparity(load_graph(before.path))
     expected = answers(before)
     assert np.abs(answers(after) - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
@@ -71,7 +71,7 @@ def test_equalization_keeps_the_answers(tmp_path: Path, groups: int) -> None:
 
 def test_nothing_to_equalize_across_a_sigmoid(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="leave --equalize out"):
-        equalize(net(tmp_path, "Sigmoid"), tmp_path / "x.onnx")
+        equalize(LoadedModel.read(net(tmp_path, "Sigmoid")))
     assert not (tmp_path / "x.onnx").exists()
 
 

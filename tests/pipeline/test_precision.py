@@ -9,9 +9,9 @@ import pytest
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
-from rarn_edge.parity.chain import file_form
-from rarn_edge.parity.hops import signal_to_noise_db
+from rarn_edge.parity.outputs import file_form
 from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
+from rarn_edge.stats.sqnr import sqnr_db
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,6 @@ def test_contract_size_and_answers(
     faces = synthetic_faces(32, seed=5)
     before, after = (file_form(artifact, faces, threads=1).logits for artifact in (simplified, done))
     assert np.isfinite(after).all()
-    assert signal_to_noise_db(before, after) > signal_db
+    assert sqnr_db(before, after) > signal_db
     with pytest.raises(InputError, match=f"is already {precision}"):
         to_float16(done, tmp_path / "y.onnx")

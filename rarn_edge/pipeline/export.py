@@ -1,0 +1,149 @@
+"""torch -> ONNX, and proof that what was written is what was meant.
+
+torch's exporter has ignored the opset, split weights into a second file and changed answers, each in some release; so the
+file is checked before it gets its name.
+"""
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rarn_edge.contract.artifact import Artifact, Contract, open_unoptimised
+from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import GateError
+from rarn_edge.files import check_output
+from rarn_edge.models.build import untrained_model
+from rarn_edge.models.catalog import find_model
+from rarn_edge.models.count import bake, count_multiply_adds, count_parameters
+from rarn_edge.onnx_graph import LoadedModel, opset
+from rarn_edge.train.checkpoint import Weights
+
+OPSET = 18  # native to torch's exporter (no version conversion) and read by every runtime of the last three years
+CHECKED_BATCHES = (1, 2, 7)
+MAX_ROUNDING_RATIO = 4.0
+"""ONNX Runtime may be this many times further from the float64 answer than torch's own float32 is ..."""
+MIN_TOLERANCE = 1e-4
+"""... and at least this far, in logits: torch's distance can be luckily small."""
+
+
+def export(weights: Weights, out: Path) -> Artifact:
+    """Export trained weights to `out`, a single ONNX file with its contract.
+
+    Raises:
+        InputError: `out` cannot be written, or the weights do not fit their model.
+        GateError: the graph is not what was asked for or answers otherwise; nothing is left at `out`.
+    """
+    check_output(out)
+    return export_weights(weights).save(out)
+
+
+def export_weights(weights: Weights) -> LoadedModel:
+    """The same in memory."""
+    return _export(weights.model(), weights.spec, {**weights.provenance, "weights_sha256": weights.sha256})
+
+
+def export_untrained(name: str, seed: int = 0) -> LoadedModel:
+    """A model with seeded random weights (`build.untrained_model`), for measuring speed and memory only."""
+    return _export(untrained_model(name, seed), find_model(name).spec, {"weights": f"random, seed {seed}"})
+
+
+def _export(model: nn.Module, spec: ModelSpec, provenance: dict[str, object]) -> LoadedModel:
+    preprocess = spec.preprocess
+    plain = bake(model).eval()
+    contract = Contract(
+        spec,
+        parameters=count_parameters(model),
+        multiply_adds=count_multiply_adds(model, preprocess.channels, preprocess.height_px),
+        provenance={**provenance, "torch": torch.__version__, "onnx": onnx.__version__},
+    )
+    graph = _torch_export(plain, spec, torch.zeros(2, preprocess.channels, preprocess.height_px, preprocess.width_px))
+    check_export(graph, plain, spec)
+    return LoadedModel(graph, contract)
+
+
+def _torch_export(model: nn.Module, spec: ModelSpec, example: torch.Tensor) -> onnx.ModelProto:
+    """Call torch's exporter without its chatter; if it fails, what it said is in the error."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns that torchvision, which we do not use, is absent
+    said = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                input_names=[spec.input_name],
+                output_names=[spec.output_name],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise GateError(
+            f"torch could not export '{spec.name}': {str(error).splitlines()[0]}\n{said.getvalue()[-500:]}"
+        ) from error
+    finally:
+        log.setLevel(level)
+    if program is None:
+        raise GateError(f"torch exported nothing of '{spec.name}'")
+    return program.model_proto
+
+
+def check_export(graph: onnx.ModelProto, model: nn.Module, spec: ModelSpec) -> None:
+    """Assert opset, weights inside, names, dynamic batch and agreement with torch.
+
+    Raises:
+        GateError: which of them does not hold, what was found and what was expected.
+    """
+    if opset(graph) != OPSET:
+        raise GateError(f"export of '{spec.name}': asked for opset {OPSET}, torch wrote {opset(graph)}")
+    outside = [tensor.name for tensor in graph.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        raise GateError(f"export of '{spec.name}': {len(outside)} weights are in a second file, expected one file")
+    session = open_unoptimised(graph.SerializeToString())
+    names = ([v.name for v in session.get_inputs()], [v.name for v in session.get_outputs()])
+    if names != ([spec.input_name], [spec.output_name]):
+        raise GateError(f"export of '{spec.name}': names {names}, expected {spec.input_name} -> {spec.output_name}")
+    faces = to_input(synthetic_faces(sum(CHECKED_BATCHES), seed=1).images, spec.preprocess)  # [10, C, H, W]
+    expected = _torch_logits(model, faces)  # [10, classes]
+    allowed = float_tolerance(model, faces, expected)
+    start = 0
+    for batch in CHECKED_BATCHES:
+        part = slice(start, start + batch)
+        start += batch
+        try:
+            (answer,) = session.run([spec.output_name], {spec.input_name: faces[part]})
+        except Exception as error:  # onnxruntime has no common base class for its errors
+            raise GateError(f"export of '{spec.name}': batch {batch} does not run, the batch axis is fixed") from error
+        worst = float(np.abs(answer - expected[part]).max())
+        if not worst <= allowed:
+            raise GateError(
+                f"export of '{spec.name}': logits differ from torch by {worst:.3g} at batch {batch}, allowed {allowed:.3g}"
+            )
+
+
+def float_tolerance(model: nn.Module, inputs: NDArray[np.float32], answers: NDArray[np.float64]) -> float:
+    """The logit difference that float32 rounding explains, from the distance of torch's `answers` to its float64 ones.
+
+    A fixed figure would fail an untrained ResNet-152, whose rounding alone is 4e-4, or pass a wrong small net.
+    """
+    exact = _torch_logits(copy.deepcopy(model).double(), inputs.astype(np.float64))
+    return max(MIN_TOLERANCE, MAX_ROUNDING_RATIO * float(np.abs(answers - exact).max()))
+
+
+@torch.no_grad()
+def _torch_logits(model: nn.Module, inputs: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(model(torch.from_numpy(inputs)).double().numpy())

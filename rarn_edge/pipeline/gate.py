@@ -1,0 +1,60 @@
+"""The gate at the end of every rewrite: the graph before and the graph after answer alike, or the rewrite is not kept."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.contract.artifact import open_unoptimised
+from rarn_edge.contract.preprocess import model_input
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import GateError
+from rarn_edge.onnx_graph import LoadedModel
+
+CHECKED_FACES = 32
+TOLERANCE = 1e-4  # of the largest logit difference, relative to the largest logit where that is above 1
+
+
+def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: float = TOLERANCE) -> str | None:
+    """Why two graphs of one network do not answer alike on faces and on noise, or None when they do.
+
+    `how` the second was changed is in the text. Each is given what it takes, floats or pixels; so noise is of pixels where one
+    of them takes those, and of floats beyond any pixel otherwise.
+    """
+    faces = synthetic_faces(CHECKED_FACES, seed=2).images
+    rng = np.random.default_rng(2)
+    given: list[tuple[str, list[NDArray[np.float32] | NDArray[np.uint8]]]]
+    given = [("faces", [model_input(faces, model.spec) for model in (before, after)])]
+    if before.spec.input_dtype == after.spec.input_dtype == "float32":
+        given.append(("noise", [rng.standard_normal(given[0][1][0].shape, dtype=np.float32)] * 2))
+    else:
+        noise = rng.integers(0, 256, faces.shape, dtype=np.uint8)
+        given.append(("noise", [model_input(noise, model.spec) for model in (before, after)]))
+    sessions = [open_unoptimised(model.graph.SerializeToString()) for model in (before, after)]
+    name = before.spec.output_name
+    for kind, inputs in given:
+        first, second = (
+            np.asarray(session.run([name], {before.spec.input_name: values})[0], dtype=np.float32)
+            for session, values in zip(sessions, inputs, strict=True)
+        )
+        comparable = np.array_equal(np.isfinite(first), np.isfinite(second))  # else one has answers that are no numbers
+        first, second = np.nan_to_num(first), np.nan_to_num(second)
+        worst = float(np.abs(first - second).max()) if comparable else np.nan
+        allowed = tolerance * max(1.0, float(np.abs(first).max()))
+        if not worst <= allowed:
+            return f"the {how} graph differs by {worst:.3g} on {kind}, allowed {allowed:.3g}"
+        flipped = int((first.argmax(1) != second.argmax(1)).sum())
+        if flipped and kind == "faces":
+            return f"the {how} graph decides otherwise on {flipped} of {len(faces)} faces"
+    return None
+
+
+def check_alike(
+    before: LoadedModel, after: LoadedModel, how: str, tolerance: float = TOLERANCE, advice: str = ""
+) -> None:
+    """`difference` as an error.
+
+    Raises:
+        GateError: they do not answer alike; `advice` says what to do then.
+    """
+    found = difference(before, after, how, tolerance)
+    if found is not None:
+        raise GateError(f"{before.name}: {found}{advice and '; '}{advice}")

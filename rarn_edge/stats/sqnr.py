@@ -1,0 +1,18 @@
+"""Signal-to-quantization-noise ratio: how far one array of numbers is from another, whatever their scale."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_SQNR_DB = 200.0  # of equal answers; float32 itself ends near 150
+
+
+def sqnr_db(before: NDArray[Any], after: NDArray[Any]) -> float:
+    """Power of `before` over the power of the difference, in decibels; at most `MAX_SQNR_DB`, at least its negative."""
+    signal = float(np.square(before, dtype=np.float64).sum())
+    noise = float(np.square(before.astype(np.float64) - after).sum())
+    if noise == 0:
+        return MAX_SQNR_DB
+    return min(MAX_SQNR_DB, 10 * math.log10(signal / noise)) if signal > 0 else -MAX_SQNR_DB

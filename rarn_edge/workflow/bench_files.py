@@ -1,0 +1,104 @@
+"""From model names and suites to ONNX files on disk; what is exported, quantized or stamped is kept and reused.
+
+Files are made in a process of their own: torch, onnx and whole graphs leave no trace in the one that measures.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from rarn_edge.errors import InputError, require_extra
+
+if TYPE_CHECKING:
+    from rarn_edge.bench.suite import Suite, SuiteFile
+
+
+T = TypeVar("T")
+
+
+def bench_files(names: list[str], work: Path) -> list[Path]:
+    """The file of each name, exported where it is a model's."""
+    unique = list(dict.fromkeys(names))
+    models = [name for name in unique if not name.endswith(".onnx")]
+    exported = _apart(partial(_export, models, work)) if models else {}
+    return [exported.get(name, Path(name)) for name in unique]
+
+
+def suite_files(suite: "Suite", folder: Path | None, work: Path) -> list[Path]:
+    """Every file of a suite: float32 models, their INT8 forms, then the foreign files stamped with their contracts.
+
+    Raises:
+        InputError: a foreign file is not where it was looked for, or cannot be stamped.
+    """
+    return _apart(partial(_make_suite, suite, folder, work))
+
+
+def _apart(make: Callable[[], T]) -> T:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(make).result()
+
+
+def _make_suite(suite: "Suite", folder: Path | None, work: Path) -> list[Path]:
+    sources = [(each, _source(suite, each, folder)) for each in suite.files]  # first: a missing file costs no time
+    foreign = [_stamped(suite, each, source, work) for each, source in sources]
+    exported = _export(list(suite.models), work)
+    paths = []
+    for name in suite.models:
+        paths.append(exported[name])
+        if name in suite.int8:
+            paths.append(_int8(name, exported[name]))
+    return [*paths, *foreign]
+
+
+def _export(names: list[str], work: Path) -> dict[str, Path]:
+    from rarn_edge.models.catalog import find_model
+
+    found = [find_model(name).name for name in names]
+    if not found:
+        return {}
+    from rarn_edge.workflow.model_files import named_models
+
+    return {artifact.spec.name: artifact.path for artifact in named_models(found, work)}
+
+
+def _int8(name: str, float32: Path) -> Path:
+    """The INT8 file for this machine from the shipped ranges, reused while it belongs to the same float32 file."""
+    require_extra("onnx", "export")
+    from rarn_edge.contract.artifact import Artifact
+    from rarn_edge.contract.targets import detect_host
+    from rarn_edge.pipeline.calibrate import ranges_of
+    from rarn_edge.pipeline.quantize import quantize
+
+    source = Artifact.load(float32)
+    target = detect_host().target
+    out = float32.with_name(f"{name}.int8.onnx")
+    if out.is_file():
+        try:
+            old = Artifact.load(out).contract
+        except InputError:
+            old = None  # damaged: made anew over it
+        if old is not None and old.target is target and old.provenance.get("source_sha256") == source.sha256:
+            return out
+    ranges = ranges_of(name, source.contract.provenance.get("weights_sha256"))
+    return quantize(source, target, ranges, out).artifact.path
+
+
+def _source(suite: "Suite", file: "SuiteFile", folder: Path | None) -> Path:
+    source = (folder or suite.folder) / file.path
+    if not source.is_file():
+        raise InputError(f"{source}: the suite needs this file; name its folder with --files FOLDER")
+    return source
+
+
+def _stamped(suite: "Suite", file: "SuiteFile", source: Path, work: Path) -> Path:
+    if file.spec is None:
+        return source
+    require_extra("onnx", "export")
+    from rarn_edge.files import make_folder
+    from rarn_edge.pipeline.stamp import stamp
+
+    out = make_folder(work) / source.name
+    return stamp(source, suite.folder / file.spec, out).path

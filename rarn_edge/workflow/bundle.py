@@ -1,0 +1,56 @@
+"""What goes on the board, to a server, or into a browser."""
+
+from pathlib import Path
+
+from rarn_edge.assets import default_labels, shipped_bundle, shipped_quality
+from rarn_edge.board.make import Format, make_bundle
+from rarn_edge.device.model import find_model_file, is_shipped
+from rarn_edge.errors import InputError
+from rarn_edge.workflow.callbacks import AnyPath
+
+
+def bundle(
+    model: AnyPath,
+    output: AnyPath,
+    *,
+    form: Format = "board",
+    parity: AnyPath | None = None,
+    labels: str | None = None,
+    ort_web: AnyPath | None = None,
+) -> tuple[str, ...]:
+    """Pack a model for a board, a server or a browser, with checks, model card and licences.
+
+    Args:
+        model: A shipped model's name, or an ONNX file.
+        output: A new folder, or a `.zip`; for `web` also one `.html` file.
+        form: `board`, `triton`: a model repository for a server, or `web`: a page.
+        parity: A parity bundle to put beside it (shipped models have their own).
+        labels: Of a shipped model: `ferplus` (default) or `fer2013`.
+        ort_web: For `web`: the npm package onnxruntime-web, of the version that the page is tested with.
+
+    Returns:
+        The paths in the bundle, sorted.
+
+    Raises:
+        InputError: the model or `ort_web` cannot be used, or `output` is taken or cannot be written; nothing is left there.
+
+    Example:
+        >>> import rarn_edge, tempfile
+        >>> names = rarn_edge.bundle("rarn-n", f"{tempfile.mkdtemp()}/board.zip")
+        >>> "predict.py" in names, "model.onnx" in names
+        (True, True)
+    """
+    if ort_web is not None and form != "web":
+        raise InputError("--ort-web is for --format web")
+    measured, evidence = None, None if parity is None else Path(parity)
+    if is_shipped(model):
+        evidence = evidence or shipped_bundle(str(model), labels)
+        measured = shipped_quality().get(str(model), {}).get(default_labels(str(model), labels))
+    return make_bundle(
+        find_model_file(model, labels),
+        Path(output),
+        form,
+        evidence,
+        measured,
+        None if ort_web is None else Path(ort_web),
+    )

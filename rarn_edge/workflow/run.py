@@ -1,0 +1,124 @@
+"""The pipeline from weights to a report: export, simplify, quantize, parity, benchmark, each stage checked."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rarn_edge.bench.cases import load_cases
+from rarn_edge.bench.config import BenchConfig
+from rarn_edge.bench.result import BenchReport
+from rarn_edge.bench.runner import benchmark
+from rarn_edge.contract.targets import Target
+from rarn_edge.errors import require_extras
+from rarn_edge.files import make_folder, write_text
+from rarn_edge.host.threads import default_threads
+from rarn_edge.models.catalog import CATALOG
+from rarn_edge.parity.inputs import show
+from rarn_edge.parity.report import ParityReport, compare_forms
+from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
+from rarn_edge.workflow.inputs import calibration_faces, comparison_faces, read_ranges, read_target, read_weights
+from rarn_edge.workflow.model_files import ModelFiles, make_files, named_models
+from rarn_edge.workflow.parity import torch_form
+
+BENCH_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run made and found; `files` are (path, what it is)."""
+
+    parity: ParityReport
+    bench: BenchReport
+    kept_because: str | None  # why the graph was not simplified
+    files: tuple[tuple[Path, str], ...]
+
+
+def run(
+    folder: AnyPath,
+    model: str = "rarn-s",
+    *,
+    weights: AnyPath | None = None,
+    labels: str | None = None,
+    target: str = "auto",
+    data: AnyPath | None = None,
+    split: str | None = None,
+    votes: AnyPath | None = None,
+    calib: AnyPath | None = None,
+    images: int = 512,
+    baselines: bool = True,
+    threads: int | None = None,
+    seed: int = 0,
+    on_stage: OnStage = ignore,
+    on_notice: OnNotice = warn,
+) -> RunResult:
+    """Run every stage in `folder`; a failed parity step is in the result, not an exception, so that the report exists.
+
+    Args:
+        folder: Of everything that is made; it need not exist.
+        model: Of the catalog.
+        weights: From training (default: the shipped ones).
+        labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
+        target: What the INT8 file is for; `auto`: this machine.
+        data: Labelled faces to compare on (default: synthetic ones).
+        split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
+        calib: Data to measure activation ranges on (default: the shipped ranges).
+        images: How many of them.
+        baselines: Benchmark beside the baseline models.
+        threads: Of parity (default: the cores this process may use); the benchmark has one.
+        seed: Of the calibration sample.
+        on_stage: Told what is being done.
+        on_notice: Told what a caller should know.
+
+    Raises:
+        InputError: unusable weights, ranges, data or folder.
+        GateError: the export itself is not what was asked for.
+
+    Example:
+        >>> import rarn_edge
+        >>> rarn_edge.run("build/demo", "rarn-s").parity.passed  # doctest: +SKIP
+        True
+    """
+    require_extras("export")
+    require_extras("report")
+    from rarn_edge.report.page import bench_page, run_markdown
+
+    loaded, chosen, out = read_weights(model, weights, labels), read_target(target, on_notice), Path(folder)
+    measured = None if calib is None else calibration_faces(calib, images, seed, on_notice)
+    ranges = measured or read_ranges(model, loaded.sha256)
+    faces = comparison_faces(data, split, loaded.spec.classes, votes=votes, on_notice=on_notice)
+    make_folder(out)
+    made = make_files(loaded, chosen, out, ranges, on_stage)
+    shown = show(*faces, loaded.spec.preprocess)
+    on_stage("parity of torch")
+    parity, _ = compare_forms(
+        made.artifacts,
+        shown,
+        torch_form(loaded, shown),
+        threads=threads or default_threads(),
+        on_stage=lambda form: on_stage(f"parity of {form}"),
+    )
+    paths = [made.simplified.path, made.int8.path]
+    if baselines:
+        names = [entry.name for entry in CATALOG.values() if entry.role == "baseline"]
+        on_stage(f"export the baselines {', '.join(names)}")
+        paths += [artifact.path for artifact in named_models(names, out / "baselines")]
+    on_stage("benchmark")
+    bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
+    on_stage("report")
+    write_text(out / "report.md", run_markdown(model, parity, bench))
+    write_text(out / "report.html", bench_page(bench, parity))
+    steps = [step.to_dict() for step in parity.steps]
+    data_of_it = {"model": model, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
+    write_text(out / "report.json", json.dumps(data_of_it, indent=1) + "\n")
+    return RunResult(parity, bench, made.kept_because, _files(made, chosen, out))
+
+
+def _files(made: ModelFiles, target: Target, folder: Path) -> tuple[tuple[Path, str], ...]:
+    return (
+        (made.simplified.path, "float32 model"),
+        (made.int8.path, f"INT8 model for {target.value}"),
+        (folder / "report.md", "parity and benchmark, to read"),
+        (folder / "report.html", "the same as one page with plots"),
+        (folder / "report.json", "the same with raw samples, for programs"),
+    )

@@ -1,0 +1,168 @@
+"""Train a model from labelled faces, alone or from teachers, in one process or in several."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from rarn_edge.contract.targets import detect_host
+from rarn_edge.data import load_faces
+from rarn_edge.errors import InputError
+from rarn_edge.files import make_folder
+from rarn_edge.host.threads import default_threads
+from rarn_edge.models.catalog import find_model
+from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
+from rarn_edge.train.loop import check_folder
+from rarn_edge.train.loop import train as train_run
+from rarn_edge.train.precision import TrainingPrecision
+from rarn_edge.train.recipe import Recipe, find_recipe
+from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, BatchLog, EpochLog, Run, source_of, split_for_training
+from rarn_edge.train.workers import join_workers, workers_here
+from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What to train and how; None: as the recipe, the machine or the model says."""
+
+    model: str = "rarn-s"
+    recipe: str = "edge"
+    epochs: int | None = None
+    batch: int | None = None
+    votes: Path | None = None  # people's votes for the faces (FER+), to learn instead of their labels
+    teachers: tuple[Path, ...] = ()  # weights, or files of answers, to learn from as well
+    teacher_views: int | None = None  # passes of a teacher whose answers are kept
+    teacher_answers: Path | None = None  # where they are kept and looked for
+    init: Path | None = None  # weights of the same model to start from
+    precision: str | None = None
+    seed: int = 0
+    threads: int | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The weights, and a line for each epoch."""
+
+    weights: Path
+    history: tuple[EpochLog, ...]
+
+
+def train(
+    data: AnyPath,
+    folder: AnyPath,
+    options: TrainOptions | None = None,
+    *,
+    on_stage: OnStage = ignore,
+    on_notice: OnNotice = warn,
+    on_batch: Callable[[BatchLog], None] | None = None,
+    on_epoch: Callable[[EpochLog], None] | None = None,
+) -> TrainResult | None:
+    """Train a model; a checkpoint is written after every epoch, so that a stopped run goes on with `resume`.
+
+    Args:
+        data: Labelled faces: a zip or folder of class folders, or a CSV.
+        folder: Of the run: checkpoint, weights, log, curves.
+        options: What to train and how.
+        on_stage: Told what is being done before the first epoch.
+        on_notice: Told what a caller should know.
+        on_batch: Told the running means of an epoch.
+        on_epoch: Told the figures of each finished epoch.
+
+    Returns:
+        None in a process that only helps another to train (torchrun).
+
+    Raises:
+        InputError: options that exclude each other, unusable faces, or a folder that holds another run.
+
+    Example:
+        >>> import rarn_edge
+        >>> from rarn_edge.workflow.train import TrainOptions
+        >>> done = rarn_edge.train("fer2013.zip", "run", TrainOptions("rarn-n", epochs=1))  # doctest: +SKIP
+        >>> done.history[-1].test_accuracy  # doctest: +SKIP
+        0.31
+    """
+    asked, out = options or TrainOptions(), Path(folder)
+    recipe = _recipe(asked)
+    precision = TrainingPrecision.named(asked.precision) if asked.precision is not None else None
+    train_faces, test_faces = split_for_training(
+        load_faces(Path(data), votes=asked.votes, on_pairing=lambda pairing: on_notice(str(pairing), "")), asked.seed
+    )
+    start = load_weights(asked.init, expected_model=asked.model) if asked.init else None
+    answers = [path for path in asked.teachers if path.suffix == ".npz"]
+    teachers = [load_weights(path) for path in asked.teachers if path not in answers]
+    if answers and recipe.live_teachers:
+        raise InputError(f"recipe '{asked.recipe}' asks teachers about each batch; {answers[0]} has kept answers alone")
+    with join_workers() as workers:
+        threads = asked.threads or max(1, default_threads() // workers_here())
+        torch.set_num_threads(threads)
+        workers.check(recipe.batch)
+        computed = precision or TrainingPrecision.usual_on(workers.device.type)
+        emulated = workers.device.type == "cpu" and not detect_host().multiplies_bfloat16
+        if computed is TrainingPrecision.BF16 and emulated and workers.writes:
+            on_notice("this CPU has no instructions for bfloat16, so --precision bf16 is slower here", "warning")
+
+        def ask_teachers() -> SoftTargets | None:
+            """Before it, what costs nothing to refuse; passes over all faces take minutes."""
+            if workers.writes:
+                check_folder(out, asked.resume)
+            if not asked.teachers or recipe.live_teachers:
+                return None
+            make_folder(out)
+            return soft_targets(
+                teachers,
+                train_faces,
+                train_faces.sha256(),
+                asked.teacher_answers or out / TARGETS_FILE,
+                asked.teacher_views or VIEWS,
+                lambda done, total: on_stage("teachers", done, total),
+                computed,
+                workers.device,
+                answers,
+                source_of(train_faces),
+            )
+
+        targets = workers.in_turn(ask_teachers)
+        live = tuple(teachers) if recipe.live_teachers else ()
+        job = Run(
+            asked.model, recipe, asked.seed, train_faces, test_faces, out, threads, targets, start, computed, live
+        )
+        if not workers.writes:  # it only computes gradients
+            train_run(job, asked.resume, workers=workers)
+            return None
+        _tell(job, on_notice)
+        history = train_run(job, asked.resume, on_batch, on_epoch, workers)
+    return TrainResult(out / WEIGHTS_FILE, tuple(history))
+
+
+def _tell(job: Run, on_notice: OnNotice) -> None:
+    recipe = job.recipe
+    on_notice(
+        f"{job.model}, recipe {recipe.name}: {len(job.train):,} faces to train on, {len(job.test):,} to test on", ""
+    )
+    if not job.teachers and recipe.teacher_share and not recipe.label_smoothing:
+        on_notice(
+            f"recipe '{recipe.name}' is made for teachers (--teacher WEIGHTS); it learns from labels alone now",
+            "warning",
+        )
+
+
+def _recipe(asked: TrainOptions) -> Recipe:
+    """The recipe with what was asked for in place of its own, refused where teachers would do nothing."""
+    find_model(asked.model)
+    found = find_recipe(asked.recipe)
+    chosen = replace(found, epochs=asked.epochs or found.epochs, batch=asked.batch or found.batch)
+    if asked.teachers and not chosen.teacher_share:
+        raise InputError(
+            f"recipe '{asked.recipe}' learns from labels alone, so --teacher would do nothing; choose another"
+        )
+    if not asked.teachers and (asked.teacher_views or asked.teacher_answers):
+        raise InputError("--teacher-views and --teacher-answers are about teachers; name them with --teacher WEIGHTS")
+    if chosen.live_teachers and (asked.teacher_views or asked.teacher_answers):
+        raise InputError(
+            f"recipe '{asked.recipe}' asks teachers about each batch and keeps no answers;"
+            " leave out --teacher-views, --teacher-answers"
+        )
+    return chosen

@@ -1,0 +1,56 @@
+"""The verdict follows from the two intervals, whatever the machine."""
+
+import numpy as np
+import pytest
+
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.stats.interval import Interval
+from rarn_edge.stats.paired import compare_decisions
+from rarn_edge.workflow.inputs import ComparisonFaces
+from rarn_edge.workflow.verdict import judge, measure
+
+
+def paired(lost: int, gained: int, faces: int = 1000) -> object:
+    reference, other = np.ones(faces, dtype=bool), np.ones(faces, dtype=bool)
+    other[:lost] = False
+    reference[lost : lost + gained] = False
+    return compare_decisions(reference, other)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "lost", "decision", "words"),
+    [
+        ((0.54, 0.53, 0.56), 1, "ship", "ship it"),
+        ((1.10, 1.08, 1.12), 0, "keep", "slower on this CPU (its convolutions have 28 channels in the median)"),
+        ((0.98, 0.95, 1.02), 0, "undecided", "no speed-up is proven"),
+        ((0.54, 0.53, 0.56), 9, "keep", "--max-drop 0.3"),
+        ((0.98, 0.95, 1.02), 100, "keep", "--max-drop 0.3"),
+    ],
+)
+def test_decisions(ratio: tuple[float, float, float], lost: int, decision: str, words: str) -> None:
+    found = judge("int8", Interval(*ratio), paired(lost, 0), 0.99, narrow_channels=28)  # type: ignore[arg-type]  # a Paired
+    assert found.decision == decision
+    assert words in found.line()
+
+
+def test_a_cpu_without_fast_integers_is_the_reason() -> None:
+    line = judge("int8", Interval(1.1, 1.08, 1.12), None, 0.99, narrow_channels=28, integer_gain=0.99).line()
+    assert "slower on this CPU (it multiplies bytes only 0.99x as fast as floats)" in line
+    assert "28 channels" in judge("int8", Interval(1.1, 1.08, 1.12), None, 0.99, 28, integer_gain=3.0).line()
+
+
+def test_line() -> None:
+    found = judge("int8", Interval(0.5, 0.4, 0.625), None, 0.985)
+    assert found.line().startswith(
+        "int8 is 2.00x [1.60, 2.50] as fast, top-1 agreement 98.50% (no labels): ship it, once"
+    )
+    assert "accuracy -0.10 [" in judge("int8", Interval(0.5, 0.4, 0.6), paired(1, 0), 0.985).line()  # type: ignore[arg-type]
+
+
+def test_a_busy_machine_is_said(simplified: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rarn_edge.bench.runner.busy_at_start", lambda: ["busy at the start"])
+    shown = ComparisonFaces(synthetic_faces(7, seed=1), None, "7 faces")
+    found = measure(simplified, simplified, shown, rounds=20, launches=1)
+    assert "busy at the start" in found.warnings
+    assert found.to_dict()["warnings"] == found.warnings
