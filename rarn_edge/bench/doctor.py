@@ -21,7 +21,8 @@ from rarn_edge.host.memory import meminfo
 from rarn_edge.host.noise import busy_at_start
 from rarn_edge.host.threads import cgroup_quota_cores
 from rarn_edge.runtime.peaks import Products, measure_products
-from rarn_edge.runtime.providers import PROVIDERS, cache_folder, installed_runtimes, tensorrt_version
+from rarn_edge.runtime.plugins import PluginDevice
+from rarn_edge.runtime.providers import PROVIDERS, cache_folder, installed_runtimes, plugin_of, tensorrt_version
 
 State = Literal["starts", "does not start", "not in this build"]
 _TIMEOUT_S = 120.0
@@ -42,6 +43,7 @@ class ProviderState:
     state: State
     reason: str  # why it does not start
     get: str  # how to get it; empty when it starts
+    devices: tuple[PluginDevice, ...] = ()  # what a plug-in of its own can use here
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,20 @@ _ARM = {"asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve"}
 
 def _state(name: str) -> ProviderState:
     provider = PROVIDERS[name]
-    if provider.ort_name not in ort.get_available_providers():
+    if plugin_of(name) is None and provider.ort_name not in ort.get_available_providers():
         return ProviderState(name, provider.ort_name, "not in this build", "", provider.install)
+    devices: tuple[PluginDevice, ...] = ()
     try:
         with Worker(_TIMEOUT_S) as worker:
+            if plugin_of(name) is not None:
+                devices = tuple(PluginDevice(**each) for each in worker.ask("devices", provider=name)["devices"])
             worker.ask("open", path=str(asset("peak_float32.onnx")), provider=name, threads=1)
             worker.ask("prepare", input_name="input", dtype="float32", shape=[1, 512], seed=0, limit_s=0.0, warm=False)
             worker.ask("run", count=1)
     except WorkerError as failed:
-        return ProviderState(name, provider.ort_name, "does not start", str(failed).splitlines()[0], provider.install)
-    return ProviderState(name, provider.ort_name, "starts", "", "")
+        reason = str(failed).splitlines()[0]
+        return ProviderState(name, provider.ort_name, "does not start", reason, provider.install, devices)
+    return ProviderState(name, provider.ort_name, "starts", "", "", devices)
 
 
 def _problems(

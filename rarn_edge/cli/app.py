@@ -8,6 +8,7 @@ from rich.text import Text
 from rarn_edge.boundary.documents import to_json
 from rarn_edge.boundary.names import printable
 from rarn_edge.boundary.terminal import SafeConsole
+from rarn_edge.errors import require_extra
 
 app = typer.Typer(
     name="rarn-edge",
@@ -33,6 +34,20 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error")] = False,
 ) -> None:
     State.debug = debug
+
+
+def with_device(provider: str, device: str | None) -> str:
+    """The provider and its device as one text.
+
+    Raises:
+        InputError: no such provider or device.
+    """
+    if device is None:
+        return provider
+    require_extra("onnxruntime", "cpu")
+    from rarn_edge.runtime.providers import on_device
+
+    return on_device(provider, device)
 
 
 def say(text: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
 from rarn_edge.errors import GateError, InputError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def bench(
     files: o.SuiteFolder = None,
     baselines: o.AddBaselines = False,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     allow_fallback: o.AllowFallback = False,
     cuda_graph: o.CudaGraph = False,
     batch: o.Batches = None,
@@ -41,6 +42,7 @@ def bench(
     as_json: o.Json = False,
 ) -> None:
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
+    provider = with_device(provider, device)
     from rarn_edge.bench.config import BenchConfig
     from rarn_edge.bench.suite import load_suite
     from rarn_edge.cli.progress import bench_progress

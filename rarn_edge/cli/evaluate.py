@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
 
 if TYPE_CHECKING:
     from rarn_edge.workflow.evaluate import EvaluateResult
@@ -19,10 +19,12 @@ def evaluate(
     against: o.Against = None,
     calibrated: o.Calibrated = None,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     threads: o.Threads = None,
     as_json: o.Json = False,
 ) -> None:
     """Accuracy with its 95 % interval, macro-F1 and a per-class table of a checkpoint or an ONNX file."""
+    provider = with_device(provider, device)
     from rarn_edge.cli.stages import stages
     from rarn_edge.workflow.evaluate import evaluate as evaluate_file
 

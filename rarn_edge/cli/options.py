@@ -34,6 +34,10 @@ Threads = Annotated[
     int | None, typer.Option(min=1, max=MAX_THREADS, help="Threads (default: the cores this process may use)")
 ]
 Provider = Annotated[str, typer.Option(help="cpu, cuda, tensorrt, openvino, ...; never falls back to another")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="gpu, npu, cpu or an index, where the provider has several devices; see: rarn-edge doctor"),
+]
 Target = Annotated[str, typer.Option(help="x86-avx2, x86-vnni, arm, tensorrt, or auto (this machine)")]
 Calib = Annotated[Path | None, typer.Option(help="Data to measure activation ranges on (its Training split)")]
 CalibImages = Annotated[

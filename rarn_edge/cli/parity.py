@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
 from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def parity(
     split: o.Split = None,
     votes: o.Votes = None,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     threads: o.Threads = None,
     target: o.Target = "auto",
     bundle: o.BundleOut = None,
@@ -32,6 +33,7 @@ def parity(
     as_json: o.Json = False,
 ) -> None:
     """Compare the forms of a model step by step: torch, ONNX, simplified, optimised, INT8. Exit code 1 when one fails."""
+    provider = with_device(provider, device)
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.stages import stages
     from rarn_edge.files import check_outputs, write_text

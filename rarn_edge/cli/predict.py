@@ -11,7 +11,7 @@ from rarn_edge.boundary.documents import to_json
 from rarn_edge.boundary.limits import pixels_of
 from rarn_edge.boundary.names import csv_row
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import USE, app, err, note, say
+from rarn_edge.cli.app import USE, app, err, note, say, with_device
 from rarn_edge.errors import InputError, require_extra
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def predict(
     model: o.AnyModel = "rarn-s",
     labels: o.Labels = None,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     threads: o.Threads = None,
     min_confidence: o.MinConfidence = 0.0,
     as_json: o.JsonLines = False,
@@ -40,6 +41,7 @@ def predict(
     max_megapixels: o.RefuseMegapixels = 50,
 ) -> None:
     """Expressions in face crops, photographs, folders, videos, or from a camera."""
+    provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
     from rarn_edge.cli.progress import image_progress
     from rarn_edge.device.annotate import drawing

@@ -1,7 +1,7 @@
 """`rarn-edge score`: many images to one table."""
 
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import USE, app, err, note, print_json, say
+from rarn_edge.cli.app import USE, app, err, note, print_json, say, with_device
 from rarn_edge.errors import InputError, require_extra
 
 
@@ -17,9 +17,11 @@ def score(
     rows_per_part: o.RowsPerPart = 1024,
     max_megapixels: o.ErrorMegapixels = 50,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     as_json: o.Json = False,
 ) -> None:
     """Score folders and archives of any size into one table; after a kill, the same command goes on."""
+    provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
     from rarn_edge.boundary.limits import pixels_of
     from rarn_edge.cli.progress import image_progress

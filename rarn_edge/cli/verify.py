@@ -1,7 +1,7 @@
 """`rarn-edge verify`: hold a model against its evidence on the machine that will run it."""
 
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import CHECK, app, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, app, note, out, print_json, say, with_device
 from rarn_edge.errors import GateError, require_extra
 
 _ANSWERS = {True: "yes", False: "NO", None: "the bundle names no files"}
@@ -12,6 +12,7 @@ def verify(
     bundle: o.BundleFile = None,
     file: o.CheckedFile = None,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     threads: o.Threads = None,
     tolerances: o.BundleTolerances = None,
     rebuilt: o.Rebuilt = False,
@@ -19,6 +20,7 @@ def verify(
     as_json: o.Json = False,
 ) -> None:
     """Check a model on this device against a parity bundle; needs no torch. Without arguments: the shipped models."""
+    provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
     from dataclasses import replace
 

@@ -69,7 +69,10 @@ class Host:
         found = sorted(self.features & {"avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
         extensions = " ".join(found) or "no INT8 extensions"
         recipe = RECIPES[self.target]
-        return f"{self.target.value} ({self.architecture}, {extensions}): {recipe.describe()}; {recipe.reason}"
+        line = f"{self.target.value} ({self.architecture}, {extensions}): {recipe.describe()}; {recipe.reason}"
+        if self.target is Target.ARM and self.features and "asimddp" not in self.features:
+            line += ". This core has no dot products: INT8 may gain little here, so measure it"
+        return line
 
     def mismatch(self, target: Target | None) -> str | None:
         """A one-line warning when an INT8 file for `target` runs on this CPU, else None."""

@@ -4,6 +4,7 @@ from rarn_edge.bench.doctor import Diagnosis, extra_of
 from rarn_edge.report.table import Table, facts, table, text_column
 from rarn_edge.report.units import gigabytes
 from rarn_edge.runtime.peaks import LITTLE_GAIN, Products
+from rarn_edge.runtime.plugins import PluginDevice
 
 
 def facts_table(found: Diagnosis) -> Table:
@@ -39,9 +40,17 @@ def facts_table(found: Diagnosis) -> Table:
 
 def providers_table(found: Diagnosis) -> Table:
     """Every provider by the name that --provider takes."""
-    columns = ("--provider", text_column("state"), text_column("why not, and how to get it"))
-    rows = [(each.name, each.state, "\n".join(filter(None, (each.reason, each.get)))) for each in found.providers]
+    columns = ("--provider", text_column("state"), text_column("devices; why not, and how to get it"))
+    rows = [
+        (each.name, each.state, "\n".join(filter(None, (*map(_device, each.devices), each.reason, each.get))))
+        for each in found.providers
+    ]
     return table("", columns, rows)
+
+
+def _device(device: PluginDevice) -> str:
+    facts = (f"{device.index}: {device.kind}", device.vendor, device.description, f"plug-in {device.plugin_version}")
+    return ", ".join(filter(None, facts))
 
 
 def _products(found: Products) -> str:

@@ -3,8 +3,9 @@
 The addresses never change between calls, as a CUDA graph needs it; each batch size is a graph of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -22,10 +23,11 @@ class BoundCalls:
     on_device: Callable[[], None]  # input and output stay there
 
 
-def bind(session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]], device: str = "cuda") -> BoundCalls:
-    """Bind every input and output of a session at fixed addresses on the device.
+def bind(session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]], device: Any = "cuda") -> BoundCalls:
+    """Bind every input and output of a session at fixed addresses on the device, as `device_memory` names it.
 
-    Both calls wait for the device: without that, only the launch would be timed.
+    Both calls wait for the device: without that, only the launch would be timed. A plug-in's `synchronize_outputs` may
+    return at once (WebGPU's does), so there the answer is read back: a few numbers an image.
 
     Raises:
         InputError: an output with a free axis besides the batch, whose size cannot be known before a run.
@@ -33,7 +35,9 @@ def bind(session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]],
     binding = session.io_binding()
     arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
     batch = len(next(iter(arrays.values())))
-    inputs = {name: ort.OrtValue.ortvalue_from_numpy(array, device, 0) for name, array in arrays.items()}
+    inputs = {name: _allocate(array.shape, array.dtype, device) for name, array in arrays.items()}
+    for name, value in inputs.items():
+        value.update_inplace(arrays[name])
     outputs = [_room(value, batch, device) for value in session.get_outputs()]
     for name, value in inputs.items():
         binding.bind_ortvalue_input(name, value)
@@ -45,6 +49,9 @@ def bind(session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]],
     def on_device() -> None:
         session.run_with_iobinding(binding, options)
         binding.synchronize_outputs()
+        if not isinstance(device, str):
+            for value in outputs:
+                value.numpy()
 
     def host_to_host() -> list[NDArray[np.generic]]:
         for name, value in inputs.items():
@@ -56,7 +63,13 @@ def bind(session: ort.InferenceSession, feed: Mapping[str, NDArray[np.generic]],
     return BoundCalls(host_to_host, on_device)
 
 
-def _room(output: ort.NodeArg, batch: int, device: str) -> ort.OrtValue:
+def _allocate(shape: Sequence[int], dtype: np.dtype[Any], device: Any) -> ort.OrtValue:
+    if isinstance(device, str):
+        return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, device, 0)
+    return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, memory_info=device)
+
+
+def _room(output: ort.NodeArg, batch: int, device: Any) -> ort.OrtValue:
     """Memory for an output; its first axis is the batch where it is free."""
     first, *rest = output.shape or [None]
     sizes = [size for size in rest if isinstance(size, int)]
@@ -65,4 +78,4 @@ def _room(output: ort.NodeArg, batch: int, device: str) -> ort.OrtValue:
             f"output '{output.name}' is {output.type} of shape {output.shape}; only its first axis may be free"
         )
     shape = [first if isinstance(first, int) else batch, *sizes]
-    return ort.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(NUMPY_NAMES[output.type]), device, 0)
+    return _allocate(shape, np.dtype(NUMPY_NAMES[output.type]), device)

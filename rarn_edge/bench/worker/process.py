@@ -31,7 +31,13 @@ from rarn_edge.host.gpu import gpu_used_bytes
 from rarn_edge.host.memory import meminfo, peak_rss_bytes, rss_bytes
 from rarn_edge.runtime.ort_profile import UNPACKED, NodeCall, end_profile, profiled_into
 from rarn_edge.runtime.peaks import measure_peaks
-from rarn_edge.runtime.providers import assigned_operators, find_provider, open_session
+from rarn_edge.runtime.providers import (
+    assigned_operators,
+    device_memory,
+    find_provider,
+    open_session,
+    provider_devices,
+)
 
 # A session's idle threads spin for a while in case more work comes. Between interleaved models that work is another
 # model's, and the spinning would take its cores.
@@ -115,8 +121,8 @@ def prepare(
     held.feed = {input_name: random_input(dtype, tuple(shape), seed)}
     held.call = lambda: session.run(None, held.feed)
     held.on_device = None
-    if held.provider in ("cuda", "tensorrt"):
-        bound = bind(session, held.feed)
+    if (memory := device_memory(session, held.provider)) is not None:
+        bound = bind(session, held.feed, memory)
         held.call, held.on_device = bound.host_to_host, bound.on_device
     if not warm:
         return {}
@@ -190,6 +196,11 @@ def peaks(_held: Held, threads: int) -> dict[str, Any]:
     return encode(measure_peaks(threads))
 
 
+def devices(_held: Held, provider: str) -> dict[str, Any]:
+    """What a provider's plug-in can use here."""
+    return {"devices": [encode(device) for device in provider_devices(provider)]}
+
+
 def memory(_held: Held) -> dict[str, Any]:
     """Resident memory of this process, now and at its highest, and what is in use on the GPU."""
     return {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes(), "gpu_used_bytes": gpu_used_bytes()}
@@ -222,6 +233,7 @@ _COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "audit": audit,
     "accuracy": accuracy,
     "peaks": peaks,
+    "devices": devices,
     "memory": memory,
     "overhead": overhead,
 }
