@@ -103,8 +103,8 @@ def test_a_change_too_small_for_answers_is_found(cli: Cli, slightly_changed: Pat
 def test_a_changed_shipped_file_fails_without_arguments(
     cli: Cli, slightly_changed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarn_edge.workflow.verify.shipped_onnx_models", lambda: ("rarn-s",))
-    monkeypatch.setattr("rarn_edge.workflow.verify.shipped_onnx", lambda _: slightly_changed)
+    pairs = ((shipped_bundle("rarn-s"), slightly_changed),)
+    monkeypatch.setattr("rarn_edge.workflow.verify.shipped_files", lambda: pairs)
     assert cli("verify").returncode == 1
 
 
