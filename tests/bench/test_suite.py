@@ -114,8 +114,8 @@ def test_a_suite_is_measured_saved_and_shown(cli, measured: Path, render: Module
         render.render(shown.replace("benchmark mine", "benchmark mine phone"), measured / "results")
 
 
-def test_the_readme_shows_the_recorded_results(render: ModuleType) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_shows_the_recorded_results(render: ModuleType) -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert "<!-- benchmark" in text
     assert render.render(text, render.RESULTS) == text, "run: python benchmarks/render.py"
 
