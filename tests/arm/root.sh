@@ -40,7 +40,7 @@ if [ ! -e "$root/.system" ]; then
 fi
 
 # What a board installs: pip unpacks the aarch64 wheels from here, faster than the emulated one would.
-wanted="onnxruntime numpy opencv-python-headless typer rich onnx"
+wanted="onnxruntime numpy opencv-python-headless typer rich onnx onnx-ir"
 if [ "$(cat "$root/.wheels" 2>/dev/null)" != "$wanted" ]; then
     say "unpacking wheels for aarch64"
     platforms=()
