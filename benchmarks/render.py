@@ -47,14 +47,13 @@ def section(report: BenchReport, path: Path, suite: str) -> str:
     if any(row.accuracy is not None for row in report.rows):
         command += " --data fer2013.zip"
     source = f"benchmarks/results/{path.parent.name}/{path.name}"
-    return f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples](../{source})):\n\n{bench_markdown(report)}\n\n"
+    title = f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples](../{source})):"
+    return f"{title}\n\n{bench_markdown(report)}\n\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; exit code 1 when the page is out of date"
-    )
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when the page is out of date")
     arguments = parser.parse_args()
     old = PAGE.read_text(encoding="utf-8")
     new = render(old, RESULTS)

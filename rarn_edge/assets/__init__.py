@@ -66,7 +66,7 @@ def shipped_ranges(model: str, labels: str | None = None) -> Path:
     Raises:
         InputError: none are shipped for it.
     """
-    path = _folder() / f"{model}.{default_labels(model, labels)}.ranges.json"
+    path = _folder() / f"{model}.{default_labels(model, labels) if shipped_labels(model) else labels}.ranges.json"
     if not path.is_file():
         raise InputError(f"no activation ranges of '{model}' are shipped; measure them with --calib DATA")
     return path

@@ -64,9 +64,8 @@ def bench(
         )  # fmt: skip
     if as_json:
         print_json(report.to_dict())
-    else:
-        for table in (bench_table(report), *extra_tables(report)):
-            out.print(table.to_rich())
+    for table in () if as_json else (bench_table(report), *extra_tables(report)):
+        out.print(table.to_rich())
     for warning in bench_warnings(report):
         note(warning, "warning")
     for path in (result, html):

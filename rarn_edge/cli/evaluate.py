@@ -48,6 +48,13 @@ def _print(done: "EvaluateResult") -> None:
         say(f"{done.written[0].parent}: {', '.join(path.name for path in done.written)}")
     for name, paired in done.against:
         out.print(paired_table(paired, done.file.name, name).to_rich())
+    if done.votes is not None:
+        votes = done.votes
+        say(
+            f"votes: cross-entropy {votes.cross_entropy:.3f} (least possible {votes.entropy:.3f}), total variation"
+            f" {votes.total_variation:.3f}, probability against vote share {votes.share_error:.1%}; one person names the"
+            f" majority of the others on {votes.person_accuracy:.1%}"
+        )
     made = done.calibrated
     if made is not None:
         say(f"{made.file}: {done.file.name} with temperature {made.temperature:.3f}, fitted on {done.faces}")
