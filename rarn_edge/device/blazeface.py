@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.assets import asset
-from rarn_edge.device.faces import CROP_SIDE, Box, Face
+from rarn_edge.device.boxes import CROP_SIDE, Box, Face
 from rarn_edge.runtime.providers import CPU, open_session
 
 FILE = "blazeface.onnx"

