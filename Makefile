@@ -5,17 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint install lock clean
+.PHONY: help demo test test-arm fuzz lint install lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -e 's/:.*## /|/' | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -e 's/:.*## /|/' | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 demo: $(INSTALLED) ## export, simplify, quantize, check and benchmark rarn-s; files go to build/demo
 	$(BIN)/rarn-edge run --model rarn-s --out build/demo
 
 test: lint ## lint, types, workflow files, then all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(INSTALLED) ## every reader of files from outside, a minute each
+	$(BIN)/python tests/hostile/fuzz.py --seconds 60
+
+test-arm: $(INSTALLED) ## the answers of an Arm core, emulated; needs root on Debian or Ubuntu (docs/arm.md)
+	PYTHON=$(abspath $(BIN)/python) tests/arm/run.sh
 
 lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks and the workflow files; no network
 	$(BIN)/ruff check .

@@ -84,7 +84,7 @@ step() {
 rarn=("$PYTHON" -m rarn_edge)
 on=(--provider "$PROVIDER")
 refused=$([ "$PROVIDER" = cpu ] && echo 0 || echo 3) # the CPU takes what a GPU is to refuse
-int8=rarn_edge/assets/rarn-n.x86-avx2.int8.onnx
+int8=rarn_edge/assets/rarn-n.ferplus.x86-avx2.int8.onnx
 
 step fill 40 0 - "$PYTHON" benchmarks/gpu_models.py fill "$MODELS" &
 step doctor 45 0 "$RESULTS/doctor.json" "${rarn[@]}" doctor --json
@@ -104,7 +104,7 @@ wait
 # Speed: one after the other.
 suite=(bench --suite benchmarks/suites/gpu.toml --files "$MODELS" --work "$MODELS" "${on[@]}")
 step bench 100 0 - "${rarn[@]}" "${suite[@]}" --budget "${BUDGET_S:-40}s" -o "$RESULTS/gpu.json"
-step bench-cuda-graph 70 0 - "${rarn[@]}" "${suite[@]}" --cuda-graph --starts 1 --budget "${BUDGET_S:-30}s" -o "$RESULTS/gpu-cuda-graph.json"
+step bench-cuda-graph 70 0 - "${rarn[@]}" "${suite[@]}" --cuda-graph --starts 1 --budget "${BUDGET_S:-30}s" -o "$RESULTS/gpu_graph.json"
 step memory 40 0 - "${rarn[@]}" bench "$MODELS"/rarn-s{,.fp16}.onnx "$MODELS"/rarn-n.onnx "${on[@]}" --batch 64 --threads 1 \
     --rounds 3 --starts 1 --memory -o "$RESULTS/gpu-memory.json"
 step large 50 0 - "${rarn[@]}" bench "$MODELS"/{rarn-152,resnet-50,resnet-152,inception-v4}.onnx "${on[@]}" --batch 1,64 --threads 1 \

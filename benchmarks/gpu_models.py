@@ -23,10 +23,9 @@ DRAWN_BYTES = 4096  # weights above this size are drawn anew
 
 def prepare(folder: Path) -> None:
     """Write `NAME.onnx` of the trained models and `NAME.graph` of the others, and the same of `NAME.fp16`."""
-    from rarn_edge.pipeline.named import named_models
-
     from rarn_edge.contract.artifact import Artifact
     from rarn_edge.pipeline.precision import to_float16
+    from rarn_edge.workflow.model_files import named_models
 
     named_models([*TRAINED, *UNTRAINED], folder)
     for name in FLOAT16:

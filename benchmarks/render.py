@@ -1,6 +1,6 @@
-"""Write the recorded results into the README, or check that it shows them: python benchmarks/render.py [--check]
+"""Write the recorded results into docs/benchmarks.md, or check that it shows them: python benchmarks/render.py [--check]
 
-Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`. The README has a
+Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`. The page has a
 block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows, of all devices or of `SUITE DEVICE`.
 """
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rarn_edge.bench.result import BenchReport, load_report
 from rarn_edge.bench.suite import load_suite
-from rarn_edge.report.markdown import bench_markdown
+from rarn_edge.report.bench import bench_markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SUITES = ROOT / "benchmarks" / "suites"
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
 _BLOCK = re.compile(r"(<!-- benchmark (\w+)(?: ([\w.-]+))? -->\n).*?(<!-- end benchmark -->)", re.DOTALL)
 
 
@@ -47,23 +47,22 @@ def section(report: BenchReport, path: Path, suite: str) -> str:
     if any(row.accuracy is not None for row in report.rows):
         command += " --data fer2013.zip"
     source = f"benchmarks/results/{path.parent.name}/{path.name}"
-    return f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples]({source})):\n\n{bench_markdown(report)}\n\n"
+    title = f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples](../{source})):"
+    return f"{title}\n\n{bench_markdown(report)}\n\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; exit code 1 when the README is out of date"
-    )
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when the page is out of date")
     arguments = parser.parse_args()
-    old = README.read_text(encoding="utf-8")
+    old = PAGE.read_text(encoding="utf-8")
     new = render(old, RESULTS)
     if arguments.check:
         if new != old:
-            sys.exit("README.md does not show the recorded results; run: python benchmarks/render.py")
+            sys.exit("docs/benchmarks.md does not show the recorded results; run: python benchmarks/render.py")
     elif new != old:
-        README.write_text(new, encoding="utf-8")
-        print(f"{README}: updated")
+        PAGE.write_text(new, encoding="utf-8")
+        print(f"{PAGE}: updated")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ runs it, the difference to the last shape, the shipped one, on the same faces. A
 import argparse
 import re
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.bench.cases import load_cases
-from rarn_edge.bench.request import Request
-from rarn_edge.bench.run import benchmark
+from rarn_edge.bench.config import BenchConfig
+from rarn_edge.bench.runner import benchmark
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
@@ -35,13 +35,12 @@ from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.simplify import simplify_model
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.paired import mean_difference
-from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_NANO
 from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run, split_for_training
 from rarn_edge.workflow.inputs import read_subject
-from rarn_edge.workflow.model_files import export_loaded
+from rarn_edge.workflow.model_files import export
 
 MODEL = "rarn-n"  # whose name and contract the shapes have
 CALIBRATION_IMAGES = 512
@@ -112,8 +111,8 @@ def main() -> None:
             else:
                 right.append(trained_files(shape, *splits, arguments, float32, int8))
                 print(f"{shape}: {right[-1].mean():.2%}", flush=True)
-        request = Request(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=arguments.rival.stem)
-        report = benchmark(load_cases([*files, arguments.rival]), request)
+        config = BenchConfig(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=arguments.rival.stem)
+        report = benchmark(load_cases([*files, arguments.rival]), config)
     ratio = {row.label: row.latency_ratio for row in report.rows}
     print(
         "| stem, widths, blocks, strides, fusion to, its width | parameters | multiply-adds | float32 | INT8 |", end=""
@@ -126,7 +125,9 @@ def main() -> None:
         if right:
             cells.append(f"{right[number].mean():.2%}")
             cells.append(
-                "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * x for x in mean_difference(right[-1], right[number])))
+                "{:+.2f} [{:+.2f}, {:+.2f}]".format(
+                    *(100 * x for x in astuple(mean_difference(right[-1], right[number])))
+                )
             )
         counts = f"{count_parameters(model):,} | {count_multiply_adds(model, 1, find_model(MODEL).side_px) / 1e6:.1f} M"
         print(f"| {shape} | {counts} | {' | '.join(cells)} |")
@@ -147,7 +148,7 @@ def trained_files(
     precision = TrainingPrecision(plan.precision)
     run = Run(MODEL, recipe, 0, training, held_out, folder, plan.threads, precision=precision)
     train(run, resume=(folder / STATE_FILE).exists())
-    simplified = export_loaded(load_weights(folder / WEIGHTS_FILE), float32).artifact
+    simplified = export(float32, MODEL, weights=folder / WEIGHTS_FILE).artifact
     ranges = calibrate(simplified, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
     quantize(simplified, Target.X86_AVX2, ranges, int8)
     logits = read_subject(int8, CPU, None).predict(held_out.images)

@@ -12,7 +12,7 @@ import argparse
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_weights
+from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import Faces, load_faces
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.roll import turned
@@ -154,7 +155,7 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
         targets = _taught(training, plan) if variant.taught else None
         recipe = replace(variant.recipe, epochs=plan.epochs)
         folder = plan.folder / variant.name.replace(" ", "-")
-        start = load_weights(shipped_weights(variant.model)) if variant.settled else None
+        start = load_weights(shipped_weights(variant.model, FER2013)) if variant.settled else None
         run = Run(
             variant.model, recipe, plan.seed, training, held_out, folder, plan.threads, targets, start, plan.precision
         )
@@ -169,13 +170,13 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
             len(held_out),
             float(upright.mean()),
             float(turned_by.mean()),
-            *mean_difference(first[0], upright),
-            *mean_difference(first[1], turned_by),
+            *astuple(mean_difference(first[0], upright)),
+            *astuple(mean_difference(first[1], turned_by)),
         )
 
 
 def _taught(training: Faces, plan: Plan) -> SoftTargets:
-    teacher, answers = load_weights(shipped_weights("rarn-s")), plan.folder / TARGETS_FILE
+    teacher, answers = load_weights(shipped_weights("rarn-s", FER2013)), plan.folder / TARGETS_FILE
     return soft_targets(
         [teacher], training, training.sha256(), answers, VIEWS, precision=plan.precision, device=plan.workers.device
     )

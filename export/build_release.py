@@ -1,9 +1,10 @@
 """Put a finished training run into the package: weights, activation ranges, measured quality, card, evidence, INT8 file, bundle.
 
     python export/build_release.py runs/rarn-s --data fer2013.zip
+    python export/build_release.py runs/plus --data fer2013.zip --votes ferplus.csv      # a run on the votes of FER+
     python export/build_release.py runs/second --before runs/first --data fer2013.zip    # phases that belong together
-    python export/build_release.py rarn-s --data fer2013.zip    # after a change of the export or the quantizer
-    python export/build_release.py rarn-s                       # INT8 file and bundle only: the ranges still fit
+    python export/build_release.py rarn-s.ferplus --data fer2013.zip --votes ferplus.csv    # the export or the quantizer changed
+    python export/build_release.py rarn-s.ferplus                # INT8 file and bundle only: the ranges still fit
 
 Thin on purpose: every figure comes from the package's own stages, judged on the held-out split and never selected on it.
 """
@@ -13,7 +14,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,15 @@ from rarn_edge.assets import (
     SAFE_TARGET,
     onnx_name,
     shipped_bundle,
+    shipped_labels,
     shipped_models,
     shipped_ranges,
     shipped_weights,
 )
 from rarn_edge.cli.gate import gate
+from rarn_edge.contract.spec import LABEL_CLASSES
 from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
+from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge
@@ -46,9 +50,9 @@ from rarn_edge.report.model_card import log_name, model_card
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.classification import evaluate_logits
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
-from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE
-from rarn_edge.workflow.inputs import SYNTHETIC_SEED, describe, read_subject
-from rarn_edge.workflow.model_files import export_loaded
+from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE, source_of
+from rarn_edge.workflow.inputs import SYNTHETIC_SEED, read_subject
+from rarn_edge.workflow.model_files import export
 from rarn_edge.workflow.parity import torch_form
 
 EXPORT = Path(__file__).parent
@@ -71,22 +75,41 @@ def main() -> None:
         default=[],
         help="a run that it builds upon and that was not released, finished or not; the one from random weights first",
     )
+    parser.add_argument("--votes", type=Path, help="FER+: the votes that it learnt from")
     arguments = parser.parse_args()
-    name = arguments.source
-    if arguments.before and name in shipped_models():
+    shipped = {str(release): release for release in releases()}
+    release = shipped.get(arguments.source)
+    if arguments.before and release is not None:
         parser.error("--before is about the folder of a run")
     if arguments.data is not None:
-        faces = load_faces(arguments.data)
-        if name not in shipped_models():
-            name = adopt(Path(arguments.source), faces, arguments.before)
-        measure(name, faces)
-    elif name not in shipped_models():
+        faces = load_faces(arguments.data, votes=arguments.votes)
+        if release is None:
+            release = adopt(Path(arguments.source), faces, arguments.before)
+        measure(release, faces)
+    elif release is None:
         parser.error("a new model needs --data, to measure its ranges and its accuracy on")
-    build_onnx(name)
+    build_onnx(release)
 
 
-def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> str:
-    """Take weights and logs of a finished run into the package; returns the model's name.
+@dataclass(frozen=True)
+class Release:
+    """What is released: a model for a label set."""
+
+    model: str
+    labels: str
+
+    def __str__(self) -> str:
+        """`rarn-s.ferplus`, as its files are called."""
+        return f"{self.model}.{self.labels}"
+
+
+def releases() -> list[Release]:
+    """What the package has."""
+    return [Release(model, labels) for model in shipped_models() for labels in shipped_labels(model)]
+
+
+def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> Release:
+    """Take weights and logs of a finished run into the package.
 
     A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
     `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
@@ -96,7 +119,9 @@ def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> str:
         InputError: the run is not finished, or a run started from other weights.
     """
     weights = load_weights(run / WEIGHTS_FILE)
-    name, provenance = weights.spec.name, weights.provenance
+    release, provenance = Release(weights.spec.name, weights.spec.label_source), weights.provenance
+    if source_of(faces) != release.labels:
+        raise InputError(f"{run}: learnt from the labels '{release.labels}'; judge it by them (--votes is for ferplus)")
     if provenance["epochs_done"] < provenance["recipe"]["epochs"]:
         raise InputError(f"{run}: not finished; continue it with --resume")
     earlier = built_upon(run, weights, before)
@@ -104,20 +129,29 @@ def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> str:
     for source in runs:
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
-    held_out = faces.held_out()
+    held_out = faces.held_out().labelled()
     stored = {key: compacted(tensor) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
     spec = replace(weights.spec, temperature=temperature)
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
-    save_weights(ASSETS / f"{name}.safetensors", spec, stored, provenance)
+    save_weights(ASSETS / f"{release}.safetensors", spec, stored, provenance)
     first = len(earlier) + 1 - len(before)
     if first == 1:
-        for log in (EXPORT / "logs").glob(f"{name}-[0-9]*.csv"):
+        for log in (EXPORT / "logs").glob(f"{release}-[0-9]*.csv"):
             log.unlink()
+    for number in range(1, first):  # of a phase that other weights went through as well
+        if not (EXPORT / "logs" / log_name(str(release), number)).is_file():
+            shutil.copyfile(log_of(release.model, number), EXPORT / "logs" / log_name(str(release), number))
     for number, source in enumerate(runs, first):
-        shutil.copyfile(source / LOG_FILE, EXPORT / "logs" / log_name(name, number))
-    return name
+        shutil.copyfile(source / LOG_FILE, EXPORT / "logs" / log_name(str(release), number))
+    return release
+
+
+def log_of(model: str, number: int) -> Path:
+    """The log of an earlier phase of the model's weights for any label set."""
+    found = [EXPORT / "logs" / log_name(str(Release(model, labels)), number) for labels in LABEL_CLASSES]
+    return next(path for path in found if path.is_file())
 
 
 def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> list[dict[str, Any]]:
@@ -125,15 +159,25 @@ def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> list[dict
     chain, places = [load_weights(source / WEIGHTS_FILE) for source in before], [str(source) for source in before]
     earlier = [started.provenance for started in chain]
     if not chain and weights.provenance["started_from"] is not None:
-        chain, places = [load_weights(shipped_weights(weights.spec.name))], ["the package"]
+        chain, places = package_weights(weights.spec.name, weights.provenance["started_from"]), ["the package"]
         earlier = chain[0].provenance["phases"]
     elif chain and chain[0].provenance["started_from"] is not None:
-        raise InputError(f"{before[0]}: did not start from random weights; name what is --before it, first")
+        started_from = chain[0].provenance["started_from"]
+        package = package_weights(weights.spec.name, started_from)
+        if package[0].sha256 != started_from:
+            raise InputError(f"{before[0]}: did not start from random weights; name what is --before it, first")
+        earlier = [*package[0].provenance["phases"], *earlier]
     links = [*zip(places, chain, strict=True), (str(run), weights)]
     for (place, started), (follower, after) in pairwise(links):
         if after.provenance["started_from"] != started.sha256:
             raise InputError(f"{follower}: did not start from the weights in {place}, sha256 {started.sha256[:12]}")
     return earlier
+
+
+def package_weights(model: str, sha256: str) -> list[Weights]:
+    """The weights in the package with this sha256, or the first of that model."""
+    found = [load_weights(shipped_weights(model, labels)) for labels in shipped_labels(model)]
+    return [weights for weights in found if weights.sha256 == sha256] or found[:1]
 
 
 def compacted(tensor: Tensor) -> Tensor:
@@ -147,60 +191,68 @@ def compacted(tensor: Tensor) -> Tensor:
     return torch.ldexp(torch.round(mantissa * 2**SIGNIFICANT_BITS) / 2**SIGNIFICANT_BITS, exponent).half()
 
 
-def measure(name: str, faces: Faces) -> None:
+def measure(release: Release, faces: Faces) -> None:
     """Activation ranges, measured quality, evidence and card of the weights in the package."""
-    weights = load_weights(shipped_weights(name), expected_model=name)
-    training, held_out = faces.split(Split.TRAINING), faces.held_out()
+    name = release.model
+    weights = load_weights(ASSETS / f"{release}.safetensors", expected_model=name)
+    training, held_out = faces.split(Split.TRAINING), faces.held_out().labelled()
     with tempfile.TemporaryDirectory() as folder:
-        float32 = export_loaded(weights, Path(folder) / f"{name}.onnx").artifact
+        float32 = export(Path(folder) / f"{name}.onnx", name, weights=weights).artifact
         ranges = calibrate(float32, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
         int8 = quantize(float32, SAFE_TARGET, ranges, Path(folder) / f"{name}.int8.onnx").artifact
         plain, subject = (read_subject(artifact.path, CPU, None) for artifact in (float32, int8))
         labels = held_out.labels_in(plain.classes)
         exact = evaluate_logits(plain.predict(held_out.images), labels, plain.classes)
         judged = judge(subject, subject.predict(held_out.images), held_out, describe(held_out), training)
-    ranges.save(ASSETS / f"{name}.ranges.json")
+    ranges.save(ASSETS / f"{release}.ranges.json")
     scores = {"float32": exact, f"int8 {SAFE_TARGET.value}": judged.evaluation}
     summary = ", ".join(f"{form} {evaluation.accuracy:.2%}" for form, evaluation in scores.items())
     summary += f" ({', '.join(split.value for split in held_out.available_splits)})"
-    update(ASSETS / "quality.json", name, {"summary": summary})
+    known = (
+        json.loads((ASSETS / "quality.json").read_text(encoding="utf-8")) if (ASSETS / "quality.json").exists() else {}
+    )
+    update(ASSETS / "quality.json", name, {**known.get(name, {}), release.labels: summary})
     evidence: dict[str, object] = {
         "weights_sha256": weights.sha256,
-        "ranges_sha256": file_sha256(ASSETS / f"{name}.ranges.json"),
+        "ranges_sha256": file_sha256(ASSETS / f"{release}.ranges.json"),
         "phases": weights.provenance["phases"],
         "measured_on": describe(held_out),
         "measured": {form: evaluation.to_dict() for form, evaluation in scores.items()},
     }
-    update(EXPORT / "manifest.json", name, evidence)
+    update(EXPORT / "manifest.json", str(release), evidence)
     make_folder(EXPORT / "cards")
-    write_text(EXPORT / "cards" / f"{name}.md", model_card(find_model(name), weights.provenance, exact, judged))
-    print(f"{name}: {summary}")
+    write_text(
+        EXPORT / "cards" / f"{release}.md",
+        model_card(find_model(name), weights.spec, weights.provenance, exact, judged),
+    )
+    print(f"{release}: {summary}")
 
 
-def build_onnx(name: str) -> None:
+def build_onnx(release: Release) -> None:
     """The INT8 file and the parity bundle of shipped weights and ranges; both must pass `rarn-edge verify`."""
-    weights = load_weights(shipped_weights(name), expected_model=name)
-    ranges = Ranges.load(shipped_ranges(name))
+    name = release.model
+    weights = load_weights(ASSETS / f"{release}.safetensors", expected_model=name)
+    ranges = Ranges.load(shipped_ranges(name, release.labels))
     faces = decided_faces(weights)
     shown = show(faces, None, f"{BUNDLE_FACES} synthetic faces", weights.spec.preprocess)
     reference = torch_form(weights, shown)
     with tempfile.TemporaryDirectory() as folder:
-        float32 = export_loaded(weights, Path(folder) / f"{name}.onnx").artifact
-        made = Path(folder) / onnx_name(name, SAFE_TARGET)
+        float32 = export(Path(folder) / f"{name}.onnx", name, weights=weights).artifact
+        made = Path(folder) / onnx_name(name, SAFE_TARGET, release.labels)
         int8 = quantize(float32, SAFE_TARGET, ranges, made).artifact
         bundle = make_bundle(weights.spec, shown, reference, weights.sha256, files=[int8])
         for file in (float32.path, made):
             gate(verify(bundle, file))
         shutil.copyfile(made, ASSETS / made.name)
-    save_bundle(bundle, ASSETS / f"{name}{SUFFIX}")
-    for path in (ASSETS / onnx_name(name, SAFE_TARGET), shipped_bundle(name)):
+    save_bundle(bundle, ASSETS / f"{release}{SUFFIX}")
+    for path in (ASSETS / onnx_name(name, SAFE_TARGET, release.labels), shipped_bundle(name, release.labels)):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e3:,.0f} kB, sha256 {file_sha256(path)[:12]}")
 
 
 def decided_faces(weights: Weights) -> Faces:
     """Drawn faces that with no low margin: one output step of INT8 may turn a tie, on any device, and proves nothing."""
     faces = synthetic_faces(2 * BUNDLE_FACES, seed=SYNTHETIC_SEED)
-    best = np.sort(torch_form(weights, faces).logits, axis=1)  # [N, 7]
+    best = np.sort(torch_form(weights, faces).logits, axis=1)  # [N, classes]
     return faces.where(np.flatnonzero(best[:, -1] - best[:, -2] >= MIN_MARGIN)[:BUNDLE_FACES])
 
 

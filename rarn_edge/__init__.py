@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rarn_edge.device.classifier import Classifier, Prediction
-    from rarn_edge.pipeline.simplify import simplify_file as simplify
+    from rarn_edge.pipeline.simplify import simplify
     from rarn_edge.pipeline.stamp import stamp
     from rarn_edge.workflow.audit import audit
     from rarn_edge.workflow.bench import benchmark, compare
@@ -38,7 +38,7 @@ _PLACES = {
     "run": ("rarn_edge.workflow.run:run", _TORCH),
     "train": ("rarn_edge.workflow.train:train", ("torch", "train")),
     "export": ("rarn_edge.workflow.model_files:export", _TORCH),
-    "simplify": ("rarn_edge.pipeline.simplify:simplify_file", _ONNX),
+    "simplify": ("rarn_edge.pipeline.simplify:simplify", _ONNX),
     "quantize": ("rarn_edge.workflow.quantize:quantize", _ONNX),
     "stamp": ("rarn_edge.pipeline.stamp:stamp", _ONNX),
     "audit": ("rarn_edge.workflow.audit:audit", _ONNX),

@@ -4,6 +4,7 @@ The message says what was found, what was expected, and what to do next.
 """
 
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -33,7 +34,7 @@ class ProviderError(RarnEdgeError):
 
 EXTRA_MODULES = {
     "cpu": ("onnxruntime",),
-    "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
+    "export": ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "safetensors"),
     "score": ("pyarrow",),
     "ray": ("ray",),
     "train": ("torch", "safetensors", "matplotlib"),
@@ -73,9 +74,18 @@ def require_extras(extra: str) -> None:
         require_extra(module, extra)
 
 
+_RUNTIME_NOISE = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : "  # the kind of error by number
+    r"|\S*[/\\]\S+\.(?:cc|cpp|h|hpp|cu|cuh):\d+ (?:[\w:<>~*& ]+\((?:[^()]|\([^()]*\))*\)(?: const)?\s*)?"  # a place in C++
+)
+LONGEST_REASON = 200
+
+
 def first_line(error: BaseException) -> str:
-    """What an exception of another library says, in one line of at most 200 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """What an exception of another library says, in one line of about 200 characters, without places in its source."""
+    text = _RUNTIME_NOISE.sub("", str(error)).strip()
+    line = (text.splitlines() or [""])[0].strip() or type(error).__name__
+    return line if len(line) <= LONGEST_REASON else line[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
 
 
 def run_script(main: Callable[[], None]) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rarn_edge.train.checkpoint import Weights
 
 ROOT = Path(__file__).parents[1]
+FERPLUS_VARIABLE = "RARN_EDGE_FERPLUS"
 FER2013_VARIABLE = "RARN_EDGE_FER2013"
 TINY_MODEL = "rarn-n"
 
@@ -89,6 +90,15 @@ def fer2013() -> Path:
     path = Path(os.environ.get(FER2013_VARIABLE) or ROOT / "../shared/data/fer2013.zip")
     if not path.exists():
         pytest.skip(f"FER-2013 is not here; {FER2013_VARIABLE}=/path/to/fer2013.zip names it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ferplus() -> Path:
+    """People's votes for the faces of `fer2013`."""
+    path = Path(os.environ.get(FERPLUS_VARIABLE) or ROOT / "../shared/data/ferplus.csv")
+    if not path.is_file():
+        pytest.skip(f"FER+ is not here; {FERPLUS_VARIABLE}=/path/to/ferplus.csv names it")
     return path
 
 

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from rarn_edge.assets import shipped_weights
+from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import synthetic_faces
 from rarn_edge.train.checkpoint import load_weights
 
@@ -33,7 +34,7 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
         found = [getattr(row, f"{kind}_difference") for row in rows]
         assert found == pytest.approx([getattr(row, kind) - getattr(rows[0], kind) for row in rows])
     started = [load_weights(tmp_path / row.variant / "weights.safetensors").provenance["started_from"] for row in rows]
-    assert started == [None, None, None, load_weights(shipped_weights("rarn-n")).sha256]
+    assert started == [None, None, None, load_weights(shipped_weights("rarn-n", FER2013)).sha256]
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert len(files) == 4
     assert list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path))) == rows

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rarn_edge.assets import shipped_onnx, shipped_onnx_models
+from rarn_edge.assets import shipped_files
 from rarn_edge.models.catalog import CATALOG
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_verify_on_a_device(python: Python) -> None:
     done = without(python, (*ABSENT, "cv2"), "verify", "--json")
     assert done.returncode == 0, done.stderr
     assert [Path(report["file"]).name for report in json.loads(done.stdout)] == [
-        shipped_onnx(model).name for model in shipped_onnx_models()
+        file.name for _, file in shipped_files()
     ]
 
 
@@ -131,6 +131,7 @@ def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
         (("onnx", "onnxsim", "onnxscript"), ("export", "-o", "OUT/x.onnx"), "export"),
         (("onnx", "onnxsim", "onnxscript"), ("bench", "rarn-s", "--work", "OUT"), "export"),
         (("matplotlib",), ("train", "--data", "DATA", "--out", "OUT/run", "--model", "rarn-n"), "train"),
+        (("matplotlib",), ("evaluate", TINY, "--data", "DATA", "--report", "OUT/r"), "report"),
         (("onnxruntime",), ("evaluate", TINY, "--data", "DATA"), "cpu"),
         (("onnxruntime",), ("bench", TINY), "cpu"),
         (("onnxruntime",), ("predict", TINY), "cpu"),

@@ -1,5 +1,6 @@
 """Paired comparison: exact p-values against sums of binomial terms, intervals that behave at the edges."""
 
+from dataclasses import astuple
 from math import comb
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_mean_difference_of_shares_agrees_with_decisions() -> None:
     decided = compare_decisions(reference, other)
     found = mean_difference(reference.astype(np.float64), other.astype(np.float64))
     expected = (decided.accuracy_difference, decided.difference_low, decided.difference_high)
-    assert found == pytest.approx(expected, abs=1e-3)
+    assert astuple(found) == pytest.approx(expected, abs=1e-3)
     half = mean_difference(np.zeros(4), np.array([0.5, 0.5, 1.0, 0.0]))
-    assert half[0] == 0.5
-    assert half[0] - half[1] == pytest.approx(half[2] - half[0])
+    assert half.value == 0.5
+    assert half.value - half.low == pytest.approx(half.high - half.value)

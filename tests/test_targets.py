@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from rarn_edge.contract.targets import HIDDEN_FEATURES, Host, Target, detect_host, read_host
+from rarn_edge.contract.targets import Host, Target, detect_host, read_host
+from rarn_edge.host.cpu import HIDDEN_FEATURES, Cpu
 
 ZEN_1 = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -66,7 +67,8 @@ def test_an_unknown_x86_gets_the_target_that_never_saturates(cpuinfo: str) -> No
 
 def test_hidden_features_are_not_this_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "rarn_edge.contract.targets._whole_host", lambda: Host("x86_64", frozenset({"avx2", "avx512_vnni", "amx_int8"}))
+        "rarn_edge.host.cpu._whole_cpu",
+        lambda: Cpu("a CPU", None, "x86_64", frozenset({"avx2", "avx512_vnni", "amx_int8"})),
     )
     monkeypatch.delenv(HIDDEN_FEATURES, raising=False)
     assert detect_host().target is Target.X86_VNNI

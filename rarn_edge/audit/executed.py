@@ -4,7 +4,6 @@ A QDQ file only asks for INT8; whether a convolution gets it is decided when the
 read from the file: operators come from the optimised model that the session saved, types, shapes and times from one profiled run.
 """
 
-import json
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import onnxruntime as ort
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.runtime.operators import CONVERSIONS, computes_in_int8, is_convolution, multiply_adds
+from rarn_edge.runtime.ort_profile import NodeCall, Tensor, end_profile, profiled_into
 
 _RUNS = 5
 _INTEGER_TYPES = ("uint8", "int8", "int32")
@@ -84,8 +84,7 @@ def executed_graph(artifact: Artifact) -> ExecutedGraph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
+        profiled_into(Path(folder) / "profile")(options)
         options.optimized_model_filepath = str(optimised)
         preprocess = artifact.spec.preprocess
         shape = (1, preprocess.channels, preprocess.height_px, preprocess.width_px)
@@ -96,36 +95,34 @@ def executed_graph(artifact: Artifact) -> ExecutedGraph:
                 session.run(None, {artifact.spec.input_name: image})
         except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
             raise InputError(f"{artifact.path}: ONNX Runtime cannot run it ({first_line(error)})") from error
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        calls = end_profile(session)
         model = onnx.load(optimised)
-    return _join(model, events)
+    return _join(model, calls)
 
 
-def _join(model: onnx.ModelProto, events: list[dict[str, Any]]) -> ExecutedGraph:
-    ran: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            ran[event["name"].removesuffix("_kernel_time")].append(event)
+def _join(model: onnx.ModelProto, calls: list[NodeCall]) -> ExecutedGraph:
+    ran: dict[str, list[NodeCall]] = defaultdict(list)
+    for call in calls:
+        ran[call.name].append(call)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     nodes = []
     for node in model.graph.node:
         runs = ran.get(node.name)
         if not runs:
             continue  # folded away while the session was made
-        types = [next(iter(value.items())) for value in runs[0]["args"].get("output_type_shape", [])]
-        taken = tuple(next(iter(value)) for value in runs[0]["args"].get("input_type_shape", []) if value)
+        output = next(iter(runs[0].outputs), Tensor("", ()))
         nodes.append(
             ExecutedNode(
                 name=node.name,
                 operator=node.op_type,
                 inputs=tuple(node.input),
                 outputs=tuple(node.output),
-                input_types=taken,
-                output_type=types[0][0] if types else "",
-                output_shape=tuple(types[0][1]) if types else (),
+                input_types=tuple(each.type for each in runs[0].inputs if each.type),
+                output_type=output.type,
+                output_shape=output.shape,
                 constant_shapes=tuple(shapes.get(name, ()) for name in node.input),
                 attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
-                time_s=float(np.median([run["dur"] for run in runs])) * 1e-6,
+                time_s=float(np.median([run.duration_s for run in runs])),
             )
         )
     floats = {

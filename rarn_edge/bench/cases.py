@@ -6,21 +6,18 @@ process, so that a large file leaves no trace in this one and a file that crashe
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from rarn_edge.bench.client import Worker, WorkerError
+from rarn_edge.bench.worker.client import Worker, WorkerError
+from rarn_edge.boundary.names import printable
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.errors import InputError
+from rarn_edge.runtime.types import NUMPY_NAMES
 
-_INPUT_TYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(uint8)": "uint8",
-    "tensor(int8)": "int8",
-}
+_INPUT_TYPES = {name: dtype for name, dtype in NUMPY_NAMES.items() if dtype not in ("int32", "int64")}
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,10 @@ class BenchCase:
             )
         return (batch, *(size for size in rest if size is not None))
 
+    def input_of(self, batch: int) -> dict[str, Any]:
+        """What a worker is told to make its input of that batch size, see `worker.process.prepare`."""
+        return {"input_name": self.input_name, "dtype": self.input_dtype, "shape": self.shape(batch)}
+
 
 def load_case(path: Path, label: str | None = None) -> BenchCase:
     """Read an ONNX file's input and metadata; its label defaults to the file's stem.
@@ -59,50 +60,43 @@ def load_case(path: Path, label: str | None = None) -> BenchCase:
     Raises:
         InputError: unreadable, several inputs, an input type or shape that cannot be made up, or damaged metadata.
     """
-    with _Reader() as reader:
-        return reader.read(path, path.stem if label is None else label)
+    (case,) = load_cases([path])
+    return replace(case, label=path.stem if label is None else label)
 
 
 def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
     """`load_case` for each file, labelled by stem, or `folder/stem` where files share it; a repeat gets `#2`."""
+    for path in paths:
+        require_file(path)
     files_by_stem = Counter(path.stem for path in {path.resolve() for path in paths})
     seen: Counter[str] = Counter()
     cases = []
-    with _Reader() as reader:
+    worker = Worker()
+    try:
         for path in paths:
             whole = path.resolve()
             label = whole.stem if files_by_stem[whole.stem] == 1 else f"{whole.parent.name}/{whole.stem}"
+            label = printable(label)
             seen[label] += 1
-            cases.append(reader.read(path, label if seen[label] == 1 else f"{label} #{seen[label]}"))
+            cases.append(_read(worker, path, label if seen[label] == 1 else f"{label} #{seen[label]}"))
+            if not worker.alive:  # the file crashed the runtime: the next one is read by another process
+                worker.close()
+                worker = Worker()
+    finally:
+        worker.close()
     return tuple(cases)
 
 
-class _Reader:
-    """A worker process that reads files one after the other; a new one after a crash."""
-
-    def __init__(self) -> None:
-        self._worker = Worker()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._worker.close()
-
-    def read(self, path: Path, label: str) -> BenchCase:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        external = path.with_name(f"{path.name}.data")
-        size = path.stat().st_size + (external.stat().st_size if external.is_file() else 0)
-        try:
-            answer = self._worker.ask("describe", path=str(path))
-        except WorkerError as failed:
-            if self._worker.alive:
-                raise InputError(str(failed)) from failed
-            self._worker.close()
-            self._worker = Worker()
-            return BenchCase(label, path, size, "", "float32", (), broken=f"while it was read, {failed}")
-        return _case(path, label, size, answer)
+def _read(worker: Worker, path: Path, label: str) -> BenchCase:
+    require_file(path)
+    external = path.with_name(f"{path.name}.data")
+    size = path.stat().st_size + (external.stat().st_size if external.is_file() else 0)
+    try:
+        return _case(path, label, size, worker.ask("describe", path=str(path)))
+    except WorkerError as failed:
+        if worker.alive:
+            raise InputError(str(failed)) from failed
+        return BenchCase(label, path, size, "", "float32", (), broken=f"while it was read, {failed}")
 
 
 def _case(path: Path, label: str, size: int, answer: dict[str, Any]) -> BenchCase:

@@ -1,12 +1,14 @@
 """Two results of separate runs, model by model: how much slower the second is, and what may be concluded from that."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from rarn_edge.bench.environment import MACHINE_FACTS, SOFTWARE_FACTS, different_facts
 from rarn_edge.bench.result import BenchReport, BenchRow
-from rarn_edge.bench.stats import Ratio, median_s, unpaired_ratio_over_starts
+from rarn_edge.decode import encode, key
 from rarn_edge.errors import InputError
+from rarn_edge.host.environment import MACHINE_FACTS, SOFTWARE_FACTS, different_facts
+from rarn_edge.stats.interval import Interval
+from rarn_edge.stats.ratio import median_s, unpaired_ratio_over_launches
 
 Verdict = Literal["same", "slower", "faster"]
 
@@ -20,7 +22,7 @@ class ComparedRow:
     threads: int
     before_s: float
     after_s: float
-    ratio: Ratio  # after over before; above 1 is slower
+    ratio: Interval  # after over before; above 1 is slower
     peak_rss_ratio: float | None
     size_ratio: float
 
@@ -28,6 +30,9 @@ class ComparedRow:
     def verdict(self) -> Verdict:
         """What the interval says; `same` is: no difference can be told."""
         return "slower" if self.ratio.low > 1 else "faster" if self.ratio.high < 1 else "same"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**encode(self), "verdict": self.verdict}
 
 
 @dataclass(frozen=True)
@@ -39,33 +44,36 @@ class Comparison:
     rows: tuple[ComparedRow, ...]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
-    yardstick_ratio: float | None  # the same fixed work, after over before: what changed about the machine itself
+    workload_ratio: float | None = field(metadata=key("yardstick_ratio"))  # of the reference workload
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary with the schema version; ratios are after over before."""
+        return {"schema_version": 1, "kind": "bench-comparison", **encode(self)}
 
 
 def compare_reports(before: BenchReport, after: BenchReport) -> Comparison:
-    """Compare rows of the same label, batch size, thread count and provider.
+    """Compare rows of the same label, batch size, thread count and provider; a ratio is after over before, above 1 is slower.
 
     Raises:
         InputError: the results have no row in common.
     """
-    ours = {_key(row): row for row in before.rows}
-    theirs = {_key(row): row for row in after.rows}
-    common = [key for key in ours if key in theirs]
+    ours, theirs = ({_name(row): row for row in report.rows} for report in (before, after))
+    common = [name for name in ours if name in theirs]
     if not common:
         raise InputError(
-            f"the results have no row in common: {_names(before)} / {_names(after)}; a row is a label, provider, batch size "
+            f"the results have no row in common: {', '.join(ours)} / {', '.join(theirs)}; a row is a label, provider, batch size "
             "and number of threads"
         )
-    yardstick = None
-    if before.yardstick_s and after.yardstick_s:
-        yardstick = median_s(after.yardstick_s) / median_s(before.yardstick_s)
+    workload = None
+    if before.workload_s and after.workload_s:
+        workload = median_s(after.workload_s) / median_s(before.workload_s)
     return Comparison(
         tuple(different_facts(before.environment, after.environment, MACHINE_FACTS)),
         tuple(different_facts(before.environment, after.environment, SOFTWARE_FACTS)),
-        tuple(_compare(ours[key], theirs[key], before.seed) for key in common),
-        tuple(_name(row) for key, row in ours.items() if key not in theirs),
-        tuple(_name(row) for key, row in theirs.items() if key not in ours),
-        yardstick,
+        tuple(_compare(ours[name], theirs[name], before.seed) for name in common),
+        tuple(name for name in ours if name not in theirs),
+        tuple(name for name in theirs if name not in ours),
+        workload,
     )
 
 
@@ -96,19 +104,12 @@ def _compare(before: BenchRow, after: BenchRow, seed: int) -> ComparedRow:
         threads=before.threads,
         before_s=before.latency_median_s,
         after_s=after.latency_median_s,
-        ratio=unpaired_ratio_over_starts(after.samples_by_start(), before.samples_by_start(), seed),
+        ratio=unpaired_ratio_over_launches(after.samples_by_launch(), before.samples_by_launch(), seed),
         peak_rss_ratio=peaks[1] / peaks[0] if peaks[0] and peaks[1] is not None else None,
         size_ratio=after.file_size_bytes / before.file_size_bytes,
     )
 
 
-def _key(row: BenchRow) -> tuple[str, str, int, int]:
-    return row.label, row.provider, row.batch, row.threads
-
-
 def _name(row: BenchRow) -> str:
+    """Rows of the same name are compared."""
     return f"{row.label} ({row.provider}, batch {row.batch}, {row.threads} threads)"
-
-
-def _names(report: BenchReport) -> str:
-    return ", ".join(_name(row) for row in report.rows)

@@ -6,45 +6,32 @@ a process of its own, to open and run a graph of 200 bytes.
 
 import importlib.metadata
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import onnxruntime as ort
 
 from rarn_edge.assets import asset
-from rarn_edge.bench.client import Worker, WorkerError
-from rarn_edge.bench.disturbance import busy_at_start
-from rarn_edge.bench.environment import Environment, detect_environment, package_version
-from rarn_edge.bench.profile import Products, measure_products
+from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.contract.targets import detect_host
+from rarn_edge.decode import encode
+from rarn_edge.host.environment import Environment, detect_environment, package_version
+from rarn_edge.host.memory import meminfo
+from rarn_edge.host.noise import busy_at_start
 from rarn_edge.host.threads import cgroup_quota_cores
-from rarn_edge.runtime.providers import PROVIDERS, cache_folder, installed_runtimes, tensorrt_version
+from rarn_edge.runtime.peaks import Products, measure_products
+from rarn_edge.runtime.plugins import PluginDevice
+from rarn_edge.runtime.providers import PROVIDERS, cache_folder, installed_runtimes, plugin_of, tensorrt_version
 
 State = Literal["starts", "does not start", "not in this build"]
 _TIMEOUT_S = 120.0
-_PACKAGES = (
-    "numpy",
-    "opencv-python-headless",
-    "onnx",
-    "onnxsim",
-    "onnxscript",
-    "torch",
-    "safetensors",
-    "matplotlib",
-    "jinja2",
-)
-_EXTRA_OF = {
-    "numpy": "",
-    "opencv-python-headless": "",
-    "onnx": "export",
-    "onnxsim": "export",
-    "onnxscript": "export",
-    "torch": "export",
-    "safetensors": "export",
-    "matplotlib": "report",
-    "jinja2": "report",
+_EXTRAS = {
+    "": ("numpy", "opencv-python-headless"),
+    "export": ("onnx", "onnxsim", "onnxscript", "torch", "safetensors"),
+    "report": ("matplotlib", "jinja2"),
 }
+"""The packages that are looked for, by the extra that brings them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +43,7 @@ class ProviderState:
     state: State
     reason: str  # why it does not start
     get: str  # how to get it; empty when it starts
+    devices: tuple[PluginDevice, ...] = ()  # what a plug-in of its own can use here
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ class Diagnosis:
     problems: tuple[str, ...]  # each with what to do
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema_version": 1, "kind": "doctor", **asdict(self)}
+        return {"schema_version": 1, "kind": "doctor", **encode(self)}
 
 
 def diagnose() -> Diagnosis:
@@ -87,19 +75,19 @@ def diagnose() -> Diagnosis:
     environment = detect_environment()
     runtimes = installed_runtimes()
     providers = tuple(_state(name) for name in PROVIDERS)
-    meminfo = _meminfo()
-    swap = None if "SwapTotal" not in meminfo else meminfo["SwapTotal"] - meminfo["SwapFree"]
+    memory = meminfo()
+    swap = None if "SwapTotal" not in memory else memory["SwapTotal"] - memory["SwapFree"]
     return Diagnosis(
         environment=environment,
         int8=host.explain(),
         products=measure_products(1),
         cpu_features=tuple(sorted(host.features & (_X86 | _ARM))),
         quota_cores=cgroup_quota_cores(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
-        memory_free_bytes=meminfo.get("MemAvailable"),
+        memory_free_bytes=memory.get("MemAvailable"),
         swap_used_bytes=swap,
         runtimes=tuple(f"{name} {importlib.metadata.version(name)}" for name in runtimes),
         tensorrt=tensorrt_version(),
-        packages={name: package_version(name) for name in _PACKAGES},
+        packages={name: package_version(name) for names in _EXTRAS.values() for name in names},
         cache=str(cache_folder()),
         disk_free_bytes=shutil.disk_usage(Path.cwd()).free,
         providers=providers,
@@ -113,16 +101,20 @@ _ARM = {"asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve"}
 
 def _state(name: str) -> ProviderState:
     provider = PROVIDERS[name]
-    if provider.ort_name not in ort.get_available_providers():
+    if plugin_of(name) is None and provider.ort_name not in ort.get_available_providers():
         return ProviderState(name, provider.ort_name, "not in this build", "", provider.install)
+    devices: tuple[PluginDevice, ...] = ()
     try:
         with Worker(_TIMEOUT_S) as worker:
+            if plugin_of(name) is not None:
+                devices = tuple(PluginDevice(**each) for each in worker.ask("devices", provider=name)["devices"])
             worker.ask("open", path=str(asset("peak_float32.onnx")), provider=name, threads=1)
             worker.ask("prepare", input_name="input", dtype="float32", shape=[1, 512], seed=0, limit_s=0.0, warm=False)
             worker.ask("run", count=1)
     except WorkerError as failed:
-        return ProviderState(name, provider.ort_name, "does not start", str(failed).splitlines()[0], provider.install)
-    return ProviderState(name, provider.ort_name, "starts", "", "")
+        reason = str(failed).splitlines()[0]
+        return ProviderState(name, provider.ort_name, "does not start", reason, provider.install, devices)
+    return ProviderState(name, provider.ort_name, "starts", "", "", devices)
 
 
 def _problems(
@@ -149,14 +141,6 @@ def _problems(
     return [*found, *busy_at_start()]
 
 
-def _meminfo() -> dict[str, int]:
-    path = Path("/proc/meminfo")
-    if not path.is_file():
-        return {}
-    lines = [line.split(":", 1) for line in path.read_text().splitlines() if ":" in line]
-    return {key: int(value.split()[0]) * 1024 for key, value in lines}
-
-
 def extra_of(package: str) -> str:
     """The extra that brings a package."""
-    return _EXTRA_OF[package]
+    return next(extra for extra, names in _EXTRAS.items() if package in names)

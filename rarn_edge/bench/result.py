@@ -1,39 +1,37 @@
 """What a benchmark answers, as data and as versioned JSON with its raw samples, so that it can be judged again.
 
-The format is described in docs/benchmarks.md.
+`summarise` turns a record into it: medians, percentiles where allowed, ratios with intervals, doubts. The format is described in
+docs/benchmarks.md.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rarn_edge.bench.audited import AuditFacts
-from rarn_edge.bench.environment import Environment
-from rarn_edge.bench.memory import Memory
-from rarn_edge.bench.profile import Peaks, Profile, Share
-from rarn_edge.bench.scenarios import MultiStream, Server
-from rarn_edge.bench.stats import Ratio
+from rarn_edge.bench.extras.accuracy import Accuracy
+from rarn_edge.bench.extras.audit import AuditFacts
+from rarn_edge.bench.extras.memory import Memory, MemoryResult
+from rarn_edge.bench.extras.profile import Profile
+from rarn_edge.bench.extras.scenarios import MultiStream, Server
+from rarn_edge.bench.record import Failure, Group, Round, RunRecord, is_journal, read_journal
+from rarn_edge.boundary.documents import parse_json
+from rarn_edge.boundary.paths import exists, read_text, require_file
+from rarn_edge.contract.targets import detect_host
+from rarn_edge.decode import decode, encode, key
 from rarn_edge.errors import InputError
+from rarn_edge.host.environment import Environment
+from rarn_edge.host.noise import workload_warnings
+from rarn_edge.runtime.providers import CPU
+from rarn_edge.stats.interval import Interval
+from rarn_edge.stats.ratio import MIN_SAMPLES, median_s, percentile_s, ratio_over_launches
 
 SCHEMA_VERSION = 4
-"""1: the first. 2: rounds of samples, p95 and p99, memory in parts, failures, warnings, profiles, scenarios. 3: audits, weights
-apart in memory, each node's distance to the limits. 4: the start of the processes each sample is of."""
 
 NOT_MEASURED = "not asked for"
 """`peak_rss_missing` when the caller wanted no memory figures: nothing to warn about."""
 
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Measured on labelled faces by the same file that was timed."""
-
-    value: float
-    low: float  # 95 %
-    high: float
-    images: int
-    faces: str  # which
+_WAITED = 1.15  # a latency so many times the processor time is not the model's own
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,13 @@ class BenchRow:
     threads: int
     samples_s: tuple[float, ...]  # seconds per call
     sample_rounds: tuple[int, ...]  # the round of each; rows of one batch and thread count share their rounds
-    sample_starts: tuple[int, ...]  # of each, which start of the processes
+    sample_launches: tuple[int, ...] = field(metadata=key("sample_starts"))  # of each, which launch of the processes
     latency_median_s: float  # of one call, that is of `batch` images
     latency_p90_s: float | None  # None below 64 samples
     latency_p95_s: float | None  # below 130
     latency_p99_s: float | None  # below 662
     throughput_images_per_s: float
-    latency_ratio: Ratio | None  # to the reference at the same batch size and threads; None: the reference failed
+    latency_ratio: Interval | None  # to the reference's at the same batch size and threads; None: the reference failed
     peak_rss_bytes: int | None  # above an import-only process
     peak_rss_missing: str | None  # why peak_rss_bytes is None
     memory: Memory | None
@@ -70,23 +68,12 @@ class BenchRow:
     accuracy: Accuracy | None
     warnings: tuple[str, ...]
 
-    def samples_by_start(self) -> list[list[float]]:
-        """The samples of each start of its process."""
+    def samples_by_launch(self) -> list[list[float]]:
+        """The samples of each launch of its process."""
         found: dict[int, list[float]] = {}
-        for start, seconds in zip(self.sample_starts, self.samples_s, strict=True):
-            found.setdefault(start, []).append(seconds)
+        for launch, seconds in zip(self.sample_launches, self.samples_s, strict=True):
+            found.setdefault(launch, []).append(seconds)
         return list(found.values())
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A model that could not be measured; the others were."""
-
-    label: str
-    batch: int | None  # None: at any
-    threads: int | None
-    stage: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +87,9 @@ class BenchReport:
     rows: tuple[BenchRow, ...]
     failures: tuple[Failure, ...] = ()
     warnings: tuple[str, ...] = ()  # about the machine during the run
-    yardstick_s: tuple[float, ...] = ()  # a fixed piece of work, timed in every round
+    workload_s: tuple[float, ...] = field(
+        default=(), metadata=key("yardstick_s")
+    )  # the reference workload, timed in every round
     overhead_s: float | None = None  # what each sample contains of the harness
     title: str = "benchmark"
     profiles: tuple[Profile, ...] = ()
@@ -109,33 +98,31 @@ class BenchReport:
     audits: tuple[AuditFacts, ...] = ()  # of INT8 files, when asked for
 
     @property
-    def starts(self) -> int:
-        """How often the processes were started anew."""
-        return max((len(set(row.sample_starts)) for row in self.rows), default=0)
+    def launches(self) -> int:
+        """How often the processes were launched."""
+        return max((len(set(row.sample_launches)) for row in self.rows), default=0)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary with the schema version."""
-        return {"schema_version": SCHEMA_VERSION, "kind": "bench", **asdict(self)}
+        return {"schema_version": SCHEMA_VERSION, "kind": "bench", **encode(self)}
 
     @classmethod
     def from_dict(cls, data: object) -> "BenchReport":
-        """Read what `to_dict` wrote, in this version or an earlier one.
+        """Read what `to_dict` wrote.
 
         Raises:
-            InputError: another schema version, or keys missing or unknown.
+            InputError: another schema version, or keys missing, unknown or of a wrong type.
         """
         if not isinstance(data, dict) or data.get("kind") != "bench":
             raise InputError("not a benchmark result; make one with: rarn-edge bench MODEL --json")
         version = data.get("schema_version")
-        if version not in range(1, SCHEMA_VERSION + 1):
+        if version != SCHEMA_VERSION:
             raise InputError(
-                f"benchmark result of schema {version!r}, expected 1 to {SCHEMA_VERSION}; "
-                "update rarn-edge, or run the benchmark again"
+                f"benchmark result of schema {version!r}, expected {SCHEMA_VERSION}; update rarn-edge, or run the benchmark again"
             )
         try:
-            found = _from_version_1(data) if version == 1 else data
-            return _report(found if version == SCHEMA_VERSION else _from_version_3(found))
-        except (KeyError, TypeError, ValueError) as error:
+            return decode(cls, {name: value for name, value in data.items() if name not in ("schema_version", "kind")})
+        except InputError as error:
             raise InputError(f"damaged benchmark result: {error}") from error
 
 
@@ -145,76 +132,130 @@ def load_report(path: Path) -> BenchReport:
     Raises:
         InputError: no such file, not a benchmark result, or one of an unknown schema.
     """
-    from rarn_edge.bench.journal import is_journal, read_journal
-
-    if not path.is_file():
-        left = path.with_name(f"{path.name}.partial")
-        hint = f"; a run that was killed left {left}" if left.is_file() else ""
-        raise InputError(f"{path}: no such file{hint}")
+    left = path.with_name(f"{path.name}.partial")
+    require_file(path, f"a run that was killed left {left}" if not exists(path) and exists(left) else "")
     if is_journal(path):
-        return read_journal(path)
+        return summarise(read_journal(path))
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_text(path), str(path))
         found = data.get("bench", data) if isinstance(data, dict) else data  # `run` keeps it in its own report
         return BenchReport.from_dict(found)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
-def _report(data: Mapping[str, Any]) -> BenchReport:
-    fields = {key: value for key, value in data.items() if key not in ("schema_version", "kind")}
-    fields["environment"] = Environment(**fields["environment"])
-    fields["rows"] = tuple(_row(row) for row in fields["rows"])
-    fields["failures"] = tuple(Failure(**each) for each in fields["failures"])
-    fields["warnings"] = tuple(fields["warnings"])
-    fields["yardstick_s"] = tuple(fields["yardstick_s"])
-    fields["profiles"] = tuple(_profile(each) for each in fields["profiles"])
-    fields["servers"] = tuple(Server.from_dict(each) for each in fields["servers"])
-    fields["multi_streams"] = tuple(MultiStream(**each) for each in fields["multi_streams"])
-    fields["audits"] = tuple(AuditFacts.from_dict(each) for each in fields.get("audits", ()))
-    return BenchReport(**fields)
-
-
-def _row(data: Mapping[str, Any]) -> BenchRow:
-    fields = dict(data)
-    for key in ("samples_s", "sample_rounds", "sample_starts", "warnings"):
-        fields[key] = tuple(fields[key])
-    for key, kind in (("latency_ratio", Ratio), ("memory", Memory), ("accuracy", Accuracy)):
-        fields[key] = None if fields[key] is None else kind(**fields[key])
-    return BenchRow(**fields)
-
-
-def _profile(data: Mapping[str, Any]) -> Profile:
-    fields = dict(data)
-    fields["operators"] = tuple(Share(**each) for each in fields["operators"])
-    fields["slowest_nodes"] = tuple(Share(**each) for each in fields["slowest_nodes"])
-    fields["peaks"] = Peaks(**fields["peaks"])
-    return Profile(**fields)
-
-
-def _from_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema 1 numbered its rounds by position, kept the threads in the environment, and knew nothing of the rest."""
-    environment = {key: value for key, value in data["environment"].items() if key != "threads"}
-    new = dict.fromkeys(
-        (
-            "latency_p95_s",
-            "latency_p99_s",
-            "memory",
-            "session_s",
-            "nodes",
-            "nodes_elsewhere",
-            "cpu_median_s",
-            "device_median_s",
-            "accuracy",
-        )
+def summarise(record: RunRecord) -> BenchReport:
+    """Judge a run, whole or cut short."""
+    plan = record.plan
+    workload = tuple(each.workload_s for each in record.rounds)
+    return BenchReport(
+        environment=plan.environment,
+        provider=plan.provider,
+        reference_label=plan.reference_label,
+        seed=plan.seed,
+        rows=tuple(_row(record, case.label, group) for case, group in record.timed()),
+        failures=tuple(record.failures),
+        warnings=(*record.notes, *workload_warnings(workload)),
+        workload_s=workload,
+        overhead_s=record.overhead_s,
+        title=plan.title,
+        profiles=tuple(record.profiles),
+        servers=tuple(record.servers),
+        multi_streams=tuple(record.multi_streams),
+        audits=tuple(record.audits),
     )
-    rows = [{**row, **new, "sample_rounds": range(len(row["samples_s"]))} for row in data["rows"]]
-    empty = dict.fromkeys(("failures", "warnings", "yardstick_s", "profiles", "servers", "multi_streams"), ())
-    return {**data, "environment": environment, "rows": rows, **empty}
 
 
-def _from_version_3(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Until schema 3 there was one start."""
-    return {**data, "rows": [{**row, "sample_starts": [0] * len(row["samples_s"])} for row in data["rows"]]}
+def _row(record: RunRecord, label: str, group: Group) -> BenchRow:
+    plan = record.plan
+    case, contract = plan.case(label), plan.case(label).contract
+    rounds, calls = record.rounds_of(group), record.calls(label, group)
+    samples_s = tuple(call.wall_s for call in calls.values())
+    latency_s = median_s(samples_s)
+    found = record.memory.get((label, group), MemoryResult(None, NOT_MEASURED))
+    opened = record.opened.get((label, group.threads))
+    return BenchRow(
+        label=label,
+        provider=plan.provider,
+        batch=group.batch,
+        threads=group.threads,
+        samples_s=samples_s,
+        sample_rounds=tuple(calls),
+        sample_launches=tuple(rounds[number].launch for number in calls),
+        latency_median_s=latency_s,
+        latency_p90_s=percentile_s(samples_s, 90),
+        latency_p95_s=percentile_s(samples_s, 95),
+        latency_p99_s=percentile_s(samples_s, 99),
+        throughput_images_per_s=group.batch / latency_s,
+        latency_ratio=_ratio(rounds, label, plan.reference_label, plan.seed),
+        peak_rss_bytes=None if found.memory is None else found.memory.peak_bytes,
+        peak_rss_missing=found.reason,
+        memory=found.memory,
+        file_size_bytes=case.file_size_bytes,
+        model=None if contract is None else contract.spec.name,
+        parameters=None if contract is None else contract.parameters,
+        multiply_adds=None if contract is None else contract.multiply_adds,
+        precision=None if contract is None else contract.precision,
+        target=None if contract is None or contract.target is None else contract.target.value,
+        session_s=None if opened is None else opened.session_s,
+        nodes=None if opened is None else opened.nodes or None,
+        nodes_elsewhere=None if opened is None else opened.nodes_elsewhere,
+        cpu_median_s=_median(call.cpu_s for call in calls.values()),
+        device_median_s=_median(call.device_s for call in calls.values()),
+        accuracy=record.accuracy.get(label),
+        warnings=row_warnings(record, label, group),
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median_s(known) if known else None
+
+
+def _ratio(rounds: Sequence[Round], label: str, reference: str, seed: int) -> Interval | None:
+    """Over the rounds that both took part in, launch by launch; None: there is none."""
+    pairs: dict[int, tuple[list[float], list[float]]] = {}
+    for each in rounds:
+        if label in each.calls and reference in each.calls:
+            ours, theirs = pairs.setdefault(each.launch, ([], []))
+            ours.append(each.calls[label].wall_s)
+            theirs.append(each.calls[reference].wall_s)
+    return ratio_over_launches(list(pairs.values()), seed) if pairs else None
+
+
+def row_warnings(record: RunRecord, label: str, group: Group) -> tuple[str, ...]:
+    """What a reader must know before believing the row."""
+    plan, contract = record.plan, record.plan.case(label).contract
+    cores, opened = plan.environment.cores_available, record.opened.get((label, group.threads))
+    calls = record.calls(label, group).values()
+    found: list[str | None] = []
+    if plan.provider == CPU and contract is not None:
+        found.append(detect_host().mismatch(contract.target))
+    quantized = opened is not None and opened.quantized
+    if plan.provider == "cuda" and (quantized or (contract is not None and contract.precision == "int8")):
+        found.append("an INT8 (QDQ) file, and the CUDA provider has no INT8 convolution; use float16 or tensorrt")
+    if opened is not None and opened.nodes_elsewhere:
+        found.append(f"mixed run: {opened.nodes_elsewhere} of {opened.nodes} nodes were not on '{plan.provider}'")
+    if record.unstable[label, group] > len({each.launch for each in record.rounds_of(group)}) / 2:
+        found.append("its time per call was still changing after the warm-up; take more rounds or a quieter machine")
+    cpu_s = _median(call.cpu_s for call in calls)
+    # a call on one thread that takes longer than its processor time was kept waiting by other programs
+    alone = group.threads == 1 and plan.provider == CPU
+    if alone and cpu_s is not None and median_s([call.wall_s for call in calls]) > _WAITED * cpu_s:
+        found.append(
+            "other programs kept its calls waiting for a processor, long calls more than short ones: its ratio is of this "
+            "busy machine; the processor time (CPU ms) is nearer to a quiet one"
+        )
+    found += few_samples(len(calls))
+    if group.threads > cores:
+        found.append(
+            f"{group.threads} threads on {cores} available cores: they wait for each other; use --threads {cores}"
+        )
+    return tuple(text for text in found if text is not None)
+
+
+def few_samples(samples: int) -> Sequence[str]:
+    """Advice when even p90 is withheld."""
+    if samples >= MIN_SAMPLES[90]:
+        return []
+    return [f"{samples} timed rounds, p90 needs {MIN_SAMPLES[90]}: raise --rounds or --budget"]

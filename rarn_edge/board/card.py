@@ -1,5 +1,6 @@
 """The model card of a bundle: what it is, what was measured, how it was made, what it is not for; from the contract alone."""
 
+from rarn_edge.boundary.names import markdown
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import RECIPES
 from rarn_edge.report.model_card import LIMITS, MISUSE
@@ -18,19 +19,19 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         ("multiply-adds", f"{contract.multiply_adds:,}" if contract.multiply_adds is not None else "not recorded"),
         (
             "input",
-            f"`{spec.input_name}` [N, {size.channels}, {size.height_px}, {size.width_px}] {spec.input_dtype}, {colour}",
+            f"`{_code(spec.input_name)}` [N, {size.channels}, {size.height_px}, {size.width_px}] {spec.input_dtype}, {colour}",
         ),
         ("preprocessing", f"(pixel - {list(size.mean)}) / {list(size.std)}, pixels 0..255"),
-        ("output", f"`{spec.output_name}` [N, {len(spec.classes)}]: {spec.output}"),
-        ("classes, in order", ", ".join(spec.classes)),
+        ("output", f"`{_code(spec.output_name)}` [N, {len(spec.classes)}]: {spec.output}"),
+        ("classes, in order", ", ".join(map(markdown, spec.classes))),
         ("temperature", f"{spec.temperature:g} (logits are divided by it before the softmax)"),
     ]
     quality = [
         *([measured] if measured else []),
-        *(f"{key}: {value}" for key, value in contract.quality.items()),
+        *(_fact(key, value) for key, value in contract.quality.items()),
     ]
-    made = [f"- {key}: {value}" for key, value in contract.provenance.items()]
-    lines = [f"# {spec.name}", "", "A facial-expression classifier for face crops.", "", "| | |", "|---|---|"]
+    made = [f"- {_fact(key, value)}" for key, value in contract.provenance.items()]
+    lines = [f"# {markdown(spec.name)}", "", "A facial-expression classifier for face crops.", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_one_line(value)} |" for name, value in facts]
     lines += [
         "",
@@ -54,6 +55,15 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
     return "\n".join(lines)
 
 
+def _fact(key: str, value: object) -> str:
+    """Metadata may hold anything: here it is one line of text, of at most 500 characters before it is escaped."""
+    return markdown(f"{key}: {value}"[:500])
+
+
+def _code(name: str) -> str:
+    return name.replace("`", "'").replace("|", "\\|")
+
+
 def _one_line(text: object) -> str:
-    """Metadata may hold anything; in a table it is one line of at most 500 characters."""
-    return " ".join(str(text).split()).replace("|", "\\|")[:500]
+    """One line of at most 500 characters, whose names are escaped already."""
+    return " ".join(str(text).split())[:500]

@@ -1,10 +1,12 @@
 """The bundle for a board: the model in two formats, a script of 40 lines, and what proves that both work where they arrive."""
 
 import contextlib
+import glob
 import hashlib
 import importlib.metadata
 import io
 import logging
+import os
 import secrets
 import shutil
 import zipfile
@@ -19,11 +21,13 @@ from numpy.typing import NDArray
 from rarn_edge.board.card import board_card
 from rarn_edge.board.triton import write_repository
 from rarn_edge.board.web.make import one_file, page_parts, write_site
-from rarn_edge.contract.artifact import Artifact
+from rarn_edge.boundary.paths import exists, require_file
+from rarn_edge.contract.artifact import Artifact, is_one_file
 from rarn_edge.contract.preprocess import resize
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError, first_line
-from rarn_edge.files import atomic, check_output
+from rarn_edge.files import atomic, check_output, check_outputs
+from rarn_edge.parity.bundle import check_bundle_fits, load_bundle
 from rarn_edge.runtime.logits import run_logits
 from rarn_edge.runtime.providers import open_session
 
@@ -59,17 +63,26 @@ def make_bundle(
         InputError: the model cannot be used, or `out` is taken or cannot be written; nothing is left at `out`.
     """
     artifact = Artifact.load(model)
+    if not is_one_file(model):
+        raise InputError(
+            f"{model}: its weights lie in a file beside it, which a bundle does not carry. Write it as one file first:\n"
+            f"python -c \"import onnx; onnx.save(onnx.load('{model}'), '{model.stem}.whole{model.suffix}')\""
+        )
     if form == "web" and out.suffix.lower() == ".html":
-        check_output(out)
+        check_outputs([out], [model, parity])
         page = one_file(artifact, page_parts(artifact, ort_web, parity, measured), _license())
         with atomic(out) as temporary:
             temporary.write_bytes(page)
         return (out.name,)
     as_zip = out.suffix.lower() == ".zip"
-    check_output(out if as_zip else out.parent / f"{out.name}.probe")
-    if not as_zip and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if as_zip:
+        check_outputs([out], [model, parity])
+    else:
+        check_output(out.parent / f"{out.name}.probe")
+    _remove_abandoned(out)
+    if not as_zip and exists(out) and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: is there already and not empty; name a new folder")
-    temporary = out.with_name(f".{out.stem}.{secrets.token_hex(4)}.part")
+    temporary = out.with_name(f".{out.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir()
         if form == "triton":
@@ -92,6 +105,26 @@ def make_bundle(
     return tuple(names)
 
 
+def _remove_abandoned(out: Path) -> None:
+    """What a killed run for the same output left behind; one that is still at work is left alone."""
+    for path in out.parent.glob(f".{glob.escape(out.stem[:60])}.*-*.part"):
+        number = path.name.removesuffix(".part").rpartition(".")[2].partition("-")[0]
+        if path.is_dir() and number.isdecimal() and not _is_alive(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there, asking would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _write_board(artifact: Artifact, folder: Path, parity: Path | None, measured: str | None) -> None:
     (folder / "model.onnx").write_bytes(artifact.path.read_bytes())
     _write_ort(artifact.path, folder)
@@ -100,8 +133,9 @@ def _write_board(artifact: Artifact, folder: Path, parity: Path | None, measured
     (folder / "verify.sh").chmod(0o755)
     _write_check(artifact, folder / "check.npz")
     if parity is not None:
-        if not parity.is_file():
-            raise InputError(f"{parity}: no such file; --parity takes a bundle made by: rarn-edge parity --bundle")
+        require_file(parity, "--parity takes a bundle made by: rarn-edge parity --bundle")
+        weights = artifact.contract.provenance.get("weights_sha256")
+        check_bundle_fits(load_bundle(parity), artifact.spec, weights, str(artifact.path))
         (folder / f"model{parity.suffix}").write_bytes(parity.read_bytes())
     pins = [f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS if _installed(name)]
     missing = [name for name in REQUIREMENTS if not _installed(name)]  # another build of the runtime, say

@@ -3,15 +3,23 @@
 import json
 from pathlib import Path
 
+from rarn_edge.boundary.names import file_name, markdown
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
+from rarn_edge.errors import InputError
 
 MAX_BATCH = 64
 
 
 def write_repository(artifact: Artifact, folder: Path) -> None:
     """`<name>/config.pbtxt`, `<name>/labels.txt` and `<name>/1/model.onnx` in an existing, empty folder."""
-    model = folder / artifact.spec.name
+    name = file_name(artifact.spec.name)
+    if name != artifact.spec.name:
+        raise InputError(
+            f"{artifact.path}: Triton names a folder for each model, and '{artifact.spec.name}' is no file name on every system;"
+            f" stamp the model with another name, such as '{name}'"
+        )
+    model = folder / name
     (model / "1").mkdir(parents=True)
     (model / "1" / "model.onnx").write_bytes(artifact.path.read_bytes())
     (model / "labels.txt").write_text("\n".join(artifact.spec.classes) + "\n", encoding="utf-8")
@@ -61,19 +69,24 @@ def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _code(name: str) -> str:
+    """A name between back quotes of Markdown."""
+    return name.replace("`", "'")
+
+
 def _readme(artifact: Artifact) -> str:
     spec = artifact.spec
     size = spec.preprocess
     normalised = f"`(pixel - mean) / std` with\nmean {list(size.mean)} and std {list(size.std)}"
     values = "the pixels themselves" if spec.input_dtype == "uint8" else normalised
     return f"""\
-# {spec.name} for Triton
+# {markdown(spec.name)} for Triton
 
     docker run --rm -p 8000:8000 -p 8001:8001 -v "$PWD":/models nvcr.io/nvidia/tritonserver:VERSION-py3 \\
         tritonserver --model-repository=/models
 
-The client sends `{spec.input_name}`: {spec.input_dtype} [N, {size.channels}, {size.height_px}, {size.width_px}], {values},
+The client sends `{_code(spec.input_name)}`: {spec.input_dtype} [N, {size.channels}, {size.height_px}, {size.width_px}], {values},
 from face crops that are resized by area average (bilinear when they grow).
-It gets `{spec.output_name}`: {spec.output}; divide logits by {spec.temperature:g} before the softmax.
+It gets `{_code(spec.output_name)}`: {spec.output}; divide logits by {spec.temperature:g} before the softmax.
 Class names are in `labels.txt`.
 """

@@ -1,10 +1,9 @@
 """The command line: options, one call, one print. Everything heavy is imported inside a command, so `--help` is instant."""
 
 import os
-import sys
 from typing import NoReturn
 
-from rich.markup import escape
+from rarn_edge.boundary.edge import run_command
 
 # isort: off
 # The order of these lines is the order of --help: the pipeline's.
@@ -28,7 +27,6 @@ from rarn_edge.cli import models
 
 # isort: on
 from rarn_edge.cli.app import State, app, err
-from rarn_edge.errors import EXTRA_MODULES, RarnEdgeError, missing_module
 
 __all__ = [
     "app",
@@ -57,20 +55,4 @@ def main() -> NoReturn:
     """Entry point: expected errors become one or two lines on stderr and their exit code."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a broken image is reported once, by us
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # and so is a broken video
-    try:
-        app()
-    except RarnEdgeError as error:
-        _fail(error)
-    except ModuleNotFoundError as error:  # an optional package, met on the way
-        extra = next((extra for extra, modules in EXTRA_MODULES.items() if error.name in modules), None)
-        if extra is None or error.name is None:
-            raise
-        _fail(missing_module(error.name, extra))
-    sys.exit(0)
-
-
-def _fail(error: RarnEdgeError) -> NoReturn:
-    if State.debug:
-        err.print_exception()
-    err.print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
-    sys.exit(error.exit_code)
+    run_command(app, err, lambda: State.debug)

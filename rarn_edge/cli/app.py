@@ -1,12 +1,14 @@
 """The application object, its two consoles, and how a command speaks."""
 
-import json
-import math
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
+
+from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.names import printable
+from rarn_edge.boundary.terminal import SafeConsole
+from rarn_edge.errors import require_extra
 
 app = typer.Typer(
     name="rarn-edge",
@@ -15,8 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()  # results
-err = Console(stderr=True)  # progress, warnings, errors
+out = SafeConsole()  # results
+err = SafeConsole(stderr=True)  # progress, warnings, errors
 
 MAKE, CHECK, USE, SHOW = "Make a model", "Check a model", "Use a model", "Look around"  # the panels of --help
 
@@ -34,25 +36,31 @@ def options(
     State.debug = debug
 
 
+def with_device(provider: str, device: str | None) -> str:
+    """The provider and its device as one text.
+
+    Raises:
+        InputError: no such provider or device.
+    """
+    if device is None:
+        return provider
+    require_extra("onnxruntime", "cpu")
+    from rarn_edge.runtime.providers import on_device
+
+    return on_device(provider, device)
+
+
 def say(text: str) -> None:
     """One line of result on stdout, never broken at the width of the terminal: paths stay whole."""
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+    out.print(Text(printable(text)), highlight=False, soft_wrap=True)
 
 
 def note(text: str, label: str = "") -> None:
     """One line on stderr, `label` in yellow before it."""
-    prefix = f"[yellow]{label}:[/yellow] " if label else ""
-    err.print(prefix + escape(text), highlight=False, soft_wrap=True)
+    prefix = Text(f"{label}: ", "yellow") if label else Text()
+    err.print(Text.assemble(prefix, text), highlight=False, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:
     """One JSON document on stdout, nothing else; a figure that is no number becomes null."""
-    typer.echo(json.dumps(_finite(data), indent=2, allow_nan=False))
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+    typer.echo(to_json(data, indent=2))

@@ -1,6 +1,6 @@
 """`rarn-edge audit`: what an INT8 file really does here."""
 
-from rarn_edge.cli.app import CHECK, app, note, print_json, say
+from rarn_edge.cli.app import CHECK, app, note, out, print_json
 from rarn_edge.cli.options import Json, MaxFlips, MinInt8, OnnxFile, OptionalData, Split, Threads
 from rarn_edge.errors import GateError, require_extra
 
@@ -17,15 +17,14 @@ def audit(
 ) -> None:
     """Show what ONNX Runtime really runs in INT8 on this CPU, each float island with its reason, and saturation."""
     require_extra("onnx", "export")
-    from rarn_edge.report.audit_text import audit_lines
+    from rarn_edge.report.audit import audit_table
     from rarn_edge.workflow.audit import audit as audit_file
 
     done = audit_file(file, data=data, split=split, threads=threads)
     if as_json:
         print_json(done.to_dict())
     else:
-        for line in audit_lines(done.audit):
-            say(line)
+        out.print(audit_table(done.audit).to_rich())
     for warning in done.audit.warnings:
         note(warning, "warning")
     failures = done.audit.failures(min_int8, max_saturation_flips)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
 from rarn_edge.errors import GateError, InputError
 
 if TYPE_CHECKING:
-    from rarn_edge.bench.request import Request
+    from rarn_edge.bench.config import BenchConfig
 
 
 @app.command(rich_help_panel=CHECK)
@@ -19,6 +19,7 @@ def bench(
     files: o.SuiteFolder = None,
     baselines: o.AddBaselines = False,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     allow_fallback: o.AllowFallback = False,
     cuda_graph: o.CudaGraph = False,
     batch: o.Batches = None,
@@ -41,30 +42,30 @@ def bench(
     as_json: o.Json = False,
 ) -> None:
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
-    from rarn_edge.bench.request import Request
+    provider = with_device(provider, device)
+    from rarn_edge.bench.config import BenchConfig
     from rarn_edge.bench.suite import load_suite
-    from rarn_edge.cli.bench_print import print_bench
+    from rarn_edge.cli.progress import bench_progress
     from rarn_edge.cli.stages import when_needed
-    from rarn_edge.report.bench_table import bench_warnings, failure_lines
-    from rarn_edge.report.progress import bench_progress
+    from rarn_edge.report.bench import bench_table, bench_warnings, extra_tables, failure_lines
     from rarn_edge.workflow.bench import benchmark
 
     chosen = None if suite is None else load_suite(suite)
-    request = _request(
-        Request() if chosen is None else chosen.request, scenario, batch, threads, rounds, budget, p99_bound,
-        provider=provider, allow_fallback=allow_fallback, cuda_graph=cuda_graph, seed=seed, starts=starts,
+    config = _config(
+        BenchConfig() if chosen is None else chosen.config, scenario, batch, threads, rounds, budget, p99_bound,
+        provider=provider, allow_fallback=allow_fallback, cuda_graph=cuda_graph, seed=seed, launches=starts,
         reference_label=reference, memory=memory, profile=profile or None,
         audit=html is not None if audit is None else audit,
     )  # fmt: skip
     with when_needed(bench_progress(err)) as shown:
         report = benchmark(
-            models or (), suite=chosen, files=files, baselines=baselines, request=request, data=data, split=split,
+            models or (), suite=chosen, files=files, baselines=baselines, config=config, data=data, split=split,
             out=result, html=html, work=work, on_progress=lambda state: shown()(state),
         )  # fmt: skip
     if as_json:
         print_json(report.to_dict())
-    else:
-        print_bench(report, out)
+    for table in () if as_json else (bench_table(report), *extra_tables(report)):
+        out.print(table.to_rich())
     for warning in bench_warnings(report):
         note(warning, "warning")
     for path in (result, html):
@@ -74,8 +75,8 @@ def bench(
         raise GateError("\n".join(failure_lines(report)))
 
 
-def _request(
-    given: "Request",
+def _config(
+    given: "BenchConfig",
     scenario: str,
     batch: str | None,
     threads: str | None,
@@ -83,24 +84,24 @@ def _request(
     budget: str | None,
     p99_bound: str | None,
     **others: Any,
-) -> "Request":
-    """The suite's request, or the default, with what the options say; None leaves it as it is."""
-    from rarn_edge.bench.request import OFFLINE_BATCHES, SCENARIOS, read_seconds
+) -> "BenchConfig":
+    """The suite's configuration, or the default, with what the options say; None leaves it as it is."""
+    from rarn_edge.bench.config import OFFLINE_BATCHES, SCENARIOS, read_seconds
     from rarn_edge.cli.inputs import read_numbers
 
     asked = {name.strip() for name in scenario.split(",")}
     for name in sorted(asked - set(SCENARIOS)):
         raise InputError(f"no scenario '{name}'; one of: {', '.join(SCENARIOS)}")
-    request = replace(
+    config = replace(
         given,
         server="server" in asked,
         server_bound_s=None if p99_bound is None else read_seconds(p99_bound, "--p99-bound"),
         multi_stream="multi-stream" in asked,
     )
     if rounds is not None or budget is not None:  # either replaces both of the suite
-        request = replace(request, rounds=rounds, budget_s=None if budget is None else read_seconds(budget, "--budget"))
-    if "offline" in asked and request.batches == (1,):
-        request = replace(request, batches=OFFLINE_BATCHES)
+        config = replace(config, rounds=rounds, budget_s=None if budget is None else read_seconds(budget, "--budget"))
+    if "offline" in asked and config.batches == (1,):
+        config = replace(config, batches=OFFLINE_BATCHES)
     others["batches"] = None if batch is None else read_numbers(batch, "--batch")
     others["threads"] = None if threads is None else read_numbers(threads, "--threads")
-    return replace(request, **{key: value for key, value in others.items() if value is not None})
+    return replace(config, **{key: value for key, value in others.items() if value is not None})

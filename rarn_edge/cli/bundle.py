@@ -1,7 +1,7 @@
 """`rarn-edge bundle`: what goes on the board, to a server, or into a browser."""
 
 from rarn_edge.cli.app import USE, app, say
-from rarn_edge.cli.options import BundledModel, BundleFolder, BundleFormat, BundleParity, OrtWeb
+from rarn_edge.cli.options import BundledModel, BundleFolder, BundleFormat, BundleParity, Labels, OrtWeb
 from rarn_edge.errors import require_extra
 
 
@@ -11,6 +11,7 @@ def bundle(
     output: BundleFolder,
     form: BundleFormat = "board",
     parity: BundleParity = None,
+    labels: Labels = None,
     ort_web: OrtWeb = None,
 ) -> None:
     """Pack a model for a board, a server or a browser, with checks, model card and licences."""
@@ -22,5 +23,5 @@ def bundle(
     from rarn_edge.workflow.bundle import bundle as make_bundle
 
     chosen = one_of(form, get_args(Format), "format")
-    names = make_bundle(model, output, form=chosen, parity=parity, ort_web=ort_web)
+    names = make_bundle(model, output, form=chosen, parity=parity, labels=labels, ort_web=ort_web)
     say(f"{output}: {', '.join(names)}")

@@ -11,14 +11,14 @@ def doctor(as_json: Json = False) -> None:
 
     require_extra("onnxruntime", "cpu")
     from rarn_edge.bench.doctor import diagnose
-    from rarn_edge.report.doctor_page import facts_table, providers_table
+    from rarn_edge.report.doctor import facts_table, providers_table
 
     with err.status("starting each provider"):
         found = diagnose()
     if as_json:
         print_json(found.to_dict())
     else:
-        out.print(facts_table(found))
-        out.print(providers_table(found))
+        out.print(facts_table(found).to_rich())
+        out.print(providers_table(found).to_rich())
     for problem in found.problems:
         note(problem, "problem")

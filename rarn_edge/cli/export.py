@@ -1,7 +1,7 @@
 """`rarn-edge export`: from PyTorch to one ONNX file."""
 
 from rarn_edge.cli.app import MAKE, app, note, say
-from rarn_edge.cli.options import Attention, InputType, Model, Output, Simplify, Weights
+from rarn_edge.cli.options import Attention, InputType, Labels, Model, Output, Simplify, Weights
 
 
 @app.command(rich_help_panel=MAKE)
@@ -9,6 +9,7 @@ def export(
     output: Output,
     model: Model = "rarn-s",
     weights: Weights = None,
+    labels: Labels = None,
     input_dtype: InputType = "float32",
     simplify: Simplify = True,
     attention: Attention = False,
@@ -18,7 +19,9 @@ def export(
     from rarn_edge.workflow.model_files import export as export_model
 
     takes = read_input_dtype(input_dtype)
-    done = export_model(output, model, weights=weights, input_dtype=takes, simplify=simplify, attention=attention)
+    done = export_model(
+        output, model, weights=weights, labels=labels, input_dtype=takes, simplify=simplify, attention=attention
+    )
     if done.kept_because:
         note(done.kept_because, "not simplified")
     made = done.artifact

@@ -2,13 +2,13 @@
 
 from rarn_edge.errors import GateError
 from rarn_edge.parity.report import ParityReport
-from rarn_edge.report.parity import allowed, figure
+from rarn_edge.report.parity import allowed, figure_text
 
 
 def gate(*reports: ParityReport) -> None:
     """Raise when a step failed, naming the step, what was measured and what was allowed."""
     failures = [
-        f"{step.measured.before} -> {step.measured.after}: {check.figure} {figure(check.measured, check)},"
+        f"{step.measured.before} -> {step.measured.after}: {check.figure} {figure_text(check.measured, check)},"
         f" allowed {allowed(check)}"
         for report in reports
         for step in report.steps

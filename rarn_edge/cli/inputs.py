@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, get_args
 
+from rarn_edge.boundary.limits import MAX_BATCH
 from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def read_numbers(text: str, option: str) -> tuple[int, ...]:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(f"{option} takes whole numbers such as 1,8,32; found '{text}'") from error
+    if max(numbers) > MAX_BATCH:
+        raise InputError(f"{option} takes numbers of at most {MAX_BATCH:,}")
     if min(numbers) < 1:
         raise InputError(f"{option} takes numbers of at least 1; found {min(numbers)}")
     return numbers

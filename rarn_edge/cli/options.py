@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from rarn_edge.boundary.limits import MAX_BATCH, MAX_MEGAPIXELS, MAX_ROWS, MAX_THREADS
+
 # what several commands share
 OnnxFile = Annotated[Path, typer.Argument(help="An ONNX file with its contract", metavar="MODEL.onnx")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write")]
@@ -16,13 +18,31 @@ OptionalData = Annotated[Path | None, typer.Option(help="Labelled faces to compa
 Split = Annotated[
     str | None, typer.Option(help="Training, PublicTest, PrivateTest, test or all (default: the held-out one)")
 ]
+Votes = Annotated[
+    Path | None,
+    typer.Option(
+        help="FER+: people's votes for these faces, as labels (fer2013new.csv, or a CSV with a column 'file')"
+    ),
+]
+Labels = Annotated[
+    str | None, typer.Option(help="Of the shipped weights: ferplus (what people see) or fer2013 [default: ferplus]")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads (default: the cores this process may use)")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Every figure and limit of each step, and every flip")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MAX_THREADS, help="Threads (default: the cores this process may use)")
+]
 Provider = Annotated[str, typer.Option(help="cpu, cuda, tensorrt, openvino, ...; never falls back to another")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="gpu, npu, cpu or an index, where the provider has several devices; see: rarn-edge doctor"),
+]
 Target = Annotated[str, typer.Option(help="x86-avx2, x86-vnni, arm, tensorrt, or auto (this machine)")]
 Calib = Annotated[Path | None, typer.Option(help="Data to measure activation ranges on (its Training split)")]
-CalibImages = Annotated[int, typer.Option("--images", min=1, help="How many of them: a seeded, balanced sample")]
+CalibImages = Annotated[
+    int, typer.Option("--images", min=1, max=MAX_ROWS, help="How many of them: a seeded, balanced sample")
+]
 InputType = Annotated[str, typer.Option("--input", help="float32, or uint8: the graph takes raw pixels")]
 Folder = Annotated[Path, typer.Option("--out", help="Folder for everything that is made")]
 
@@ -65,7 +85,7 @@ MinInt8 = Annotated[
 MaxFlips = Annotated[int | None, typer.Option(min=0, help="Fail when saturation flips more decisions than this")]
 Reference = Annotated[Path, typer.Argument(help="The float32 file", metavar="FLOAT.onnx")]
 Candidate = Annotated[Path, typer.Argument(help="The quantized file", metavar="INT8.onnx")]
-VerdictRounds = Annotated[int, typer.Option(min=20, help="Timed calls of each file, in turns")]
+VerdictRounds = Annotated[int, typer.Option(min=20, max=MAX_ROWS, help="Timed calls of each file, in turns")]
 
 # parity, verify
 Files = Annotated[
@@ -114,7 +134,7 @@ ThreadSweep = Annotated[
     str | None, typer.Option(help="Threads, such as 1 or 1,2,4 for a sweep (default: the cores this process may use)")
 ]
 ReferenceLabel = Annotated[str | None, typer.Option(help="Label that ratios refer to (default: the first)")]
-Rounds = Annotated[int | None, typer.Option(min=1, help="Timed calls of each model [default: 100]")]
+Rounds = Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="Timed calls of each model [default: 100]")]
 Starts = Annotated[
     int | None,
     typer.Option(min=1, help="Times all processes are started anew, each with three rounds at least [default: 5]"),
@@ -149,10 +169,11 @@ Recipe = Annotated[
         help="paper, edge, edge-distilled (with --teacher), edge-nano (for rarn-n); docs/training.md has them all"
     ),
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's number")]
-Batch = Annotated[int | None, typer.Option(min=2, help="Instead of the recipe's size")]
+Epochs = Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="Instead of the recipe's number")]
+Batch = Annotated[int | None, typer.Option(min=2, max=MAX_BATCH, help="Instead of the recipe's size")]
 Teacher = Annotated[
-    list[Path] | None, typer.Option(help="Weights to learn from as well; repeat it for several", metavar="WEIGHTS")
+    list[Path] | None,
+    typer.Option(help="Weights or answers (export/teachers/*.npz) to learn from; repeat it", metavar="FILE"),
 ]
 TeacherViews = Annotated[
     int | None,
@@ -200,16 +221,20 @@ Crop = Annotated[bool, typer.Option("--crop", help="Each picture is one face, wh
 Every = Annotated[int, typer.Option(min=1, help="Look at every Nth frame of a video")]
 MaxFps = Annotated[float | None, typer.Option(min=0.001, help="Look at no more frames a second than this")]
 Smooth = Annotated[float, typer.Option(min=0, help="Seconds a face's probabilities are averaged over; 0: not")]
-RefuseMegapixels = Annotated[float, typer.Option(min=0.001, help="Refuse larger images")]
+RefuseMegapixels = Annotated[float, typer.Option(min=0.001, max=MAX_MEGAPIXELS, help="Refuse larger images")]
 ScoreInputs = Annotated[
     list[str], typer.Argument(metavar="INPUT...", help="Folders, .zip, .tar, .parquet, or folders of these")
 ]
 Table = Annotated[Path, typer.Option("--output", "-o", help="The .parquet or .csv file to write")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes (default: the cores this one may use)")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=MAX_THREADS, help="Processes (default: the cores this one may use)")
+]
 Engine = Annotated[str, typer.Option(help="local, or ray: a cluster (RAY_ADDRESS)")]
 Column = Annotated[str, typer.Option(help="The Parquet column with image files as bytes")]
-RowsPerPart = Annotated[int, typer.Option(min=1, help="Images in a part; a kill costs a worker one part")]
-ErrorMegapixels = Annotated[float, typer.Option(min=0.001, help="Larger images become rows with an error")]
+RowsPerPart = Annotated[int, typer.Option(min=1, max=MAX_ROWS, help="Images in a part; a kill costs a worker one part")]
+ErrorMegapixels = Annotated[
+    float, typer.Option(min=0.001, max=MAX_MEGAPIXELS, help="Larger images become rows with an error")
+]
 
 # bundle
 BundledModel = Annotated[str, typer.Argument(help="A shipped model's name, or an ONNX file")]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
 from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,9 +16,12 @@ def parity(
     files: o.Files = None,
     model: o.StartModel = None,
     weights: o.StartWeights = None,
+    labels: o.Labels = None,
     data: o.OptionalData = None,
     split: o.Split = None,
+    votes: o.Votes = None,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     threads: o.Threads = None,
     target: o.Target = "auto",
     bundle: o.BundleOut = None,
@@ -26,34 +29,36 @@ def parity(
     tolerances: o.Tolerances = None,
     markdown: o.Markdown = None,
     explain: o.ExplainNodes = False,
+    verbose: o.Verbose = False,
     as_json: o.Json = False,
 ) -> None:
     """Compare the forms of a model step by step: torch, ONNX, simplified, optimised, INT8. Exit code 1 when one fails."""
+    provider = with_device(provider, device)
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.stages import stages
-    from rarn_edge.files import check_output, write_text
-    from rarn_edge.report.markdown import parity_report_markdown
+    from rarn_edge.files import check_outputs, write_text
+    from rarn_edge.report.parity import parity_markdown
     from rarn_edge.workflow.parity import parity as compare
     from rarn_edge.workflow.parity import parity_again
 
-    if markdown is not None:
-        check_output(markdown)
+    check_outputs([bundle, markdown], [*(files or ()), weights, data, saved, tolerances])
     if saved is None:
         with stages(err, quiet=True) as on_stage:
             done = compare(
-                files or (), model=model, weights=weights, data=data, split=split, provider=provider, threads=threads,
-                target=target, tolerances=tolerances, bundle=bundle, explain=explain, on_stage=on_stage, on_notice=note,
+                files or (), model=model, weights=weights, labels=labels, data=data, split=split, votes=votes, provider=provider,
+                threads=threads, target=target, tolerances=tolerances, bundle=bundle, explain=explain,
+                on_stage=on_stage, on_notice=note,
             )  # fmt: skip
     elif files or model or weights or data or bundle or explain:
         raise InputError("--from judges a saved run again; it takes no model, data or bundle, and runs no --explain")
     else:
         done = parity_again(saved, tolerances)
     if markdown is not None:
-        write_text(markdown, parity_report_markdown(list(done.report.steps), done.report.faces, done.report.classes))
+        write_text(markdown, parity_markdown(done.report))
     if as_json:
         print_json(done.report.to_dict())
     else:
-        _print(done.report)
+        _print(done.report, verbose)
     if explain:
         _print_nodes(done, as_json)
     gate(done.report)
@@ -62,16 +67,14 @@ def parity(
         note(f"{bundle}: {size} with the pictures of {faces:,} faces in it; mind their licence")
 
 
-def _print(report: "ParityReport") -> None:
-    from rarn_edge.report.decisions import decision_tables, paired_line, telling_steps, worst_line
-    from rarn_edge.report.parity import limits_table, parity_table
+def _print(report: "ParityReport", verbose: bool) -> None:
+    from rarn_edge.report.parity import paired_line, parity_tables, telling_steps, worst_line
 
-    out.print(parity_table(report.steps, report.faces))
-    out.print(limits_table(report.steps))
+    tables = parity_tables(report)
+    for table in tables if verbose else tables[:1]:
+        out.print(table.to_rich())
     for step in telling_steps(report.steps):
-        for table in decision_tables(step, report.classes):
-            out.print(table)
-        for line in (paired_line(step), worst_line(step)):
+        for line in (paired_line(step), worst_line(step) if verbose else None):
             if line:
                 say(line)
 
@@ -82,7 +85,7 @@ def _print_nodes(done: "ParityResult", as_json: bool) -> None:
     for title, rows in done.explained:
         faulty = [row for row in rows if row.cause]
         if faulty and not as_json:
-            out.print(nodes_table(rows, f"{title}: {len(faulty)} of {len(rows)} nodes out of tolerance"))
+            out.print(nodes_table(rows, f"{title}: {len(faulty)} of {len(rows)} nodes out of tolerance").to_rich())
         first = (
             f"look at {faulty[0].node}: {faulty[0].cause}" if faulty else "every node is right by itself; errors add up"
         )

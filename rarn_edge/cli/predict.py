@@ -1,14 +1,17 @@
 """`rarn-edge predict`: expressions in face crops, photographs, videos and from a camera."""
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.limits import pixels_of
+from rarn_edge.boundary.names import csv_row
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import USE, app, err, note, say
+from rarn_edge.cli.app import USE, app, err, note, say, with_device
 from rarn_edge.errors import InputError, require_extra
 
 if TYPE_CHECKING:
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
 def predict(
     sources: o.Sources,
     model: o.AnyModel = "rarn-s",
+    labels: o.Labels = None,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     threads: o.Threads = None,
     min_confidence: o.MinConfidence = 0.0,
     as_json: o.JsonLines = False,
@@ -36,25 +41,25 @@ def predict(
     max_megapixels: o.RefuseMegapixels = 50,
 ) -> None:
     """Expressions in face crops, photographs, folders, videos, or from a camera."""
+    provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
+    from rarn_edge.cli.progress import image_progress
     from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
-    from rarn_edge.device.faces import describe_detector, open_detector, read_boxes
+    from rarn_edge.device.faces import open_detector, read_boxes
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
-    from rarn_edge.report.progress import image_progress
 
     _check(as_json, as_csv, explain and annotate is None)
     found = find_sources(sources)
     videos = [source for source in found if is_video(source)]
-    given = read_boxes(boxes) if boxes is not None else None
-    classifier = Classifier(model, provider=provider, threads=threads, min_confidence=min_confidence)
+    given = None if boxes is None else read_boxes(boxes)
+    classifier = Classifier(model, labels=labels, provider=provider, threads=threads, min_confidence=min_confidence)
     if classifier.host_warning:
         note(classifier.host_warning, "warning")
     network = None if crop or given else open_detector(detector, detect_side)
-    if detector is not None:
-        note(f"faces by {describe_detector(detector)}")
-    drawn, pixels = annotate is not None, round(max_megapixels * 1e6)
+    _tell_detector(detector)
+    drawn, pixels = annotate is not None, pixels_of(max_megapixels)
     as_crops = True if crop else False if given else None
     reading = Reading(as_crops, drawn, every=every, max_fps=max_fps, pass_skipped=drawn, max_pixels=pixels)
     live = any(is_camera(source) for source in found)
@@ -76,6 +81,14 @@ def predict(
         raise InputError(f"{failures:,} of {len(found):,} sources could not be read or ended early")
 
 
+def _tell_detector(detector: Path | None) -> None:
+    """Which detector was asked for by name."""
+    from rarn_edge.device.faces import describe_detector
+
+    if detector is not None:
+        note(f"faces by {describe_detector(detector)}")
+
+
 def _check(as_json: bool, as_csv: bool, undrawn: bool) -> None:
     """Refuse what cannot go together, and say what is wrong with the installation."""
     from rarn_edge.runtime.providers import installed_runtimes
@@ -94,7 +107,7 @@ def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], l
 
     table = csv.writer(sys.stdout)
     if form == "csv":
-        table.writerow(csv_header(tuple(classes)))
+        table.writerow(csv_row(csv_header(tuple(classes))))
     elif form == "table":
         say(TABLE_HEADER)
     for answered in answers:
@@ -104,9 +117,9 @@ def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], l
             note(answered.picture.notice, "notice")
         if form == "json":
             for row in json_objects(answered):
-                sys.stdout.write(json.dumps(row) + "\n")
+                sys.stdout.write(to_json(row) + "\n")
         elif form == "csv":
-            table.writerows(csv_rows(answered, tuple(classes)))
+            table.writerows(map(csv_row, csv_rows(answered, tuple(classes))))
         else:
             for line in table_lines(answered):
                 say(line)

@@ -29,6 +29,7 @@ def quantize(
     verdict: o.WithVerdict = True,
     data: o.OptionalData = None,
     split: o.Split = None,
+    votes: o.Votes = None,
     seed: o.Seed = 0,
 ) -> None:
     """Quantize for one target. Without --calib or --ranges, the activation ranges shipped for the model are used."""
@@ -57,6 +58,7 @@ def quantize(
             verdict=verdict,
             data=data,
             split=split,
+            votes=votes,
             seed=seed,
             on_stage=on_stage,
             on_notice=note,
@@ -65,10 +67,10 @@ def quantize(
 
 
 def _print(done: "QuantizeResult", max_drop: float | None, verdict: bool) -> None:
-    from rarn_edge.report.int8_tables import methods_table
+    from rarn_edge.report.evaluation import methods_table
 
     if done.comparison is not None:
-        out.print(methods_table(list(done.comparison.rows), done.comparison.faces))
+        out.print(methods_table(list(done.comparison.rows), done.comparison.faces).to_rich())
     found = done.search
     if found is not None:
         say(

@@ -10,9 +10,11 @@ def run(
     folder: o.Folder,
     model: o.Model = "rarn-s",
     weights: o.Weights = None,
+    labels: o.Labels = None,
     target: o.Target = "auto",
     data: o.OptionalData = None,
     split: o.Split = None,
+    votes: o.Votes = None,
     calib: o.Calib = None,
     images: o.CalibImages = 512,
     baselines: o.WithBaselines = True,
@@ -24,17 +26,17 @@ def run(
     require_extras("report")
     from rarn_edge.cli.gate import gate
     from rarn_edge.cli.stages import stages
-    from rarn_edge.report.bench_table import bench_table, bench_warnings
-    from rarn_edge.report.parity import parity_table
+    from rarn_edge.report.bench import bench_table, bench_warnings
+    from rarn_edge.report.parity import parity_tables
     from rarn_edge.workflow.run import run as run_all
 
     with stages(err) as on_stage:
         done = run_all(
-            folder, model, weights=weights, target=target, data=data, split=split, calib=calib, images=images,
-            baselines=baselines, threads=threads, seed=seed, on_stage=on_stage, on_notice=note,
+            folder, model, weights=weights, labels=labels, target=target, data=data, split=split, votes=votes, calib=calib,
+            images=images, baselines=baselines, threads=threads, seed=seed, on_stage=on_stage, on_notice=note,
         )  # fmt: skip
-    out.print(parity_table(done.parity.steps, done.parity.faces))
-    out.print(bench_table(done.bench))
+    out.print(parity_tables(done.parity)[0].to_rich())
+    out.print(bench_table(done.bench).to_rich())
     for warning in bench_warnings(done.bench):
         note(warning, "warning")
     if done.kept_because:

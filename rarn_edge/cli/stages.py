@@ -32,7 +32,11 @@ def when_needed(display: AbstractContextManager[Shown]) -> Iterator[Callable[[],
 @contextmanager
 def stages(console: Console, quiet: bool = False) -> Iterator[OnStage]:
     """A callback for stages; with `quiet` it shows nothing but on a terminal: a script's log keeps to results."""
-    columns = (SpinnerColumn(finished_text="[green]done[/green]"), TextColumn("{task.description}"), _Count())
+    columns = (
+        SpinnerColumn(finished_text="[green]done[/green]"),
+        TextColumn("{task.description}", markup=False),
+        _Count(),
+    )
     silent = quiet and not console.is_terminal
     with when_needed(Progress(*columns, TimeElapsedColumn(), console=console)) as shown:
 

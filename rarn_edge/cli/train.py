@@ -15,6 +15,7 @@ def train(
     recipe: o.Recipe = "edge",
     epochs: o.Epochs = None,
     batch: o.Batch = None,
+    votes: o.Votes = None,
     teacher: o.Teacher = None,
     teacher_views: o.TeacherViews = None,
     teacher_answers: o.TeacherAnswers = None,
@@ -26,14 +27,14 @@ def train(
 ) -> None:
     """Train a model. A checkpoint is written after every epoch; Ctrl-C loses at most the epoch in progress."""
     require_extras("train")
+    from rarn_edge.cli.progress import training_progress
     from rarn_edge.cli.stages import when_needed
-    from rarn_edge.report.progress import training_progress
     from rarn_edge.train.recipe import find_recipe
     from rarn_edge.workflow.train import TrainOptions
     from rarn_edge.workflow.train import train as train_model
 
     options = TrainOptions(
-        model, recipe, epochs, batch, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
+        model, recipe, epochs, batch, votes, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
         threads, resume,
     )  # fmt: skip
     try:
@@ -44,7 +45,9 @@ def train(
                 on_batch=lambda log: shown().on_batch(log), on_epoch=lambda log: shown().on_epoch(log),
             )  # fmt: skip
     except KeyboardInterrupt:
-        note(f"stopped; {folder} holds every finished epoch. Continue with the same command and --resume")
+        kept = f"{folder} holds every finished epoch. Continue with the same command and --resume"
+        began = (folder / "last.pt").is_file()
+        note(f"stopped; {kept}" if began else "stopped before the first checkpoint; nothing is kept, start again")
         raise typer.Exit(130) from None
     if done is not None:
         last = done.history[-1]

@@ -1,7 +1,7 @@
 """`rarn-edge verdict`: is the quantized file worth shipping?"""
 
 from rarn_edge.cli.app import CHECK, app, note, print_json, say
-from rarn_edge.cli.options import Candidate, Json, OptionalData, Reference, Split, Threads, VerdictRounds
+from rarn_edge.cli.options import Candidate, Json, OptionalData, Reference, Split, Threads, VerdictRounds, Votes
 
 
 @app.command(rich_help_panel=CHECK)
@@ -10,6 +10,7 @@ def verdict(
     candidate: Candidate,
     data: OptionalData = None,
     split: Split = None,
+    votes: Votes = None,
     threads: Threads = 1,
     rounds: VerdictRounds = 200,
     as_json: Json = False,
@@ -17,7 +18,7 @@ def verdict(
     """One line: how much faster on this CPU, what it costs in accuracy (paired interval), and whether to ship it."""
     from rarn_edge.workflow.verdict import verdict as measure
 
-    done = measure(reference, candidate, data=data, split=split, threads=threads or 1, rounds=rounds)
+    done = measure(reference, candidate, data=data, split=split, votes=votes, threads=threads or 1, rounds=rounds)
     for warning in done.verdict.warnings:
         note(warning, "warning")
     if as_json:

@@ -1,7 +1,7 @@
 """`rarn-edge verify`: hold a model against its evidence on the machine that will run it."""
 
 from rarn_edge.cli import options as o
-from rarn_edge.cli.app import CHECK, app, note, out, print_json, say
+from rarn_edge.cli.app import CHECK, app, note, out, print_json, say, with_device
 from rarn_edge.errors import GateError, require_extra
 
 _ANSWERS = {True: "yes", False: "NO", None: "the bundle names no files"}
@@ -12,16 +12,21 @@ def verify(
     bundle: o.BundleFile = None,
     file: o.CheckedFile = None,
     provider: o.Provider = "cpu",
+    device: o.Device = None,
     threads: o.Threads = None,
     tolerances: o.BundleTolerances = None,
     rebuilt: o.Rebuilt = False,
+    verbose: o.Verbose = False,
     as_json: o.Json = False,
 ) -> None:
     """Check a model on this device against a parity bundle; needs no torch. Without arguments: the shipped models."""
+    provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
+    from dataclasses import replace
+
     from rarn_edge.cli.gate import gate
     from rarn_edge.contract.targets import detect_host
-    from rarn_edge.report.parity import limits_table, parity_table
+    from rarn_edge.report.parity import parity_tables
     from rarn_edge.workflow.verify import verify as verify_files
 
     results = verify_files(bundle, file, provider=provider, threads=threads, tolerances=tolerances)
@@ -29,8 +34,9 @@ def verify(
         print_json([each.to_dict() for each in results])
     else:
         for each in results:
-            out.print(parity_table(each.report.steps, f"{each.report.faces}: {each.file.name}"))
-            out.print(limits_table(each.report.steps))
+            tables = parity_tables(replace(each.report, faces=f"{each.report.faces}: {each.file.name}"))
+            for table in tables if verbose else tables[:1]:
+                out.print(table.to_rich())
             say(f"{each.file.name} is byte for byte a file the bundle was written for: {_ANSWERS[each.known_file]}")
         note(f"host {detect_host().explain()}")
         if all(each.passed(rebuilt) for each in results):

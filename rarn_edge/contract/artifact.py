@@ -3,13 +3,16 @@
 The contract is JSON in the model's metadata, readable with onnxruntime alone on a device without torch or onnx.
 """
 
-import json
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import onnxruntime as ort
 
+from rarn_edge.boundary.documents import parse_json, to_json
+from rarn_edge.boundary.names import printable
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError, first_line
@@ -35,7 +38,7 @@ class Contract:
     quality: dict[str, Any] = field(default_factory=dict)  # measured figures with their data
 
     def to_json(self) -> str:
-        return json.dumps({**asdict(self), "spec": self.spec.to_dict()})
+        return to_json({**asdict(self), "spec": self.spec.to_dict()})
 
     @classmethod
     def from_json(cls, text: str, source: str) -> "Contract":
@@ -44,17 +47,21 @@ class Contract:
         Raises:
             InputError: not JSON, a wrong type, or an invalid spec.
         """
+        data = parse_json(text, f"{source}: its rarn-edge metadata is damaged")
+        if not isinstance(data, dict) or not {"spec", "target"} <= set(data) <= {each.name for each in fields(cls)}:
+            raise InputError(f"{source}: its rarn-edge metadata is damaged (it has not the keys of a contract)")
+        target = data.pop("target")
         try:
-            data = json.loads(text)
             spec = ModelSpec.from_dict(data.pop("spec"))
-            target = data.pop("target")
-            contract = cls(spec=spec, target=None if target is None else Target(target), **data)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise InputError(f"{source}: its rarn-edge metadata is damaged ({first_line(error)})") from error
+        if target is not None and target not in list(Target):
+            raise InputError(f"{source}: its rarn-edge metadata is damaged (target {printable(target)!r})")
+        contract = cls(spec=spec, target=None if target is None else Target(target), **data)
         if contract.precision not in get_args(Precision):
-            raise InputError(f"{source}: its rarn-edge metadata is damaged (precision {contract.precision!r})")
+            raise InputError(
+                f"{source}: its rarn-edge metadata is damaged (precision {printable(contract.precision)!r})"
+            )
         if not isinstance(contract.provenance, dict) or not isinstance(contract.quality, dict):
             raise InputError(f"{source}: its rarn-edge metadata is damaged (provenance and quality are objects)")
         for key in ("parameters", "multiply_adds"):
@@ -138,8 +145,8 @@ def open_unoptimised(model: Path | bytes, threads: int = 1) -> ort.InferenceSess
         InputError: no such file, or ONNX Runtime cannot read it.
     """
     name = str(model) if isinstance(model, Path) else "the model"
-    if isinstance(model, Path) and not model.is_file():
-        raise InputError(f"{name}: no such file")
+    if isinstance(model, Path):
+        require_file(model)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
@@ -148,3 +155,11 @@ def open_unoptimised(model: Path | bytes, threads: int = 1) -> ort.InferenceSess
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
         raise InputError(f"{name}: not a readable ONNX file ({first_line(error)})") from error
+
+
+_EXTERNAL = re.compile(rb"\x0a\x08location\x12")  # a protobuf entry ("location", name) of a tensor's external data
+
+
+def is_one_file(model: Path) -> bool:
+    """Whether all weights are in the ONNX file itself, and none in a file beside it."""
+    return _EXTERNAL.search(model.read_bytes()) is None

@@ -6,38 +6,39 @@ OpenCV is loaded by the first image that must be decoded or resized: checking a 
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.image_header import check_image
+from rarn_edge.boundary.limits import MAX_PIXELS
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.errors import InputError
 
 
-def decode_gray(content: bytes, name: str) -> NDArray[np.uint8]:
+def decode_gray(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode an image file's bytes to gray [H, W] uint8, EXIF rotation applied; `name` is for the message.
 
     Raises:
-        InputError: the bytes are no image or a broken one.
+        InputError: the bytes are no image or a broken one, or one of more than `max_pixels` (said before decoding).
     """
-    return _decode(content, name, colour=False)
+    return _decode(content, name, max_pixels, colour=False)
 
 
-def decode_colour(content: bytes, name: str) -> NDArray[np.uint8]:
+def decode_colour(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """As `decode_gray`, but [H, W, 3] uint8 in OpenCV's order: blue, green, red.
 
     Raises:
         InputError: as `decode_gray`.
     """
-    return _decode(content, name, colour=True)
+    return _decode(content, name, max_pixels, colour=True)
 
 
-def _decode(content: bytes, name: str, colour: bool) -> NDArray[np.uint8]:
+def _decode(content: bytes, name: str, max_pixels: int, colour: bool) -> NDArray[np.uint8]:
+    check_image(content, name, max_pixels)
     import cv2
 
-    image = None
-    if content:
-        mode = cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE
-        try:
-            image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), mode)
-        except cv2.error as error:
-            raise InputError(f"{name}: cannot be decoded as an image ({error.err})") from error
+    mode = cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE
+    try:
+        image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), mode)
+    except cv2.error as error:
+        raise InputError(f"{name}: cannot be decoded as an image ({error.err})") from error
     if image is None:
         raise InputError(f"{name}: cannot be decoded as an image; repair or remove it")
     return np.asarray(image, dtype=np.uint8)

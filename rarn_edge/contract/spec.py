@@ -7,14 +7,20 @@ so both are one frozen value that is embedded in every file this project writes.
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as dataclass_fields
 from typing import Any, Literal, get_args
 
-from rarn_edge.errors import InputError
+from rarn_edge.boundary.names import printable, unfit_name
+from rarn_edge.errors import InputError, first_line
 
 SCHEMA_VERSION = 1
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The project's one class order. Data sets are mapped to it by name, never by index."""
+
+# What float32 can compute with, far beyond what images need: outside, answers are NaN or all alike.
+MAX_MEAN, MIN_STD, MAX_STD = 1e6, 1e-3, 1e6
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 
 FERPLUS_CLASSES = (*CLASSES, "contempt")
 """The classes of FER+ (Barsoum 2016, arXiv:1608.01041): FER-2013's seven in the same order, then contempt."""
@@ -48,7 +54,8 @@ class Preprocess:
         _require(len(self.mean) in (1, 3), "mean has 1 (gray) or 3 (RGB) values")
         _require(len(self.mean) == len(self.std), "mean and std have the same number of values")
         _require(all(_is_finite(value) for value in (*self.mean, *self.std)), "mean and std are finite numbers")
-        _require(all(value > 0 for value in self.std), "std is positive")
+        _require(all(abs(value) <= MAX_MEAN for value in self.mean), f"mean is at most {MAX_MEAN:g} in size")
+        _require(all(MIN_STD <= value <= MAX_STD for value in self.std), f"std is {MIN_STD:g} to {MAX_STD:g}")
 
     @property
     def channels(self) -> int:
@@ -71,15 +78,23 @@ class ModelSpec:
     label_source: str = FER2013  # whose labels it was trained on: `fer2013`, `ferplus`, or another name
 
     def __post_init__(self) -> None:
-        for key in ("name", "input_name", "output_name", "label_source"):
+        _require((why := unfit_name(self.name)) is None, f"name is {why}")
+        for key in ("input_name", "output_name", "label_source"):  # a graph's names may hold '/'
             value = getattr(self, key)
-            _require(isinstance(value, str) and 0 < len(value) <= 200, f"{key} is a string of 1 to 200 characters")
-        _require(2 <= len(self.classes) <= 1000, "classes has 2 to 1000 names")
-        _require(all(isinstance(c, str) and 0 < len(c) <= 200 for c in self.classes), "class names are short strings")
+            fits = isinstance(value, str) and 0 < len(value) <= 200 and printable(value) == value
+            _require(fits, f"{key} is a printable text of 1 to 200 characters")
+        _require(
+            isinstance(self.classes, tuple) and 2 <= len(self.classes) <= 1000, "classes is a list of 2 to 1000 names"
+        )
+        for name in self.classes:
+            _require((why := unfit_name(name)) is None, f"each class is {why}")
         _require(len(set(self.classes)) == len(self.classes), "class names are unique")
         _require(self.output in get_args(Output), f"output is one of {get_args(Output)}")
         _require(self.input_dtype in get_args(InputDtype), f"input_dtype is one of {get_args(InputDtype)}")
-        _require(_is_finite(self.temperature) and self.temperature > 0, "temperature is a positive number")
+        _require(
+            _is_finite(self.temperature) and MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE,
+            f"temperature is {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary with the schema version."""
@@ -97,17 +112,35 @@ class ModelSpec:
         fields = dict(data)
         version = fields.pop("schema_version", None)
         _require(version == SCHEMA_VERSION, f"schema_version is {SCHEMA_VERSION}, found {version!r}")
+        preprocess = fields.pop("preprocess", None)
+        _require(isinstance(preprocess, dict), "preprocess is an object with height_px, width_px, mean and std")
+        assert isinstance(preprocess, dict)
+        for holder, key in ((fields, "classes"), (preprocess, "mean"), (preprocess, "std")):
+            _require(isinstance(holder.get(key), list | tuple), f"{key} is a list")
+        unknown = [key for key in (*fields, *preprocess) if key not in _KEYS]
+        _require(
+            not unknown, f"no key {', '.join(repr(printable(key)[:40]) for key in unknown)}; known: {', '.join(_KEYS)}"
+        )
+        _require("name" in fields, "name is missing")
         try:
-            preprocess = dict(fields.pop("preprocess"))
-            preprocess["mean"] = tuple(preprocess["mean"])
-            preprocess["std"] = tuple(preprocess["std"])
-            fields["classes"] = tuple(fields["classes"])
-            return cls(preprocess=Preprocess(**preprocess), **fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"not a valid model spec: {error}") from error
+            whole: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in preprocess.items()
+            }
+            return cls(preprocess=Preprocess(**whole), **{**fields, "classes": tuple(fields["classes"])})
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+        ) as error:  # a key in the wrong place, a value that cannot be compared
+            raise InputError(f"not a valid model spec: {first_line(error)}") from error
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict())
+
+
+_KEYS = tuple(
+    each.name for kind in (ModelSpec, Preprocess) for each in dataclass_fields(kind) if each.name != "preprocess"
+)
 
 
 def _is_size(value: object) -> bool:
@@ -115,7 +148,9 @@ def _is_size(value: object) -> bool:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 10**18  # float() of a longer one overflows
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _require(condition: bool, rule: str) -> None:

@@ -4,13 +4,11 @@ The same QDQ file is fast and right on one kind of CPU and slow or wrong on anot
 products in 16 bits and saturates; there, weights must keep to 7 bits. See docs/architecture.md for the measurements.
 """
 
-import os
-import platform
-import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+
+from rarn_edge.host.cpu import Cpu, detect_cpu, int8_kernels, read_cpu
 
 
 class Target(StrEnum):
@@ -59,9 +57,7 @@ class Host:
     @property
     def target(self) -> Target:
         """The CPU target whose kernels this machine runs."""
-        if self.architecture.startswith(("aarch64", "arm")):
-            return Target.ARM
-        return Target.X86_VNNI if self.features & {"avx512_vnni", "avx_vnni", "amx_int8"} else Target.X86_AVX2
+        return Target(int8_kernels(self.architecture, self.features))
 
     @property
     def multiplies_bfloat16(self) -> bool:
@@ -73,7 +69,10 @@ class Host:
         found = sorted(self.features & {"avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
         extensions = " ".join(found) or "no INT8 extensions"
         recipe = RECIPES[self.target]
-        return f"{self.target.value} ({self.architecture}, {extensions}): {recipe.describe()}; {recipe.reason}"
+        line = f"{self.target.value} ({self.architecture}, {extensions}): {recipe.describe()}; {recipe.reason}"
+        if self.target is Target.ARM and self.features and "asimddp" not in self.features:
+            line += ". This core has no dot products: INT8 may gain little here, so measure it"
+        return line
 
     def mismatch(self, target: Target | None) -> str | None:
         """A one-line warning when an INT8 file for `target` runs on this CPU, else None."""
@@ -85,53 +84,18 @@ class Host:
         return f"{here}: answers and speed may differ; quantize with --target auto"
 
 
-_SYSCTL_FEATURES = {
-    "hw.optional.arm.FEAT_DotProd": "asimddp",
-    "hw.optional.arm.FEAT_I8MM": "i8mm",
-    "hw.optional.avx2_0": "avx2",
-}
-"""macOS: which key says what Linux calls by which name."""
-
-
-HIDDEN_FEATURES = "RARN_EDGE_HIDDEN_CPU_FEATURES"
-"""Variable with the beginnings of features that are hidden from this process (`benchmarks/avx2_only.c` sets it)."""
-
-
-def hidden_features() -> tuple[str, ...]:
-    """The beginnings of features that this process shall not see."""
-    return tuple(os.environ.get(HIDDEN_FEATURES, "").split())
-
-
 def detect_host() -> Host:
     """This machine's CPU, as far as its operating system tells and nobody hides."""
-    host = _whole_host()
-    return replace(host, features=frozenset(each for each in host.features if not each.startswith(hidden_features())))
-
-
-def _whole_host() -> Host:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        return read_host(platform.machine(), cpuinfo=cpuinfo.read_text(errors="replace"))
-    if platform.system() == "Darwin":
-        return read_host(platform.machine(), sysctl={key: _sysctl(key) for key in _SYSCTL_FEATURES})
-    return read_host(platform.machine())  # Windows tells no one without a C call
+    return _host(detect_cpu())
 
 
 def read_host(machine: str, cpuinfo: str = "", sysctl: Mapping[str, str] | None = None) -> Host:
-    """A CPU from what its system says: `platform.machine()`, and Linux's /proc/cpuinfo or macOS's sysctl values by key.
+    """A CPU from what its system says, see `rarn_edge.host.cpu.read_cpu`.
 
     Without features, an x86 CPU gets the target that is right on all of them, the one without VNNI.
     """
-    architecture = machine.lower()
-    features: set[str] = set()
-    for line in cpuinfo.splitlines():
-        if line.lower().startswith(("flags", "features")):
-            features.update(line.split(":", 1)[1].split())
-            break  # the same for every core
-    features.update(feature for key, feature in _SYSCTL_FEATURES.items() if (sysctl or {}).get(key) == "1")
-    return Host("x86_64" if architecture == "amd64" else architecture, frozenset(features))
+    return _host(read_cpu(machine, cpuinfo, sysctl))
 
 
-def _sysctl(key: str) -> str:
-    done = subprocess.run(["/usr/sbin/sysctl", "-n", key], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+def _host(cpu: Cpu) -> Host:
+    return Host(cpu.architecture, cpu.features)

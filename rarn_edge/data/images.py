@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from rarn_edge.boundary.limits import MAX_FILE_BYTES
+from rarn_edge.boundary.paths import read_bytes
 from rarn_edge.contract.preprocess import decode_gray, resize
 from rarn_edge.data.faces import UNLABELLED, Choose, Faces, Split, class_index
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-MAX_FILE_BYTES = 64 * 2**20  # one image; a zip entry claiming more is refused before it is unpacked
 _FOLDER_SPLITS = {
     "train": Split.TRAINING,
     "training": Split.TRAINING,
@@ -24,8 +25,17 @@ _FOLDER_SPLITS = {
     "publictest": Split.PUBLIC_TEST,
     "privatetest": Split.PRIVATE_TEST,
 }
-# RuntimeError: an encrypted entry; ValueError, struct.error: nonsense in the directory
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+# RuntimeError: an encrypted entry; OSError, ValueError, struct.error: nonsense in the directory
+_ZIP_ERRORS = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +54,9 @@ def read_folder(root: Path, side_px: int, choose: Choose | None = None) -> Faces
         InputError: no images, a folder name that is no class, or an image that cannot be decoded (file named).
     """
     relative = {path: PurePosixPath(path.relative_to(root).as_posix()) for path in root.rglob("*")}
-    files = sorted(entry for path, entry in relative.items() if is_image(entry) and path.is_file())
+    files = sorted(entry for path, entry in relative.items() if is_image(entry) and not path.is_dir())
     entries = _entries(files, str(root))
-    return _read(entries, lambda path: (root / path).read_bytes(), str(root), side_px, choose)
+    return _read(entries, lambda path: read_bytes(root / path, MAX_FILE_BYTES), str(root), side_px, choose)
 
 
 def read_zip(path: Path, side_px: int, choose: Choose | None = None) -> Faces:
@@ -57,7 +67,10 @@ def read_zip(path: Path, side_px: int, choose: Choose | None = None) -> Faces:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = {PurePosixPath(info.filename): info for info in archive.infolist() if not info.is_dir()}
+            infos: dict[PurePosixPath, zipfile.ZipInfo] = {}
+            for info in archive.infolist():
+                if not info.is_dir() and infos.setdefault(PurePosixPath(info.filename), info) is not info:
+                    raise InputError(f"{path}: holds {info.filename} twice, and only one of the two could be read")
             files = sorted(file for file in infos if is_image(file))
             for file in files:
                 size = infos[file].file_size
@@ -66,7 +79,7 @@ def read_zip(path: Path, side_px: int, choose: Choose | None = None) -> Faces:
             entries = _entries(files, str(path))
             return _read(entries, lambda file: archive.read(infos[file]), str(path), side_px, choose)
     except _ZIP_ERRORS as error:
-        raise InputError(f"{path}: cannot be read as a zip of images ({error})") from error
+        raise InputError(f"{path}: cannot be read as a zip of images ({first_line(error)})") from error
 
 
 def is_image(path: PurePosixPath) -> bool:
@@ -105,7 +118,7 @@ def _split_of(path: PurePosixPath) -> Split:
 
 def _read(
     entries: list[_Entry],
-    read_bytes: Callable[[PurePosixPath], bytes],
+    content_of: Callable[[PurePosixPath], bytes],
     source: str,
     side_px: int,
     choose: Choose | None,
@@ -120,5 +133,5 @@ def _read(
     chosen = found if choose is None else choose(found)
     images = np.empty((len(chosen), side_px, side_px), dtype=np.uint8)
     for index, name in enumerate(chosen.names):
-        images[index] = resize(decode_gray(read_bytes(PurePosixPath(name)), f"{source}: {name}"), side_px, side_px)
+        images[index] = resize(decode_gray(content_of(PurePosixPath(name)), f"{source}: {name}"), side_px, side_px)
     return replace(chosen, images=images)

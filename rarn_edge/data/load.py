@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from rarn_edge.boundary.paths import require_source
 from rarn_edge.data.csv_file import SIDE_PX, read_csv
 from rarn_edge.data.faces import Choose, Faces
 from rarn_edge.data.images import read_folder, read_zip
@@ -37,8 +38,7 @@ def load_faces(
             return faces if choose is None else choose(faces)
 
         return load_faces(source, voted)
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder; --data takes a zip, a folder of class folders, or a CSV")
+    require_source(source, "--data takes a zip, a folder of class folders, or a CSV")
     try:
         if source.is_dir():
             return read_folder(source, SIDE_PX, choose)

@@ -14,6 +14,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.spec import FERPLUS_CLASSES
 from rarn_edge.data.faces import UNLABELLED, Faces, usual_name
 from rarn_edge.errors import InputError
@@ -59,8 +60,7 @@ def read_votes(path: Path) -> Votes:
     Raises:
         InputError: no such file, a missing column, or a value that is no count of votes (line named).
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; --votes takes fer2013new.csv of FER+, or a CSV with a column 'file'")
+    require_file(path, "--votes takes fer2013new.csv of FER+, or a CSV with a column 'file'")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return _read(file, path)

@@ -1,6 +1,6 @@
 """Drawing what was found: boxes, the label with its confidence as a bar, and the attention mask; written as image or video."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from rarn_edge.device.faces import crop_to_picture
 from rarn_edge.device.predict import Answered, FaceAnswer
-from rarn_edge.device.sources import IMAGE_SUFFIXES, STDIN
+from rarn_edge.device.sources import IMAGE_SUFFIXES, STDIN, is_camera, is_video
 from rarn_edge.errors import InputError, first_line
-from rarn_edge.files import atomic, check_output, make_folder
+from rarn_edge.files import atomic, check_outputs, make_folder
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
 DRAW_SIDE_PX = 240  # smaller pictures are drawn larger, or the label would not fit
@@ -123,7 +123,9 @@ class VideoFile:
             raise InputError(f"{self._shown}: there was no frame to write")
         self._writer.release()
         capture = cv2.VideoCapture(str(self._path))
-        written = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        written = 0
+        while capture.grab():  # the header tells what was planned, and keeps to it when the disk is full
+            written += 1
         capture.release()
         if written != self.frames:
             raise InputError(
@@ -156,9 +158,8 @@ def video_file(path: Path, fps: float) -> Iterator[VideoFile]:
 class Drawing:
     """The drawn copies of a run's pictures, each beside its like: a file where there is one source, else a folder of them."""
 
-    def __init__(self, out: Path, explain: bool, into_folder: bool) -> None:
-        self._out, self._explain, self._into_folder = out, explain, into_folder
-        self._taken: set[Path] = set()
+    def __init__(self, paths: Mapping[str, Path], explain: bool) -> None:
+        self._paths, self._explain = paths, explain
         self._video: tuple[str, VideoFile] | None = None
         self._open = ExitStack()
         self._last: tuple[FaceAnswer, ...] = ()
@@ -173,11 +174,11 @@ class Drawing:
         if picture.pixels is None:
             return
         if picture.frame is None:
-            write_image(self._path(picture.source, ".png"), draw(picture.pixels, answered.faces, self._explain))
+            write_image(self._paths[picture.source], draw(picture.pixels, answered.faces, self._explain))
             return
         if self._video is None or self._video[0] != picture.source:
             self.finish()
-            path = self._path(picture.source, ".mp4")
+            path = self._paths[picture.source]
             self._video = picture.source, self._open.enter_context(video_file(path, picture.fps or 25.0))
         if picture.analysed:
             self._last = answered.faces
@@ -192,17 +193,33 @@ class Drawing:
         """Drop the current video: half of it is not what was asked for."""
         self._open.__exit__(InputError, InputError("abandoned"), None)
 
-    def _path(self, source: str, default_suffix: str) -> Path:
-        if not self._into_folder:
-            return self._out
-        name = Path("stdin" if source == STDIN else source.replace(" ", "-")).name
-        suffix = Path(name).suffix if Path(name).suffix.lower() in (*IMAGE_SUFFIXES, *CODECS) else default_suffix
-        path = self._out / f"{Path(name).stem}{suffix}"
-        number = 2
-        while path in self._taken:
-            path, number = self._out / f"{Path(name).stem}-{number}{suffix}", number + 1
-        self._taken.add(path)
-        return path
+
+def drawn_paths(out: Path, sources: Sequence[str]) -> dict[str, Path]:
+    """Where the drawn copy of each source goes, by the name that its pictures carry: `out`, or files of their own in that folder.
+
+    Raises:
+        InputError: a file is named for several sources.
+    """
+    is_file = out.suffix.lower() in (*IMAGE_SUFFIXES, *CODECS) and not out.is_dir()
+    if is_file and len(sources) > 1:
+        raise InputError(f"--annotate {out} is one file, for {len(sources):,} sources; name a folder")
+    paths: dict[str, Path] = {}
+    taken: set[Path] = set()
+    for source in sources:
+        name = f"camera {source}" if is_camera(source) else source
+        if is_file:
+            paths[name] = out
+            continue
+        own = "stdin" if source == STDIN else f"camera-{source}" if is_camera(source) else Path(source).name
+        suffix = Path(own).suffix
+        if suffix.lower() not in (*IMAGE_SUFFIXES, *CODECS):
+            suffix = ".mp4" if is_video(source) else ".png"
+        path, number = out / f"{Path(own).stem}{suffix}", 2
+        while path in taken:
+            path, number = out / f"{Path(own).stem}-{number}{suffix}", number + 1
+        taken.add(path)
+        paths[name] = path
+    return paths
 
 
 @contextmanager
@@ -210,16 +227,13 @@ def drawing(out: Path, sources: Sequence[str], explain: bool = False) -> Iterato
     """Where drawn copies go; a video is there only once it is whole.
 
     Raises:
-        InputError: a file named for several sources, or a place that cannot be written.
+        InputError: a file named for several sources, a copy that would replace a source, or a place that cannot be written.
     """
-    is_file = out.suffix.lower() in (*IMAGE_SUFFIXES, *CODECS) and not out.is_dir()
-    if is_file and len(sources) > 1:
-        raise InputError(f"--annotate {out} is one file, for {len(sources):,} sources; name a folder")
-    if is_file:
-        check_output(out)
-    else:
+    paths = drawn_paths(out, sources)
+    if out not in paths.values():
         make_folder(out)
-    drawn = Drawing(out, explain, into_folder=not is_file)
+    check_outputs(dict.fromkeys(paths.values()), sources)
+    drawn = Drawing(paths, explain)
     try:
         yield drawn
     except BaseException:

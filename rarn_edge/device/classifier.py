@@ -14,12 +14,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_BATCH, check_count
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import model_input, resize
 from rarn_edge.contract.targets import detect_host
@@ -80,6 +81,7 @@ class Classifier:
         self,
         model: str | Path = "rarn-s",
         *,
+        labels: str | None = None,
         provider: str = CPU,
         threads: int | None = None,
         min_confidence: float = 0.0,
@@ -90,6 +92,7 @@ class Classifier:
 
         Args:
             model: The name of a shipped model, or the path of an ONNX file that rarn-edge wrote or stamped.
+            labels: Of a shipped model: `ferplus` (default; what people see) or `fer2013`.
             provider: `cpu`, `cuda`, ...; never falls back to another.
             threads: Threads within an operator (default: the cores this process may use).
             min_confidence: Predictions below it are marked as `abstained`; 0..1.
@@ -100,11 +103,11 @@ class Classifier:
             InputError: no such model, not an ONNX file, no contract, or an option out of range.
             ProviderError: the provider cannot be had.
         """
-        if not 0 <= min_confidence <= 1:
-            raise InputError(f"min_confidence is between 0 and 1, found {min_confidence}")
-        if batch < 1:
-            raise InputError(f"batch is at least 1, found {batch}")
-        path = find_model_file(model)
+        if not isinstance(min_confidence, int | float) or not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence is between 0 and 1, found {min_confidence!r}")
+        check_count(batch, "batch", MAX_BATCH)
+        check_count(max_pixels, "max_pixels", LARGEST_PIXELS)
+        path = find_model_file(model, labels)
         self._session = open_session(path, provider, threads)
         self.artifact = Artifact.of_session(path, self._session)
         self.min_confidence = min_confidence
@@ -137,6 +140,8 @@ class Classifier:
         Raises:
             InputError: an image that cannot be read, another type than uint8, or another shape; which one is named.
         """
+        if colour not in get_args(ColourOrder):
+            raise InputError(f"colour is one of {', '.join(get_args(ColourOrder))}, found {colour!r}")
         start_s = time.perf_counter()
         items = split_images(images)
         answers: list[Prediction] = []

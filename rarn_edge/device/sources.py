@@ -7,7 +7,6 @@ network does not wait for the disk.
 import glob
 import math
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.image_header import claimed_size_px, doubts
+from rarn_edge.boundary.limits import MAX_FILE_BYTES
+from rarn_edge.boundary.paths import exists, read_standard_input, require_file, shown
 from rarn_edge.data.images import SUFFIXES
-from rarn_edge.device.image_file import MAX_PIXELS, check_size, colour_image, gray_image, is_animated_gif, read_bytes
+from rarn_edge.device.image_file import MAX_PIXELS, colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError, RarnEdgeError, first_line
 
 IMAGE_SUFFIXES = (*SUFFIXES, ".gif")
@@ -80,20 +82,21 @@ def find_sources(arguments: Iterable[str]) -> list[str]:
     for text in arguments:
         path = Path(text)
         try:
-            if text == STDIN or path.is_file() or text.isdecimal():
+            if text == STDIN or (text.isdecimal() and not exists(path)):
                 found.append(text)
-            elif path.is_dir():
+            elif exists(path) and path.is_dir():
                 list(path.iterdir())  # a folder that may not be read looks empty to rglob
                 inside = sorted(str(file) for file in path.rglob("*") if _is_media(file))
                 if not inside:
                     raise InputError(f"{path}: no images or videos in this folder")
                 found += inside
-            elif matches := sorted(glob.glob(text, recursive=True)):  # noqa: PTH207  # a Path cannot glob an absolute pattern
-                found += [match for match in matches if Path(match).is_file()]
+            elif exists(path) or not (matches := sorted(glob.glob(text, recursive=True))):  # noqa: PTH207  # a Path globs no absolute pattern
+                require_file(path, "give a file, a folder, a pattern, or a camera's number")
+                found.append(text)
             else:
-                raise InputError(f"{text}: no such file, folder, pattern or camera")
+                found += [match for match in matches if not Path(match).is_dir()]
         except OSError as error:
-            raise InputError(f"{text}: cannot be read ({error.strerror})") from error
+            raise InputError(f"{shown(text)}: cannot be read ({error.strerror})") from error
     return found
 
 
@@ -102,12 +105,15 @@ def is_video(source: str) -> bool:
 
 
 def is_camera(source: str) -> bool:
-    return source.isdecimal() and not Path(source).exists()
+    return source.isdecimal() and not exists(Path(source))
 
 
 def _is_media(path: Path) -> bool:
+    """By its name; a pipe or a dead link of that name is read too, and reported."""
     return (
-        path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not path.name.startswith(".") and path.is_file()
+        path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+        and not path.name.startswith(".")
+        and not path.is_dir()
     )
 
 
@@ -124,14 +130,13 @@ def read_pictures(sources: Iterable[str], reading: Reading) -> Iterator[Picture]
 
 
 def _image(source: str, reading: Reading) -> Picture:
-    content = sys.stdin.buffer.read() if source == STDIN else read_bytes(Path(source))
+    content = read_standard_input(MAX_FILE_BYTES) if source == STDIN else read_bytes(Path(source))
     name = "standard input" if source == STDIN else source
-    size = check_size(content, name, reading.max_pixels)
+    size = claimed_size_px(content)
     small = size is not None and max(size) <= CROP_SIDE_PX
     crop = small if reading.crop is None else reading.crop
     decode = gray_image if crop and not reading.colour else colour_image
-    notice = f"{name}: an animated GIF; only its first picture is read" if is_animated_gif(content) else None
-    return Picture(source, decode(content, name, reading.max_pixels), notice=notice)
+    return Picture(source, decode(content, name, reading.max_pixels), notice=doubts(content, name))
 
 
 def open_video(source: str) -> tuple[cv2.VideoCapture, Video]:
@@ -141,11 +146,13 @@ def open_video(source: str) -> tuple[cv2.VideoCapture, Video]:
         InputError: no such camera, or not a readable video.
     """
     camera = is_camera(source)
+    if not camera:
+        require_file(Path(source))
     try:
         capture = cv2.VideoCapture(int(source)) if camera else cv2.VideoCapture(source)
         opened = capture.isOpened()
-    except cv2.error as error:
-        raise InputError(f"{source}: cannot be opened ({first_line(error)})") from error
+    except (cv2.error, ValueError, OverflowError) as error:  # a name that is not UTF-8; a number of 30 digits
+        raise InputError(f"{shown(source)}: cannot be opened ({first_line(error)})") from error
     if not opened:
         if camera:
             raise InputError(f"camera {source}: there is none, or another program holds it; see: ls /dev/video*")

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import Faces
 from rarn_edge.evaluation.confidence import Confidence, judge_confidence
 from rarn_edge.evaluation.roll import Predict, RollPoint, roll_curve
+from rarn_edge.evaluation.votes import VoteFigures, judge_votes
 from rarn_edge.stats.classification import Evaluation, evaluate_logits, wilson_interval
 from rarn_edge.stats.paired import Paired, compare_decisions
 
@@ -83,6 +85,7 @@ class Judgement:
     pixels: Pixels
     data: tuple[DataSummary, ...]  # the judged faces, and Training where there is one
     against: tuple[Rival, ...] = ()
+    votes: VoteFigures | None = None  # where people voted on the faces
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "pixel_warning": self.pixels.warning}
@@ -97,6 +100,7 @@ class Subject:
     temperature: float
     predict: Predict
     train_pixels: tuple[float, float] | None  # mean, standard deviation
+    label_source: str = FER2013  # whose labels it was trained on
 
 
 def compare(other: Subject, faces: Faces, right: NDArray[np.bool_]) -> Paired:
@@ -136,6 +140,7 @@ def judge(
             for name, each in (("judged", faces), ("training", training))
             if each is not None
         ),
+        votes=None if faces.votes is None else judge_votes(logits, faces, subject.classes, subject.temperature),
         against=tuple(
             Rival(other.name, compare(other, faces, right), _roll(other, faces, on_angle)) for other in against
         ),
@@ -143,7 +148,8 @@ def judge(
 
 
 def _summary(name: str, faces: Faces, classes: tuple[str, ...]) -> DataSummary:
-    counts = np.bincount(faces.labels_in(classes), minlength=len(classes))
+    labels = faces.labels_in(classes)
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
     return DataSummary(name, dict(zip(classes, counts.tolist(), strict=True)), tuple(faces.intensities().tolist()))
 
 

@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import importlib.metadata
 import io
-import json
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -26,6 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.documents import parse_json, parse_npy, to_json
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
@@ -141,7 +142,7 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         "input_sha256": bundle.input_sha256,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in arrays.items()},
     }
-    members = {"manifest.json": (json.dumps(manifest, indent=1) + "\n").encode()}
+    members = {"manifest.json": (to_json(manifest, indent=1) + "\n").encode()}
     members |= {f"{name}.npy": content for name, content in arrays.items()}
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in members.items():
@@ -156,8 +157,7 @@ def load_bundle(path: Path) -> Bundle:
     Raises:
         InputError: no such file, not a bundle, another schema version, or content that its own hashes contradict.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; make a bundle with: rarn-edge parity MODEL.onnx --bundle {path.name}")
+    require_file(path, f"make a bundle with: rarn-edge parity MODEL.onnx --bundle {path.name}")
     try:
         with zipfile.ZipFile(path) as archive:
             wanted = ["manifest.json", *(f"{name}.npy" for name in _ARRAYS)]
@@ -165,14 +165,15 @@ def load_bundle(path: Path) -> Bundle:
             if claimed > MAX_BYTES:
                 raise InputError(f"{path}: claims {claimed:,} bytes unpacked; {MAX_BYTES:,} is the limit")
             content = {name: archive.read(name) for name in wanted}
-        manifest = json.loads(content["manifest.json"])
+        manifest = parse_json(content["manifest.json"], "manifest.json")
         return _parse(manifest, content, str(path))
     except InputError as error:
-        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        damaged = "not a readable parity bundle: " if str(error).startswith("manifest.json") else ""
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {damaged}{error}") from error
     # RuntimeError: an encrypted entry; RecursionError: JSON nested without end; the rest: a damaged zip, array or manifest
     except (
         zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
-        RecursionError, NotImplementedError,
+        RecursionError, NotImplementedError, OverflowError,
     ) as error:  # fmt: skip
         raise InputError(
             f"{path}: not a readable parity bundle ({type(error).__name__}: {str(error)[:120]})"
@@ -218,10 +219,13 @@ def _parse(manifest: dict[str, Any], content: dict[str, bytes], source: str) -> 
         data = content[f"{name}.npy"]
         if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
             raise InputError(f"{source}: {name}.npy is not what the manifest was written for; make the bundle anew")
-        array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        array = parse_npy(data, f"{source}: {name}.npy")
         if array.dtype != dtype or array.ndim != rank:
             raise InputError(f"{source}: {name}.npy is {array.dtype} of rank {array.ndim}, expected {dtype} of {rank}")
         arrays[name] = array
+    for name in ("logits", "probabilities"):
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(f"{source}: {name}.npy holds values that are no numbers; make the bundle anew")
     labels = manifest["labels"]
     bundle = Bundle(
         spec=ModelSpec.from_dict(manifest["spec"]),

@@ -4,12 +4,13 @@ torch -> each float32 file as written -> as ONNX Runtime optimises it -> INT8 co
 kernels compute it ("fused"), and what runs at other batch sizes and thread counts.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rarn_edge.boundary.documents import read_json
+from rarn_edge.boundary.paths import reason
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.errors import InputError
 from rarn_edge.host.threads import default_threads
@@ -62,10 +63,12 @@ def rejudge(path: Path, tolerances: Tolerances) -> ParityReport:
         InputError: not a parity report of this version.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         version = data["schema_version"]
         saved, faces, classes = list(data["hops"]), str(data["faces"]), tuple(map(str, data["classes"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except InputError as error:
+        raise InputError(f"{path}: not what `rarn-edge parity --json` prints ({reason(error, path)})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not what `rarn-edge parity --json` prints ({error!r})") from error
     if version != SCHEMA_VERSION or not saved:
         raise InputError(
@@ -109,7 +112,7 @@ def compare_forms(
         label = name if is_float else f"{name} simulated"
         on_stage(label)
         # unfused operators are too small to share among threads: whole batches are shared instead
-        plain = run_logits(open_unoptimised(artifact.path), spec, shown.images, callers=count)
+        plain = run_logits(open_unoptimised(artifact.path), spec, shown.images, callers=count, finite=False)
         written = Form(label, precision, plain, Origin(Execution.WRITTEN, artifact.path))
         if is_float and forms:
             add(forms[-1], written, "float")
@@ -120,7 +123,9 @@ def compare_forms(
             continue  # only the last float32 file goes to a device
         on_stage(f"{name} on {provider}")
         runs = f"{name} fused" if provider == CPU and not is_float else f"{name} on {provider}"
-        run = Form(runs, precision, run_logits(session, spec, shown.images), Origin(Execution.RUN, artifact.path))
+        run = Form(
+            runs, precision, run_logits(session, spec, shown.images, finite=False), Origin(Execution.RUN, artifact.path)
+        )
         add(written, run, "float" if is_float else "fuse")
         if is_float:
             last = run
@@ -128,12 +133,14 @@ def compare_forms(
             add(last or forms[0], run, "int8")
         on_stage(f"{name} at other batch sizes and threads")
         some = shown.images[: min(SOME, shown.faces)]
-        varied = {f"batches of {batch}": run_logits(session, spec, some, batch=batch) for batch in BATCHES}
+        varied = {
+            f"batches of {batch}": run_logits(session, spec, some, batch=batch, finite=False) for batch in BATCHES
+        }
         if provider == CPU:
             others = 1 if count > 1 else 2
             threaded = open_session(artifact.path, provider, others)
-            varied[f"{others} thread{'' if others == 1 else 's'}"] = run_logits(threaded, spec, some)
-        single = run_logits(session, spec, shown.images if is_float else some, batch=1)
+            varied[f"{others} thread{'' if others == 1 else 's'}"] = run_logits(threaded, spec, some, finite=False)
+        single = run_logits(session, spec, shown.images if is_float else some, batch=1, finite=False)
         for how, logits in {"one by one": single, **varied}.items():
             add(run, Form(how, precision, logits, Origin(Execution.VARIED, artifact.path)), "batch")
     return ParityReport(tuple(steps), shown.description, classes), forms[0]

@@ -8,12 +8,12 @@ with the same names, of which it may give a part:
 """
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from rarn_edge.boundary.documents import read_toml
 from rarn_edge.errors import InputError
 
 Kind = Literal["float", "batch", "quantize", "fuse", "int8"]
@@ -91,11 +91,7 @@ def read_tolerances(path: Path) -> Tolerances:
     Raises:
         InputError: unreadable, not TOML, or an unknown name.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a readable TOML file ({error})") from error
-    return tolerances_from_dict(data, str(path))
+    return tolerances_from_dict(read_toml(path), str(path))
 
 
 def _object(data: object, source: str, name: str) -> dict[str, Any]:

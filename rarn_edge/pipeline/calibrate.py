@@ -6,7 +6,6 @@ activation of every image instead.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.assets import shipped_models, shipped_ranges
+from rarn_edge.assets import shipped_labels, shipped_models, shipped_ranges
+from rarn_edge.boundary.documents import read_json, to_json
+from rarn_edge.boundary.paths import reason
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.data import Faces
@@ -28,6 +29,7 @@ from rarn_edge.pipeline.prepare import Prepared, prepare
 
 BATCH = 32
 SCHEMA_VERSION = 2
+_MAKE = "make one with: rarn-edge quantize --calib DATA --save-ranges FILE"
 SEVERAL_IMAGES = 32  # fewer do not show what a tensor can reach
 
 OnProgress = Callable[[int, int], None]
@@ -53,7 +55,7 @@ class Ranges:
 
     def save(self, path: Path) -> None:
         content = {"schema_version": SCHEMA_VERSION, **self.__dict__}
-        write_text(path, json.dumps(content, indent=1) + "\n")
+        write_text(path, to_json(content, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Ranges":
@@ -63,17 +65,17 @@ class Ranges:
             InputError: no such file, or not a ranges file.
         """
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            data: dict[str, Any] = read_json(path)
             if data.pop("schema_version") != SCHEMA_VERSION or data["method"] not in get_args(Method):
                 raise ValueError("another schema version or method")
             data["tensors"] = {name: (float(low), float(high)) for name, (low, high) in data["tensors"].items()}
             if not all(low <= high and np.isfinite([low, high]).all() for low, high in data["tensors"].values()):
                 raise ValueError("a range is not finite or upside down")
             return cls(**data)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path}: not a ranges file ({error}); make one with: rarn-edge quantize --calib DATA --save-ranges FILE"
-            ) from error
+        except InputError as error:
+            raise InputError(f"{path}: not a ranges file ({reason(error, path)}); {_MAKE}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: not a ranges file ({error}); {_MAKE}") from error
 
 
 def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
@@ -84,12 +86,13 @@ def ranges_of(model: str, weights_sha256: str | None) -> Ranges:
     """
     if model not in shipped_models():
         raise InputError(f"no activation ranges are shipped for '{model}'; measure them with --calib DATA")
-    ranges = Ranges.load(shipped_ranges(model))
-    if ranges.weights_sha256 != weights_sha256:
-        raise InputError(
-            f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
-        )
-    return ranges
+    for labels in shipped_labels(model):
+        ranges = Ranges.load(shipped_ranges(model, labels))
+        if ranges.weights_sha256 == weights_sha256:
+            return ranges
+    raise InputError(
+        f"the ranges shipped for '{model}' were measured on other weights; measure yours with --calib DATA"
+    )
 
 
 @dataclass(frozen=True)

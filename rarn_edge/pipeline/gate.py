@@ -35,10 +35,10 @@ def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: flo
             np.asarray(session.run([name], {before.spec.input_name: values})[0], dtype=np.float32)
             for session, values in zip(sessions, inputs, strict=True)
         )
-        if not np.array_equal(np.isfinite(first), np.isfinite(second)):
-            return f"the {how} graph answers otherwise than in numbers on {kind}"
+        comparable = np.array_equal(np.isfinite(first), np.isfinite(second))  # else one has answers that are no numbers
         first, second = np.nan_to_num(first), np.nan_to_num(second)
-        worst, allowed = float(np.abs(first - second).max()), tolerance * max(1.0, float(np.abs(first).max()))
+        worst = float(np.abs(first - second).max()) if comparable else np.nan
+        allowed = tolerance * max(1.0, float(np.abs(first).max()))
         if not worst <= allowed:
             return f"the {how} graph differs by {worst:.3g} on {kind}, allowed {allowed:.3g}"
         flipped = int((first.argmax(1) != second.argmax(1)).sum())

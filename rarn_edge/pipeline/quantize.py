@@ -147,6 +147,4 @@ def _to_qdq(
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()  # it appends its nodes at the end, which only ONNX Runtime itself accepts
-    result = fold_scales(quantizer.model.model)
-    del result.graph.value_info[:]  # readers infer it; in a small model it is a tenth of the file
-    return result
+    return fold_scales(quantizer.model.model)

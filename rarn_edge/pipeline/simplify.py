@@ -41,18 +41,7 @@ class Simplification:
     kept_because: str | None
 
 
-def simplify(artifact: Artifact, out: Path) -> Simplification:
-    """Write a simplified copy to `out`; if it does not answer as the original, write the original graph instead.
-
-    Raises:
-        InputError: `out` cannot be written, or onnxsim is not installed.
-    """
-    check_output(out)
-    done = simplify_model(LoadedModel.read(artifact))
-    return Simplification(done.model.save(out), done.nodes_before, done.nodes_after, done.kept_because)
-
-
-def simplify_file(file: str | Path, output: str | Path) -> Simplification:
+def simplify(file: str | Path | Artifact, output: str | Path) -> Simplification:
     """Write a simplified copy of an ONNX file that carries its contract; what does not answer alike is not kept.
 
     Args:
@@ -73,7 +62,10 @@ def simplify_file(file: str | Path, output: str | Path) -> Simplification:
         >>> done.kept_because is None, done.nodes_after <= done.nodes_before
         (True, True)
     """
-    return simplify(Artifact.load(Path(file)), Path(output))
+    out = Path(output)
+    check_output(out)
+    done = simplify_model(LoadedModel.read(file if isinstance(file, Artifact) else Artifact.load(Path(file))))
+    return Simplification(done.model.save(out), done.nodes_before, done.nodes_after, done.kept_because)
 
 
 def simplify_model(model: LoadedModel) -> Simplified:

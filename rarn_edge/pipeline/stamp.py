@@ -6,13 +6,13 @@ output = "logits"                                                               
 preprocess = { height_px = 64, width_px = 64, mean = [127.5], std = [127.5] }   # three values each for RGB
 """
 
-import tomllib
 from pathlib import Path
 
+from rarn_edge.boundary.documents import read_toml
 from rarn_edge.contract.artifact import Artifact, Contract, check_shapes, open_unoptimised
 from rarn_edge.contract.spec import SCHEMA_VERSION, ModelSpec
 from rarn_edge.errors import InputError
-from rarn_edge.files import check_output, file_sha256
+from rarn_edge.files import check_outputs, file_sha256
 from rarn_edge.onnx_graph import LoadedModel, load_graph
 
 _EXAMPLE = (
@@ -33,15 +33,12 @@ def stamp(source: str | Path, spec_file: str | Path, out: str | Path) -> Artifac
         'my-net'
     """
     source, spec_file, out = Path(source), Path(spec_file), Path(out)
-    check_output(out)
+    check_outputs([out], [source, spec_file])
     session = open_unoptimised(source)
     names = ([v.name for v in session.get_inputs()], [v.name for v in session.get_outputs()])
     if len(names[0]) != 1 or len(names[1]) != 1:
         raise InputError(f"{source}: has inputs {names[0]} and outputs {names[1]}; one of each is needed")
-    try:
-        data = tomllib.loads(spec_file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{spec_file}: not a readable TOML file ({error})") from error
+    data = read_toml(spec_file)
     fields = {"schema_version": SCHEMA_VERSION, "input_name": names[0][0], "output_name": names[1][0], **data}
     try:
         spec = ModelSpec.from_dict(fields)

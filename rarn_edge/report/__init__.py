@@ -1,1 +1,4 @@
-"""Results as text: pure functions from a result to what a person reads. Units turn pretty here and nowhere else."""
+"""Results as text and drawings: functions from a result to what a person reads, which the caller prints or writes.
+
+A table is built once (`table.Table`) and rendered for a terminal, as Markdown or as HTML. Units turn pretty here alone.
+"""

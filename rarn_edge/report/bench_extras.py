@@ -1,33 +1,12 @@
-"""Further findings of a benchmark as plain tables: memory in parts, scenarios, where the time goes.
+"""Further findings of a benchmark as tables: memory in parts, scenarios, the audit, where the time goes."""
 
-`tables` gives them as data; the terminal, Markdown and the page print the same ones.
-"""
-
-from dataclasses import dataclass
-
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
-from rarn_edge.bench.profile import Profile, Share
-from rarn_edge.bench.result import BenchReport
-from rarn_edge.report.bench_table import milliseconds
-
-_UNKNOWN = "-"
+from rarn_edge.bench.extras.profile import Profile, Share
+from rarn_edge.bench.result import BenchReport, BenchRow
+from rarn_edge.report.table import UNKNOWN, Table, table, text_column
+from rarn_edge.report.units import count, giga, megabytes, milliseconds, percent
 
 
-@dataclass(frozen=True)
-class PlainTable:
-    """A title, column names (the first is text, the others are numbers), cells, and what to know about it."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    folded: bool = False  # long: a page shows its title until asked for more
-
-
-def tables(report: BenchReport) -> list[PlainTable]:
+def extra_tables(report: BenchReport) -> list[Table]:
     """Whatever this report has beyond its main table."""
     found = [
         _percentiles(report),
@@ -35,60 +14,47 @@ def tables(report: BenchReport) -> list[PlainTable]:
         _best_batches(report),
         _servers(report),
         _multi_streams(report),
-        _device(report),
         _audits(report),
         _islands(report),
     ]
     for profile in report.profiles:
         found += [_limits(profile), _operators(profile), _nodes(profile)]
-    return [table for table in found if table.rows]
+    return [each for each in found if each.rows]
 
 
-def extra_tables(report: BenchReport) -> list[Table]:
-    """The same for a terminal."""
-    made = []
-    for plain in tables(report):
-        table = Table(title=escape(plain.title), caption=escape(plain.note) or None, box=box.SIMPLE_HEAD, padding=0)
-        table.title_justify = table.caption_justify = "left"
-        for index, column in enumerate(plain.columns):
-            table.add_column(column, justify="right" if index else "left", overflow="fold")
-        for row in plain.rows:
-            table.add_row(*(escape(cell) for cell in row))
-        made.append(table)
-    return made
-
-
-def _percentiles(report: BenchReport) -> PlainTable:
+def _percentiles(report: BenchReport) -> Table:
+    on_gpu = any(row.device_median_s is not None for row in report.rows)
     rows = []
     for row in report.rows:
         tail = (row.latency_p90_s, row.latency_p95_s, row.latency_p99_s)
-        figures = (row.latency_median_s, *tail, row.cpu_median_s, row.session_s)
-        name = _name(report, row.label, row.batch, row.threads)
-        rows.append((name, str(len(row.samples_s)), *(_ms(value) for value in figures)))
+        figures = (row.latency_median_s, *tail, row.cpu_median_s, row.session_s, *((row.device_median_s,) * on_gpu))
+        rows.append((_row_name(report, row), str(len(row.samples_s)), *map(milliseconds, figures)))
     note = "A percentile needs enough calls: p90 64, p95 130, p99 662. CPU: processor time of one call."
-    columns = ("latency, ms", "calls", "median", "p90", "p95", "p99", "CPU", "to open")
-    return PlainTable("Latency", columns, tuple(rows), note)
+    note += " No copies: input and output stay in the GPU's memory." * on_gpu
+    columns = ("latency, ms", "calls", "median", "p90", "p95", "p99", "CPU", "to open", *(("no copies",) * on_gpu))
+    return table("Latency", columns, rows, note)
 
 
-def _memory(report: BenchReport) -> PlainTable:
+def _memory(report: BenchReport) -> Table:
+    on_gpu = any(row.memory is not None and row.memory.device_bytes is not None for row in report.rows)
     rows = []
     for row in report.rows:
-        if row.memory is None:
-            continue
-        memory = row.memory
-        figures = (memory.session_bytes, memory.peak_bytes, memory.steady_bytes, memory.peak_without_arena_bytes)
-        parts = (row.file_size_bytes, memory.weights_bytes, *figures, memory.import_bytes)
-        cells = tuple(_mb(value) for value in parts)
-        rows.append((_name(report, row.label, row.batch, row.threads), *cells))
-    columns = ("memory, MB", "file", "weights", "opened", "peak", "steady", "peak, no arena", "imports alone")
+        if row.memory is not None:
+            memory = row.memory
+            figures = (memory.session_bytes, memory.peak_bytes, memory.steady_bytes, memory.peak_without_arena_bytes)
+            whole = (row.file_size_bytes, memory.weights_bytes, *figures, memory.import_bytes)
+            cells = map(megabytes, (*whole, *((memory.device_bytes,) * on_gpu)))
+            rows.append((_row_name(report, row), *cells))
+    parts = ("file", "weights", "opened", "peak", "steady", "peak,\nno arena", "imports\nalone")
+    columns = ("memory, MB", *parts, *(("on the\nGPU",) * on_gpu))
     note = (
         "Resident memory of a fresh process above one that only imports (last column). Weights: constants that the executed "
         "graph reads, counted. Arena: ONNX Runtime's allocator."
     )
-    return PlainTable("Memory in parts", columns, tuple(rows), note)
+    return table("Memory in parts", columns, rows, note)
 
 
-def _best_batches(report: BenchReport) -> PlainTable:
+def _best_batches(report: BenchReport) -> Table:
     rows = []
     for key in dict.fromkeys((row.label, row.threads) for row in report.rows):
         own = [row for row in report.rows if (row.label, row.threads) == key]
@@ -99,50 +65,40 @@ def _best_batches(report: BenchReport) -> PlainTable:
         figures = (str(best.batch), f"{best.throughput_images_per_s:,.0f}", f"{gain:.2f}")
         rows.append((_name(report, *key[:1], None, key[1]), *figures))
     columns = ("offline", "best batch", "images/s", "gain over the smallest")
-    return PlainTable("Offline: throughput over the batch sweep", columns, tuple(rows))
+    return table("Offline: throughput over the batch sweep", columns, rows)
 
 
-def _servers(report: BenchReport) -> PlainTable:
+def _servers(report: BenchReport) -> Table:
     rows = []
     for found in report.servers:
-        rate = _UNKNOWN if found.rate_per_s is None else f"{found.rate_per_s:,.0f}"
-        figures = (rate, _ms(found.p99_s), milliseconds(found.bound_s), str(found.queries))
+        rate = UNKNOWN if found.rate_per_s is None else f"{found.rate_per_s:,.0f}"
+        figures = (rate, milliseconds(found.p99_s), milliseconds(found.bound_s), str(found.queries))
         rows.append((_name(report, found.label, None, found.threads), *figures))
     columns = ("server", "arrivals/s", "p99 ms", "bound ms", "queries")
     note = "The highest rate of random (Poisson) arrivals, one image each, whose p99 from arrival to answer meets the bound."
-    return PlainTable("Server", columns, tuple(rows), note)
+    return table("Server", columns, rows, note)
 
 
-def _multi_streams(report: BenchReport) -> PlainTable:
-    rows = [
-        (_name(report, found.label, None, found.threads), str(found.images), _ms(found.median_s), _ms(found.p99_s))
-        for found in report.multi_streams
-    ]
-    return PlainTable("Multi-stream", ("one query of several images", "images", "median ms", "p99 ms"), tuple(rows))
-
-
-def _device(report: BenchReport) -> PlainTable:
+def _multi_streams(report: BenchReport) -> Table:
     rows = [
         (
-            _name(report, row.label, row.batch, row.threads),
-            _ms(row.latency_median_s),
-            _ms(row.device_median_s),
-            _mb(None if row.memory is None else row.memory.device_bytes),
+            _name(report, found.label, None, found.threads),
+            str(found.images),
+            milliseconds(found.median_s),
+            milliseconds(found.p99_s),
         )
-        for row in report.rows
-        if row.device_median_s is not None
+        for found in report.multi_streams
     ]
-    columns = ("on the GPU", "host to host ms", "device only ms", "memory MB")
-    return PlainTable("Copies", columns, tuple(rows), "Device only: input and output stay in the GPU's memory.")
+    return table("Multi-stream", ("one query of several images", "images", "median ms", "p99 ms"), rows)
 
 
-def _limits(profile: Profile) -> PlainTable:
+def _limits(profile: Profile) -> Table:
     peaks = profile.peaks
     products = (profile.macs_per_s, peaks.float32_macs_per_s, peaks.int8_macs_per_s)
     traffic = (_traffic(profile), peaks.bytes_per_s, peaks.bytes_per_s)
     rows = [
-        ("multiply-adds, G/s", *(_giga(value) for value in products), _share(profile.peak_share)),
-        ("memory traffic, GB/s", *(_giga(value) for value in traffic), _share(profile.bandwidth_share)),
+        ("multiply-adds, G/s", *(giga(value) for value in products), percent(profile.peak_share)),
+        ("memory traffic, GB/s", *(giga(value) for value in traffic), percent(profile.bandwidth_share)),
     ]
     note = (
         f"Limits: the best of a 128x512x512 matrix product on the CPU in the same runtime, and of a 32 MB copy, with "
@@ -156,48 +112,48 @@ def _limits(profile: Profile) -> PlainTable:
     if (profile.peak_share or 0) > 1:
         note += " Above 100%: the machine was busier while its limit was measured; measure again when it is quiet."
     title = f"{profile.label} at batch {profile.batch}: distance to this machine's limits"
-    return PlainTable(title, ("", "reached", "limit float32", "limit int8", "share"), tuple(rows), note)
+    return table(title, ("", "reached", "limit float32", "limit int8", "share"), rows, note)
 
 
 def _traffic(profile: Profile) -> float | None:
     return None if profile.bandwidth_share is None else profile.bandwidth_share * profile.peaks.bytes_per_s
 
 
-def _operators(profile: Profile) -> PlainTable:
+def _operators(profile: Profile) -> Table:
     rows = [(each.name, str(each.calls), *_time_and_limits(each)) for each in profile.operators]
     note = (
         f"ONNX Runtime's profile; {milliseconds(profile.nodes_s)} ms in all nodes of one call, slowed by the profiler."
     )
     title = f"{profile.label} at batch {profile.batch}: time by operator"
-    return PlainTable(title, ("operator", "nodes", *_LIMIT_COLUMNS), tuple(rows), note, folded=True)
+    return table(title, ("operator", "nodes", *_LIMIT_COLUMNS), rows, note, folded=True)
 
 
-def _nodes(profile: Profile) -> PlainTable:
+def _nodes(profile: Profile) -> Table:
     rows = [(each.name, each.operator, *_time_and_limits(each)) for each in profile.slowest_nodes]
     title = f"{profile.label} at batch {profile.batch}: the slowest nodes"
     note = (
         "Of limit: multiply-adds against the measured peak of the same type of number; traffic (inputs, weights and outputs "
         "once) against the measured copy, and above 100% it stayed in the caches."
     )
-    return PlainTable(title, ("node", "operator", *_LIMIT_COLUMNS), tuple(rows), note, folded=True)
+    return table(title, ("node", text_column("operator"), *_LIMIT_COLUMNS), rows, note, folded=True)
 
 
 _LIMIT_COLUMNS = ("ms", "share", "GMAC/s", "of limit", "GB/s", "of limit")
 
 
 def _time_and_limits(share: Share) -> tuple[str, ...]:
-    products = (_giga(share.macs_per_s), _share(share.peak_share))
+    products = (giga(share.macs_per_s), percent(share.peak_share))
     return (
-        milliseconds(share.seconds), f"{share.share:.1%}", *products, _giga(share.bytes_per_s), _share(share.bandwidth_share),
+        milliseconds(share.seconds), f"{share.share:.1%}", *products, giga(share.bytes_per_s), percent(share.bandwidth_share),
     )  # fmt: skip
 
 
-def _audits(report: BenchReport) -> PlainTable:
+def _audits(report: BenchReport) -> Table:
     rows = [
         (
             found.label,
             f"{found.int8_convolutions} of {found.convolutions}",
-            _UNKNOWN if found.int8_share is None else f"{found.int8_share:.1%}",
+            percent(found.int8_share, 1),
             str(len(found.islands)),
             f"{found.conversions} ({found.conversion_time_share:.1%})",
             f"{found.saturation_flips} of {found.saturation_images}",
@@ -213,12 +169,16 @@ def _audits(report: BenchReport) -> PlainTable:
         "multiply-adds, what stayed in float, conversions left and their time. Flips: decisions on drawn faces that "
         "change when 8-bit products cannot saturate. Signal to noise: logits against the simulation in float."
     )
-    return PlainTable("INT8 audit", columns, tuple(rows), note)
+    return table("INT8 audit", columns, rows, note)
 
 
-def _islands(report: BenchReport) -> PlainTable:
+def _islands(report: BenchReport) -> Table:
     rows = [(found.label, island) for found in report.audits for island in found.islands]
-    return PlainTable("Float islands of the INT8 files", ("INT8 file", "operators, where and why"), tuple(rows))
+    return table("Float islands of the INT8 files", ("INT8 file", text_column("operators, where and why")), rows)
+
+
+def _row_name(report: BenchReport, row: BenchRow) -> str:
+    return _name(report, row.label, row.batch, row.threads)
 
 
 def _name(report: BenchReport, label: str, batch: int | None, threads: int) -> str:
@@ -226,21 +186,5 @@ def _name(report: BenchReport, label: str, batch: int | None, threads: int) -> s
     if batch is not None and len({row.batch for row in report.rows}) > 1:
         parts.append(f"batch {batch}")
     if len({row.threads for row in report.rows}) > 1:
-        parts.append(f"{threads} thread{'s' if threads > 1 else ''}")
+        parts.append(count(threads, "thread"))
     return ", ".join(parts)
-
-
-def _ms(seconds: float | None) -> str:
-    return _UNKNOWN if seconds is None else milliseconds(seconds)
-
-
-def _mb(value: int | None) -> str:
-    return _UNKNOWN if value is None else f"{value / 1e6:.1f}"
-
-
-def _giga(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value / 1e9:.2f}"
-
-
-def _share(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.0%}"

@@ -2,13 +2,14 @@
 
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rarn_edge.report.bench_extras import PlainTable
+from rarn_edge.report.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ class Plot:
     title: str
     summary: str  # for those who do not see it
     svg: str
-    table: PlainTable
+    table: Table
 
 
 class Drawing:
@@ -67,7 +68,7 @@ class Drawing:
             self.figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
             self.axes = self.figure.add_subplot()
 
-    def plot(self, title: str, summary: str, table: PlainTable) -> Plot:
+    def plot(self, title: str, summary: str, table: Table) -> Plot:
         """What was drawn, with its words and figures."""
         from matplotlib import rc_context
 
@@ -87,17 +88,10 @@ def _page_svg(svg: str, label: str) -> str:
         svg = svg.replace(color, f"var({variable})")
     svg = re.sub(r"font: ([\d.]+)px[^;\"]*", r"font: \1px system-ui, sans-serif", svg)
     name = label.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    unique = f"p{abs(_hash_of(label)):x}"
+    unique = f"p{zlib.crc32(label.encode()):x}"  # ids on one page must differ, and a page must not change by itself
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{unique}-\1"', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{unique}-", svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
-
-
-def _hash_of(text: str) -> int:
-    """A number that is the same in every process: ids on one page must differ, and a page must not change by itself."""
-    import zlib
-
-    return zlib.crc32(text.encode())
 
 
 def plain_ticks(axis: "Axis") -> None:
@@ -110,24 +104,14 @@ def plain_ticks(axis: "Axis") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def label_ends(axes: "Axes", x: float, ends: list[tuple[float, str, str]]) -> None:
-    """Names at the ends of the lines, pushed apart where they would overlap."""
-    heights = [y for y, _, _ in ends]
-    span = max(np.log(max(heights) / min(heights)), 0.7)
-    gap = span / 13
-    last = -np.inf
-    for y, label, _color in sorted(ends):
-        at = max(np.log(y), last + gap)
-        last = at
-        axes.annotate(
-            label,
-            (x, float(np.exp(at))),
-            xytext=(8, 0),
-            textcoords="offset points",
-            va="center",
-            color=INK,
-            annotation_clip=False,
-        )
+def label_ends(axes: "Axes", ends: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:
+    """Names right of the ends of lines on a logarithmic axis, in their order, pushed apart where they would overlap."""
+    heights = np.log([y for _, y in ends])
+    gap, last = max(float(np.ptp(heights)), 0.7) / 13, -np.inf
+    for (x, y), label in sorted(zip(ends, labels, strict=True), key=lambda each: each[0][1]):
+        last = max(np.log(y), last + gap)
+        place: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(label, (x, float(np.exp(last))), **place, color=INK, annotation_clip=False)
 
 
 def label_points(axes: "Axes", points: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:

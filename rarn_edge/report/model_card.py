@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from rarn_edge.contract.spec import FER2013, FERPLUS, ModelSpec
 from rarn_edge.evaluation.judge import Judgement
+from rarn_edge.evaluation.votes import VoteFigures
 from rarn_edge.models.catalog import CatalogEntry
 from rarn_edge.stats.classification import Evaluation
 
@@ -19,29 +21,33 @@ MISUSE = """\
 """
 
 LIMITS = """\
-- FER-2013's labels are noisy: about 75 to 77 % is the practical ceiling, and people reach about 65 %.
 - The pictures came from web searches: age, skin tone, culture and occlusion are unbalanced and unlabelled, so accuracy by
   group is unknown. Measure it on your own users before relying on it.
 - Some classes are rare (see the number of faces above); their figures are uncertain.
 """
 
 
-def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluation, judged: Judgement) -> str:
+def model_card(
+    entry: CatalogEntry, spec: ModelSpec, provenance: dict[str, Any], float32: Evaluation, judged: Judgement
+) -> str:
     """The card of one released model; `float32` is its accuracy before quantization, `judged` the INT8 file's judgement."""
+    release = f"{entry.name}.{spec.label_source}"
     int8, confidence, copies = judged.evaluation, judged.confidence, judged.without_copies
     lines = [
-        f"# Model card: {entry.name}",
+        f"# Model card: {entry.name}, labels {spec.label_source}",
         "",
         f"{entry.parameters / 1e6:.2f} M parameters, {entry.multiply_adds / 1e6:.1f} M multiply-adds,"
-        f" {entry.side_px}x{entry.side_px} gray, seven classes. Source: {entry.source}. Licence of the weights: Apache-2.0.",
+        f" {entry.side_px}x{entry.side_px} gray, {len(spec.classes)} classes:"
+        f" {', '.join(spec.classes)}. Source: {entry.source}. Licence of the weights: Apache-2.0.",
         "",
         "Written by `python export/build_release.py`, like every figure below.",
         "",
         "## Training",
         "",
+        f"- Labels: {_LABELS[spec.label_source]}",
         f"- Data: the Training split of FER-2013, {provenance.get('train_images', 0):,} faces, pixel mean"
         f" {provenance.get('train_pixel_mean')}, deviation {provenance.get('train_pixel_std')}.",
-        *(_phase_line(entry.name, number, phase) for number, phase in enumerate(provenance["phases"], start=1)),
+        *(_phase_line(release, number, phase) for number, phase in enumerate(provenance["phases"], start=1)),
         "- Every setting is in the header of the weights file. The averaged weights after the last epoch of the last phase are"
         " released; no epoch was selected.",
         "",
@@ -59,6 +65,8 @@ def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluat
         f"- Calibration error {confidence.error:.1%} (15 bins) at temperature {confidence.temperature:.2f}, which is in the"
         f" file and was fitted on these faces; fitted on one half and measured on the other: {confidence.error_scaled:.1%}.",
     ]
+    if judged.votes is not None:
+        lines += _votes_lines(judged.votes)
     if copies is not None:
         lines.append(
             f"- Without the {copies.copies} faces that have an identical copy in Training: {copies.accuracy:.2%}"
@@ -78,9 +86,31 @@ def model_card(entry: CatalogEntry, provenance: dict[str, Any], float32: Evaluat
         MISUSE,
         "## Limits",
         "",
-        LIMITS,
+        f"{_LABEL_LIMITS[spec.label_source]}{LIMITS}",
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+_LABELS = {
+    FER2013: "FER-2013, one label a face as the challenge published it.",
+    FERPLUS: "FER+ (Barsoum 2016, arXiv:1608.01041; MIT licence), the votes of ten people for each face. What people see"
+    " in a face, not what the person feels.",
+}
+_LABEL_LIMITS = {
+    FER2013: "- FER-2013's labels are noisy: about 75 to 77 % is the practical ceiling, and people reach about 65 %.\n",
+    FERPLUS: "- Ten people looked at each face for a moment; where they disagree there is no right answer. Disgust and contempt"
+    " are rare in the votes, so these two are seldom answered and seldom right.\n",
+}
+
+
+def _votes_lines(votes: VoteFigures) -> list[str]:
+    return [
+        f"- Beside the votes themselves ({votes.faces:,} faces): cross-entropy {votes.cross_entropy:.3f} (the votes' own entropy"
+        f" is {votes.entropy:.3f}), total variation {votes.total_variation:.3f},"
+        f" probability against vote share {votes.share_error:.1%}.",
+        f"- One person names the majority of the others on {votes.person_accuracy:.1%} (each of {votes.person_votes:,} votes"
+        " taken out of the count before the majority of the rest is formed by the same rule).",
+    ]
 
 
 def log_name(model: str, phase: int) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Callable
 import numpy as np
 
 from rarn_edge.bench.result import BenchReport, BenchRow
-from rarn_edge.report.bench_extras import PlainTable
-from rarn_edge.report.bench_table import milliseconds
 from rarn_edge.report.drawing import (
     ACCENT,
     INK,
@@ -23,6 +21,10 @@ from rarn_edge.report.drawing import (
     label_points,
     plain_ticks,
 )
+from rarn_edge.report.table import table
+from rarn_edge.report.units import megabytes, milliseconds
+
+_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def plots(report: BenchReport) -> list[Plot]:
@@ -71,10 +73,10 @@ def _accuracy(report: BenchReport) -> Plot | None:
     plain_ticks(axes.xaxis)
     label_points(axes, points, [row.label for row in rows])
     names = [rows[index].label for index in front]
-    table = PlainTable(
+    figures = table(
         "Accuracy against latency",
         ("model", "median ms", "accuracy", "95 % interval", "on the front"),
-        tuple(
+        [
             (
                 row.label,
                 milliseconds(row.latency_median_s),
@@ -83,11 +85,11 @@ def _accuracy(report: BenchReport) -> Plot | None:
                 "yes" if index in front else "no",
             )
             for index, (row, score) in enumerate(zip(rows, scores, strict=True))
-        ),
+        ],
         f"{scores[0].faces}. Bars are 95 % intervals.",
     )
     summary = f"On the Pareto front, where nothing is both faster and more accurate: {', '.join(names)}."
-    return drawing.plot("What accuracy costs in time", summary, table)
+    return drawing.plot("What accuracy costs in time", summary, figures)
 
 
 def _latencies(report: BenchReport) -> Plot:
@@ -97,30 +99,22 @@ def _latencies(report: BenchReport) -> Plot:
     axes.set_xscale("log")
     order = sorted(rows, key=lambda row: -row.latency_median_s)
     for place, row in enumerate(order):
-        values = np.asarray(row.samples_s) * 1e3
-        low, q1, q3, high = np.quantile(values, (0.05, 0.25, 0.75, 0.95))
+        low, q1, median, q3, high = (np.quantile(row.samples_s, _SHARES) * 1e3).tolist()
         color = ACCENT if row.label == report.reference_label else SECOND
         axes.plot([low, high], [place, place], color=QUIET, linewidth=1)
         axes.plot([q1, q3], [place, place], color=color, linewidth=7, solid_capstyle="butt")
-        axes.plot([row.latency_median_s * 1e3], [place], color=INK, marker="|", markersize=12, markeredgewidth=2)
+        axes.plot([median], [place], color=INK, marker="|", markersize=12, markeredgewidth=2)
     axes.set_yticks(range(len(order)), [row.label for row in order])
     axes.set_xlabel("ms per call (log)")
     axes.margins(x=0.08, y=0.1)
     plain_ticks(axes.xaxis)
-    table = PlainTable(
+    figures = table(
         "Latency",
         ("model", "5 %", "25 %", "median", "75 %", "95 %", "calls"),
-        tuple(
-            (
-                row.label,
-                *(
-                    milliseconds(float(v))
-                    for v in np.quantile(np.asarray(row.samples_s), (0.05, 0.25, 0.5, 0.75, 0.95))
-                ),
-                str(len(row.samples_s)),
-            )
+        [
+            (row.label, *map(milliseconds, np.quantile(row.samples_s, _SHARES).tolist()), str(len(row.samples_s)))
             for row in reversed(order)
-        ),
+        ],
         "Milliseconds. These shares describe the calls of this run; a tail is only stated where enough calls exist.",
     )
     fastest, slowest = order[-1], order[0]
@@ -128,7 +122,7 @@ def _latencies(report: BenchReport) -> Plot:
         f"Fastest is {fastest.label} with a median of {milliseconds(fastest.latency_median_s)} ms, slowest {slowest.label} with "
         f"{milliseconds(slowest.latency_median_s)} ms. Thick: the middle half of the calls; thin: 5 % to 95 %; tick: median."
     )
-    return drawing.plot(f"How long a call takes (batch {rows[0].batch})", summary, table)
+    return drawing.plot(f"How long a call takes (batch {rows[0].batch})", summary, figures)
 
 
 def _batches(report: BenchReport) -> Plot | None:
@@ -148,23 +142,23 @@ def _batches(report: BenchReport) -> Plot | None:
         color = ACCENT if label == report.reference_label else SECOND
         xs, ys = [row.batch for row in own], [row.throughput_images_per_s for row in own]
         axes.plot(xs, ys, color=color, marker=MARKERS[index % len(MARKERS)], markersize=5, linewidth=1.2)
-        ends.append((ys[-1], label, color))
+        ends.append((xs[-1], ys[-1]))
     axes.set_xticks(batches, [str(batch) for batch in batches])
     axes.minorticks_off()
     axes.set_xlim(min(batches) / 1.15, max(batches) * 1.1)
-    label_ends(axes, max(batches), ends)
     axes.set_xlabel("images per call")
     axes.set_ylabel("images per second (log)")
     plain_ticks(axes.yaxis)
+    label_ends(axes, ends, labels)
     cells = {(row.label, row.batch): f"{row.throughput_images_per_s:,.0f}" for row in rows}
-    table = PlainTable(
+    figures = table(
         "Throughput",
         ("images/s", *(f"batch {batch}" for batch in batches)),
         tuple((label, *(cells.get((label, batch), "-") for batch in batches)) for label in labels),
     )
     best = max(rows, key=lambda row: row.throughput_images_per_s)
     summary = f"Highest: {best.label} with {best.throughput_images_per_s:,.0f} images per second at batch {best.batch}."
-    return drawing.plot("What a larger batch gains", summary, table)
+    return drawing.plot("What a larger batch gains", summary, figures)
 
 
 def _memory(report: BenchReport) -> Plot | None:
@@ -182,15 +176,12 @@ def _memory(report: BenchReport) -> Plot | None:
     axes.set_yticks(range(len(order)), [row.label for row in order])
     axes.set_xlabel("MB at its peak; inner bar: the file")
     axes.margins(x=0.14)
-    table = PlainTable(
+    figures = table(
         "Memory",
         ("model", "peak MB", "file MB"),
-        tuple(
-            (row.label, f"{(row.peak_rss_bytes or 0) / 1e6:.1f}", f"{row.file_size_bytes / 1e6:.2f}")
-            for row in reversed(order)
-        ),
+        [(row.label, megabytes(row.peak_rss_bytes), megabytes(row.file_size_bytes, 2)) for row in reversed(order)],
         "Above a process that only imports ONNX Runtime.",
     )
     least = order[-1]
     summary = f"Least memory: {least.label} with {(least.peak_rss_bytes or 0) / 1e6:.0f} MB at its peak."
-    return drawing.plot(f"What it needs in memory (batch {rows[0].batch})", summary, table)
+    return drawing.plot(f"What it needs in memory (batch {rows[0].batch})", summary, figures)

@@ -1,5 +1,6 @@
 """Answers from an ONNX file: the device side, which needs numpy, OpenCV and onnxruntime only."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,22 +9,62 @@ from numpy.typing import NDArray
 
 from rarn_edge.contract.preprocess import model_input
 from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.errors import InputError, first_line
 
 BATCH = 64
+LIMIT_S = 300.0
+"""Of one batch in a check, which meets files that nobody ran before; far beyond any network on any board."""
 
 
 def run_logits(
-    session: ort.InferenceSession, spec: ModelSpec, images: NDArray[np.uint8], batch: int = BATCH, callers: int = 1
+    session: ort.InferenceSession,
+    spec: ModelSpec,
+    images: NDArray[np.uint8],
+    batch: int = BATCH,
+    callers: int = 1,
+    finite: bool = True,
 ) -> NDArray[np.float32]:
     """Gray faces [N, H, W] uint8 -> logits [N, classes] float32 (log-probabilities where the graph ends in a softmax).
 
-    `callers` batches are in flight at once: of use where `session` has one thread.
+    `callers` batches are in flight at once: of use where `session` has one thread. Answers leave this module only when they are
+    what the contract says; `finite=False` is for a check that judges NaN itself; a check gives up on a batch after `LIMIT_S`.
+
+    Raises:
+        InputError: the graph cannot run on a batch, or answers another shape, or a value that is no number.
     """
 
     def answer(start: int) -> NDArray[np.float32]:
         inputs = model_input(images[start : start + batch], spec)  # [batch, C, H, W]
-        (found,) = session.run([spec.output_name], {spec.input_name: inputs})
-        return np.asarray(found, dtype=np.float32)
+        options = ort.RunOptions()
+        watch = None if finite else threading.Timer(LIMIT_S, _end, [options])
+        try:
+            if watch is not None:
+                watch.daemon = True
+                watch.start()
+            (found,) = session.run([spec.output_name], {spec.input_name: inputs}, options)
+        except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
+            if options.terminate:
+                raise InputError(
+                    f"model '{spec.name}': did not answer within {LIMIT_S:g} s; a loop in its graph may have no end"
+                ) from error
+            raise InputError(
+                f"model '{spec.name}': ONNX Runtime cannot run it on {len(inputs)} images at once ({first_line(error)})"
+            ) from error
+        finally:
+            if watch is not None:
+                watch.cancel()
+        expected = (len(inputs), len(spec.classes))
+        if np.shape(found) != expected:
+            raise InputError(
+                f"model '{spec.name}': answers {list(np.shape(found))}, its contract says {list(expected)}"
+            )
+        logits = np.asarray(found, dtype=np.float32)
+        if finite and not np.isfinite(logits).all():
+            bad = int((~np.isfinite(logits)).any(axis=1).sum())
+            raise InputError(
+                f"model '{spec.name}': {bad} of {len(inputs)} answers are not finite numbers; its weights are damaged or overflow"
+            )
+        return logits
 
     starts = range(0, len(images), batch)
     if callers == 1:
@@ -33,3 +74,8 @@ def run_logits(
             answers = list(pool.map(answer, starts))
     logits = np.concatenate(answers) if answers else np.empty((0, len(spec.classes)), dtype=np.float32)
     return np.log(np.maximum(logits, np.finfo(np.float32).tiny)) if spec.output == "probabilities" else logits
+
+
+def _end(options: ort.RunOptions) -> None:
+    """Ask a running session to stop before its next node."""
+    options.terminate = True

@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import io
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +17,26 @@ from typing import Any
 
 import onnxruntime as ort
 
+from rarn_edge.boundary.limits import MAX_THREADS, check_count
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.artifact import open_unoptimised
 from rarn_edge.errors import InputError, ProviderError, first_line
 from rarn_edge.files import file_sha256, make_folder
+from rarn_edge.host.gpu import gpu_name
 from rarn_edge.host.threads import default_threads
+from rarn_edge.runtime.plugins import (
+    Plugin,
+    PluginDevice,
+    check_device_name,
+    check_plugin,
+    choose_device,
+    describe_devices,
+    installed_packages,
+    is_registered,
+    kind_of,
+    openvino_options,
+    plugin_devices,
+)
 
 
 @dataclass(frozen=True)
@@ -33,18 +48,44 @@ class Provider:
     options: Mapping[str, str] = field(default_factory=dict)
     threads_option: str | None = None  # its own name for the thread count, where it has a thread pool of its own
     memory_pattern: bool = True  # DirectML refuses sessions with it
+    plugin: Plugin | None = None  # packages that bring it beside the plain onnxruntime
+    device_option: str | None = None  # of a whole build: its own option for the kind of device
+    int8: bool = True  # False: it has no INT8 convolutions, and splits a QDQ file up
 
 
 CPU = "cpu"
 _GPU = 'pip uninstall -y onnxruntime && pip install "rarn-edge[gpu]"'
-_OPENVINO = 'pip uninstall -y onnxruntime && pip install "rarn-edge[openvino]"'
+_CUDA = (  # the libraries come from pip too: onnxruntime-gpu's extras cuda and cudnn
+    f"{_GPU}\nonnxruntime-gpu 1.31 is built for CUDA 13 and cuDNN 9; that extra brings both, and the driver must know CUDA 13 "
+    "(nvidia-smi says so)"
+)
 _MIGRAPHX = Provider("MIGraphXExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-migraphx")
 
 PROVIDERS: dict[str, Provider] = {
     CPU: Provider("CPUExecutionProvider", 'pip install "rarn-edge[cpu]"'),
-    "cuda": Provider("CUDAExecutionProvider", _GPU, {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}),
+    "cuda": Provider(
+        "CUDAExecutionProvider", _CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}, int8=False
+    ),
     "tensorrt": Provider("TensorrtExecutionProvider", f"{_GPU} tensorrt"),
-    "openvino": Provider("OpenVINOExecutionProvider", _OPENVINO, {"device_type": "CPU"}, "num_of_threads"),
+    "webgpu": Provider(
+        "WebGpuExecutionProvider",
+        'pip install "rarn-edge[webgpu]"',
+        plugin=Plugin(("onnxruntime-ep-webgpu",)),
+        int8=False,
+    ),
+    "openvino": Provider(
+        "OpenVINOExecutionProvider",
+        'pip install "rarn-edge[openvino]"',
+        {"device_type": "CPU"},
+        "num_of_threads",
+        plugin=Plugin(("onnxruntime-ep-openvino",), openvino_options),
+        device_option="device_type",
+    ),
+    "tensorrt-rtx": Provider(
+        "NvTensorRTRTXExecutionProvider",
+        'pip install "rarn-edge[tensorrt-rtx]" (GeForce RTX or later)',
+        plugin=Plugin(("onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime-ep-nv-tensorrt-rtx-cu12")),
+    ),
     "directml": Provider(
         "DmlExecutionProvider",
         "on Windows: pip uninstall -y onnxruntime && pip install onnxruntime-directml",
@@ -58,12 +99,16 @@ PROVIDERS: dict[str, Provider] = {
     ),
     "qnn": Provider(
         "QNNExecutionProvider",
-        "on Windows on Snapdragon: pip uninstall -y onnxruntime && pip install onnxruntime-qnn",
+        "on Windows on Snapdragon: pip install onnxruntime-qnn",
         {"backend_path": "QnnHtp.dll" if os.name == "nt" else "libQnnHtp.so"},
+        plugin=Plugin(("onnxruntime-qnn",)),
     ),
     "migraphx": _MIGRAPHX,
     "rocm": _MIGRAPHX,  # ONNX Runtime dropped its ROCm provider for MIGraphX
 }
+
+_NVIDIA = ("cuda", "tensorrt")
+_VISIBLE_GPU = "; choose the GPU with CUDA_VISIBLE_DEVICES"
 
 # Each of these distributions installs the module `onnxruntime`; of two, the last one written wins, file by file.
 _RIVALS = (
@@ -77,14 +122,34 @@ _RIVALS = (
 
 
 def find_provider(name: str) -> Provider:
-    """The provider of that user-facing name.
+    """The provider of that user-facing name, with or without `:DEVICE` after it.
 
     Raises:
-        InputError: unknown name.
+        InputError: unknown name, or no name of a device.
     """
+    name, device = split_device(name)
     if name not in PROVIDERS:
         raise InputError(f"no provider '{name}'; one of: {', '.join(PROVIDERS)}")
+    if device is not None:
+        check_device_name(device)
     return PROVIDERS[name]
+
+
+def split_device(name: str) -> tuple[str, str | None]:
+    """`openvino:npu` -> `openvino` and `npu`; None where no device is named."""
+    provider, separator, device = name.partition(":")
+    return provider, device if separator else None
+
+
+def on_device(provider: str, device: str | None) -> str:
+    """One text for both, as `open_session` takes it; `split_device` takes it apart.
+
+    Raises:
+        InputError: unknown provider or device.
+    """
+    whole = provider if device is None else f"{provider}:{device}"
+    find_provider(whole)
+    return whole
 
 
 def check_provider(name: str) -> Provider:
@@ -95,6 +160,7 @@ def check_provider(name: str) -> Provider:
         ProviderError: not in this build, or two builds of ONNX Runtime overwrite each other.
     """
     provider = find_provider(name)
+    name, device = split_device(name)
     if name != CPU:
         rivals = installed_runtimes()
         if len(rivals) > 1:
@@ -103,12 +169,37 @@ def check_provider(name: str) -> Provider:
                 f"Keep one: pip uninstall -y {' '.join(rivals)}, then {provider.install.split('&& ')[-1]}"
             )
     available = ort.get_available_providers()
+    if (plugin := plugin_of(name)) is not None:
+        check_plugin(name, plugin)
+        return provider
     if provider.ort_name not in available:
         raise ProviderError(
             f"provider '{name}' is not in this ONNX Runtime {ort.__version__} (it has {', '.join(available)}).\n"
             f"To get it: {provider.install}"
         )
+    if device is not None and provider.device_option is None:
+        raise InputError(f"provider '{name}' has no choice of devices{_VISIBLE_GPU if name in _NVIDIA else ''}")
     return provider
+
+
+def plugin_of(name: str) -> Plugin | None:
+    """The plug-in that brings a provider here, where one is installed; a build that contains the provider comes first."""
+    provider = find_provider(name)
+    in_build = provider.ort_name in ort.get_available_providers() and not is_registered(split_device(name)[0])
+    if provider.plugin is None or in_build or not installed_packages(provider.plugin):
+        return None
+    return provider.plugin
+
+
+def provider_devices(name: str) -> list[PluginDevice]:
+    """What the plug-in of a provider can use here; empty for a provider without one.
+
+    Raises:
+        InputError: unknown name.
+        ProviderError: it does not register, or offers nothing.
+    """
+    provider, plugin = find_provider(name), plugin_of(name)
+    return [] if plugin is None else describe_devices(plugin_devices(split_device(name)[0], provider.ort_name, plugin))
 
 
 def installed_runtimes() -> tuple[str, ...]:
@@ -140,7 +231,7 @@ def open_session(
 
     Args:
         path: An ONNX file.
-        provider: A key of `PROVIDERS`.
+        provider: A key of `PROVIDERS`, with or without `:DEVICE` (`gpu`, `npu`, `cpu`, or an index).
         threads: Threads within an operator, default `default_threads()`.
         options: Provider options on top of the table's.
         config: Session configuration entries, such as `session.force_spinning_stop`.
@@ -154,10 +245,8 @@ def open_session(
     """
     entry = check_provider(provider)
     count = default_threads() if threads is None else threads
-    if count < 1:
-        raise InputError(f"threads is at least 1, found {count}")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    check_count(count, "threads", MAX_THREADS)
+    require_file(path)
     strict = provider != CPU and not allow_fallback
     can_list_nodes = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
     session_options = ort.SessionOptions()
@@ -171,17 +260,14 @@ def open_session(
         session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     for key, value in (config or {}).items():
         session_options.add_session_config_entry(key, value)
-    provider_options = {**entry.options, **engine_cache_options(provider, path), **(options or {})}
-    if entry.threads_option is not None:
-        provider_options[entry.threads_option] = str(count)
     if tune is not None:
         tune(session_options)
     loading = _preload_libraries(entry)
-    ladder: list[Any] = [(entry.ort_name, provider_options)]
-    if allow_fallback and provider != CPU:
+    ladder = _ladder(path, provider, entry, count, options or {}, session_options)
+    if allow_fallback and provider != CPU and ladder:
         ladder.append(PROVIDERS[CPU].ort_name)
     try:
-        session = ort.InferenceSession(path, session_options, providers=ladder, enable_fallback=0)
+        session = ort.InferenceSession(path, session_options, providers=ladder or None, enable_fallback=0)
     except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
         if provider == CPU:
             raise InputError(f"{path}: not a readable ONNX file ({first_line(error)})") from error
@@ -200,6 +286,41 @@ def open_session(
     if strict and can_list_nodes:
         _require_all_nodes(path, provider, entry, assigned_operators(session))
     return session
+
+
+def _ladder(
+    path: Path,
+    name: str,
+    entry: Provider,
+    threads: int,
+    options: Mapping[str, str],
+    session_options: ort.SessionOptions,
+) -> list[Any]:
+    """The providers to ask for, with their options; empty for a plug-in, whose device goes into `session_options`."""
+    name, device = split_device(name)
+    if (plugin := plugin_of(name)) is not None:
+        chosen = choose_device(name, plugin_devices(name, entry.ort_name, plugin), device)
+        session_options.add_provider_for_devices([chosen], {**plugin.options(kind_of(chosen), threads), **options})
+        return []
+    found = {**entry.options, **engine_cache_options(name, path), **options}
+    if entry.threads_option is not None:
+        found[entry.threads_option] = str(threads)
+    if device is not None and entry.device_option is not None:
+        found[entry.device_option] = device.upper()
+    return [(entry.ort_name, found)]
+
+
+def device_memory(session: ort.InferenceSession, name: str) -> Any:
+    """Where inputs and outputs of a session can stay on its device, as `OrtValue` takes it: a name, or a plug-in's memory.
+
+    None where they lie in the host's memory anyway.
+    """
+    if name in _NVIDIA:
+        return "cuda"
+    if plugin_of(name) is None or not hasattr(session, "get_input_epdevices"):
+        return None
+    device = session.get_input_epdevices()[0]
+    return None if device is None else device.memory_info(ort.OrtDeviceMemoryType.DEFAULT)
 
 
 def assigned_operators(session: ort.InferenceSession) -> dict[str, Counter[str]]:
@@ -258,17 +379,6 @@ def tensorrt_version() -> str:
     return "unknown"
 
 
-def gpu_name() -> str | None:
-    """The first NVIDIA GPU and its driver as `nvidia-smi` names them; None without one."""
-    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = done.stdout.strip().splitlines()
-    return lines[0].strip() if done.returncode == 0 and lines else None
-
-
 def _require_all_nodes(path: Path, name: str, provider: Provider, assigned: Mapping[str, Counter[str]]) -> None:
     """Raise ProviderError when any node is elsewhere, with how many, where, and which operators."""
     elsewhere = {place: operators for place, operators in assigned.items() if place != provider.ort_name}
@@ -280,9 +390,13 @@ def _require_all_nodes(path: Path, name: str, provider: Provider, assigned: Mapp
         kinds = ", ".join(f"{count} {kind}" for kind, count in operators.most_common(6))
         more = ", ..." if len(operators) > 6 else ""
         parts.append(f"{operators.total()} of {total} nodes to {place} ({kinds}{more})")
+    quantized = any("DequantizeLinear" in operators for operators in assigned.values())
+    way_out = "use a model it can take whole"
+    if quantized and not provider.int8:
+        way_out = "an INT8 file is for CPUs. Take the float32 file, or rarn-edge quantize FLOAT32.onnx --precision fp16"
     raise ProviderError(
         f"provider '{name}' left {'; '.join(parts)} in {path.name}.\n"
-        f"Nothing was run, for a mixed run is no answer about '{name}': use a model it can take whole, or --allow-fallback, "
+        f"Nothing was run, for a mixed run is no answer about '{name}': {way_out}, or --allow-fallback, "
         "which says in every table that the run was mixed"
     )
 

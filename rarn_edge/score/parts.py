@@ -1,7 +1,13 @@
 """The parts of a result on disk: each written once under a name that tells what it holds, joined in order at the end."""
 
+import contextlib
 import csv
+import io
+import os
+import re
+import secrets
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.names import csv_row
 from rarn_edge.errors import InputError, require_extra
 from rarn_edge.files import atomic
 from rarn_edge.score.units import Unit
@@ -34,9 +41,17 @@ class Done:
     digest: str
     rows: int
     failed: int
+    checksum: str  # CRC-32 of its file: a part that was damaged since is known as such
 
     def path(self, folder: Path, suffix: str) -> Path:
-        return folder / f"{self.number:08d}.{self.digest}.{self.rows}.{self.failed}{suffix}"
+        return folder / f"{self.number:08d}.{self.digest}.{self.rows}.{self.failed}.{self.checksum}{suffix}"
+
+
+_PART = re.compile(r"(\d{8,15})\.([0-9a-f]{10})\.(\d{1,15})\.(\d{1,15})\.([0-9a-f]{8})")
+_UNFINISHED = re.compile(
+    r"\.\d{8,15}\..*\.part(\.\w+)?|\.run\..*\.part(\.\w+)?"
+)  # what a kill leaves of `files.atomic`
+NOTE, LOCK = "run.json", "lock"
 
 
 def parts_folder(out: Path) -> Path:
@@ -44,23 +59,62 @@ def parts_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.parts")
 
 
-def finished_parts(folder: Path, suffix: str) -> dict[tuple[int, str], Done]:
-    """The parts of an earlier, killed run, by number and digest."""
-    found = {}
-    for path in folder.glob(f"*{suffix}"):
-        fields = path.name.removesuffix(suffix).split(".")
-        if len(fields) == 4 and fields[0].isdecimal():
-            done = Done(int(fields[0]), fields[1], int(fields[2]), int(fields[3]))
-            found[done.number, done.digest] = done
-    return found
+def finished_parts(folder: Path, suffix: str) -> tuple[dict[tuple[int, str], Done], tuple[str, ...]]:
+    """The parts of an earlier, killed run, by number and digest; and the names of damaged ones, which are removed.
+
+    What else lies in the folder is not of a run and left alone.
+    """
+    found: dict[tuple[int, str], Done] = {}
+    damaged = []
+    for path in sorted(folder.glob(f"*{suffix}")):
+        named = _PART.fullmatch(path.name.removesuffix(suffix))
+        if named is None or path.is_symlink() or not path.is_file():
+            continue
+        number, digest, rows, failed, checksum = named.groups()
+        if file_crc32(path) == checksum:
+            found[int(number), digest] = Done(int(number), digest, int(rows), int(failed), checksum)
+        else:
+            path.unlink()
+            damaged.append(path.name)
+    return found, tuple(damaged)
+
+
+def file_crc32(path: Path) -> str:
+    """Eight hex digits."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return f"{checksum:08x}"
+
+
+def remove_parts(folder: Path, suffix: str) -> tuple[str, ...]:
+    """Remove what runs wrote into `folder`, and the folder unless something else is in it; what is left, by name."""
+    for path in folder.iterdir():
+        part = path.name.endswith(suffix) and _PART.fullmatch(path.name.removesuffix(suffix))
+        if part or path.name in (NOTE, LOCK) or _UNFINISHED.fullmatch(path.name):
+            with contextlib.suppress(OSError):  # a folder of that name, say; then it is left and named
+                path.unlink()
+    left = tuple(sorted(path.name for path in folder.iterdir()))
+    if not left:
+        folder.rmdir()
+    return left
 
 
 def write_part(folder: Path, suffix: str, unit: Unit, part: Part, classes: tuple[str, ...]) -> Done:
     """Write a part atomically."""
     failed = sum(error is not None for error in part.errors)
-    done = Done(unit.number, unit.digest, len(part.names), failed)
-    with atomic(done.path(folder, suffix)) as temporary:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: was removed while its run was going on; run the same command again")
+    temporary = folder / f".{unit.number:08d}.{os.getpid()}-{secrets.token_hex(4)}.part{suffix}"
+    try:
         (_write_parquet if suffix == ".parquet" else _write_csv)(temporary, part, classes)
+        done = Done(unit.number, unit.digest, len(part.names), failed, file_crc32(temporary))
+        temporary.replace(done.path(folder, suffix))
+    except OSError as error:
+        raise InputError(f"{folder}: a part cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return done
 
 
@@ -71,8 +125,10 @@ def join_parts(parts: list[Path], out: Path, classes: tuple[str, ...]) -> None:
             _join_parquet(parts, temporary, classes)
         else:
             with temporary.open("wb") as whole:
-                whole.write((",".join(_columns(classes)) + "\r\n").encode())
+                whole.write(_csv_line(_columns(classes)).encode())
                 for part in parts:
+                    if not part.is_file():
+                        raise InputError(f"{part}: is gone; run the same command again to score it anew")
                     with part.open("rb") as rows:
                         shutil.copyfileobj(rows, whole)
 
@@ -84,7 +140,10 @@ def _join_parquet(parts: list[Path], whole: Path, classes: tuple[str, ...]) -> N
     with parquet.ParquetWriter(whole, _schema(classes), compression="zstd") as writer:
         gathered, rows = [], 0
         for part in parts:
-            gathered.append(parquet.ParquetFile(part).read(use_threads=False))
+            try:
+                gathered.append(parquet.ParquetFile(part).read(use_threads=False))
+            except (OSError, pyarrow.ArrowException) as error:
+                raise InputError(f"{part}: is damaged or gone; run the same command again to score it anew") from error
             rows += len(gathered[-1])
             if rows >= ROWS_PER_GROUP or part == parts[-1]:
                 writer.write_table(pyarrow.concat_tables(gathered))
@@ -142,4 +201,10 @@ def _write_csv(path: Path, part: Part, classes: tuple[str, ...]) -> None:
         table = csv.writer(file)
         rows = zip(part.names, labels, confidences.tolist(), part.probabilities.tolist(), part.errors, strict=True)
         for name, label, confidence, chances, error in rows:
-            table.writerow([name, label, text(confidence), *map(text, chances), error])
+            table.writerow(csv_row([name, label, text(confidence), *map(text, chances), error]))
+
+
+def _csv_line(cells: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(csv_row(cells))
+    return line.getvalue()

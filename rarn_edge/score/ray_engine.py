@@ -51,7 +51,9 @@ def run_on_ray(units: Iterator[Unit], job: "Job", workers: int) -> Iterator[Done
             num_cpus=1,
         )
         for row in scored.iter_rows():
-            yield Done(int(row["number"]), str(row["digest"]), int(row["rows"]), int(row["failed"]))
+            yield Done(
+                int(row["number"]), str(row["digest"]), int(row["rows"]), int(row["failed"]), str(row["checksum"])
+            )
     except ray.exceptions.RayError as error:
         raise RarnEdgeError(
             f"Ray could not finish: {first_line(error)}\nWhat is done is kept: run the same command again"

@@ -5,11 +5,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rarn_edge.data.images import MAX_FILE_BYTES
+from rarn_edge.boundary.limits import MAX_FILE_BYTES
+from rarn_edge.boundary.paths import read_bytes, shown
 from rarn_edge.errors import InputError, first_line, require_extra
 from rarn_edge.score.units import Unit
 from rarn_edge.score.zip_pieces import open_piece
@@ -25,11 +27,11 @@ def read_unit(unit: Unit, column: str, base: Path) -> Iterator[tuple[str, Conten
         for name in unit.names:
             yield str(Path(unit.path, name)), _file(Path(where, name))
     elif unit.kind == "zip":
-        with open_piece(Path(where), unit.start, unit.stop) as (archive, entries):
+        with _readable(unit), open_piece(Path(where), unit.start, unit.stop) as (archive, entries):
             for entry in entries:
                 yield f"{unit.path}/{entry.filename}", _entry(archive, entry)
     elif unit.kind == "tar":
-        with Path(where).open("rb") as file:
+        with _readable(unit), Path(where).open("rb") as file:
             for name, (offset, size_bytes) in zip(unit.names, unit.offsets, strict=True):
                 yield f"{unit.path}/{name}", _slice(file.fileno(), offset, size_bytes)
     else:
@@ -39,11 +41,22 @@ def read_unit(unit: Unit, column: str, base: Path) -> Iterator[tuple[str, Conten
             first += 1
 
 
+@contextmanager
+def _readable(unit: Unit) -> Iterator[None]:
+    """A shard that was readable when the work was planned and is not now."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (*_ENTRY_ERRORS, ValueError) as error:
+        raise InputError(f"{unit.path}: cannot be read as {unit.kind} ({first_line(error)})") from error
+
+
 def _file(path: Path) -> Content:
     try:
-        return path.read_bytes() or InputError("the file is empty")
-    except OSError as error:
-        return InputError(f"cannot be read ({error.strerror})")
+        return read_bytes(path, MAX_FILE_BYTES) or InputError("the file is empty")
+    except InputError as error:
+        return InputError(str(error).removeprefix(f"{shown(path)}: "))
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Content:
@@ -56,7 +69,7 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Content:
 
 
 def _slice(file: int, offset: int, size_bytes: int) -> Content:
-    if size_bytes > MAX_FILE_BYTES:
+    if not 0 <= size_bytes <= MAX_FILE_BYTES or offset < 0:
         return InputError(f"{size_bytes:,} bytes; {MAX_FILE_BYTES:,} is the limit")
     content = os.pread(file, size_bytes, offset)
     return content if len(content) == size_bytes > 0 else InputError("the tar ends before this entry does")
@@ -79,21 +92,38 @@ def _parquet(where: str, unit: Unit, column: str) -> Iterator[Content]:
     key = (where, unit.shard_mtime_ns, unit.row_group, column)
     if not _rows or _rows[0].key != key or _rows[0].at > unit.start:
         parquet = require_extra("pyarrow.parquet", "score")
-        file = parquet.ParquetFile(where, buffer_size=1 << 20, pre_buffer=False)  # flat memory for any row group
+        with _readable(unit):
+            file = parquet.ParquetFile(where, buffer_size=1 << 20, pre_buffer=False)  # flat memory for any row group
         _rows[:] = [
             _Rows(key, file.iter_batches(256, row_groups=[unit.row_group], columns=[column], use_threads=False))
         ]
-    rows = _rows[0]
+    yield from _unit_rows(_rows[0], unit)
+
+
+def _unit_rows(rows: _Rows, unit: Unit) -> Iterator[Content]:
+    """Content of each row of the unit; where the file is damaged, the rest of its rows say so and the job goes on."""
     while rows.at < unit.stop:
-        if rows.rest is None or len(rows.rest) == 0:
-            rows.rest = next(rows.batches).column(0)
-        if rows.at < unit.start:
-            passed = min(len(rows.rest), unit.start - rows.at)
-            rows.rest, rows.at = rows.rest.slice(passed), rows.at + passed
-            continue
-        taken = min(len(rows.rest), unit.stop - rows.at)
-        part, rows.rest = rows.rest.slice(0, taken), rows.rest.slice(taken)
-        rows.at += taken
-        for value in part.to_pylist():
+        try:
+            if rows.rest is None or len(rows.rest) == 0:
+                rows.rest = next(rows.batches).column(0)
+            if rows.at < unit.start:
+                passed = min(len(rows.rest), unit.start - rows.at)
+                rows.rest, rows.at = rows.rest.slice(passed), rows.at + passed
+                continue
+            taken = min(len(rows.rest), unit.stop - rows.at)
+            values = rows.rest.slice(0, taken).to_pylist()
+        except StopIteration:
+            values, taken = None, 0
+            reason = "the row group has fewer rows than its file says"
+        except Exception as error:  # pyarrow raises OSError, ValueError and kinds of its own for damaged pages
+            values, taken = None, 0
+            reason = f"cannot be read from the Parquet file ({first_line(error)})"
+        if values is None:
+            _rows.clear()
+            for _ in range(max(rows.at, unit.start), unit.stop):
+                yield InputError(reason)
+            return
+        rows.rest, rows.at = rows.rest.slice(taken), rows.at + taken
+        for value in values:
             content = value.get("bytes") if isinstance(value, dict) else value
             yield content or InputError("no bytes in this row")

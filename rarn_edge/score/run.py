@@ -6,12 +6,12 @@ the same rows, bit by bit.
 
 import json
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
@@ -20,13 +20,29 @@ from typing import Literal, cast
 
 import numpy as np
 
+from rarn_edge.boundary.documents import read_json, to_json
+from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_ROWS, MAX_THREADS, check_count
+from rarn_edge.boundary.lock import locked
+from rarn_edge.boundary.names import printable
+from rarn_edge.boundary.paths import exists
 from rarn_edge.contract.preprocess import resize
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.image_file import MAX_PIXELS, gray_image
 from rarn_edge.errors import InputError, RarnEdgeError
-from rarn_edge.files import check_output, file_sha256, make_folder, write_text
+from rarn_edge.files import check_outputs, file_sha256, make_folder, write_text
 from rarn_edge.runtime.logits import BATCH, run_logits
-from rarn_edge.score.parts import Done, Part, check_format, finished_parts, join_parts, parts_folder, write_part
+from rarn_edge.score.parts import (
+    LOCK,
+    NOTE,
+    Done,
+    Part,
+    check_format,
+    finished_parts,
+    join_parts,
+    parts_folder,
+    remove_parts,
+    write_part,
+)
 from rarn_edge.score.read import Content, read_unit
 from rarn_edge.score.units import Unit, plan
 from rarn_edge.stats.classification import softmax
@@ -56,6 +72,8 @@ class Scored:
     rows: int
     failed: int
     resumed_rows: int  # of them, those that an earlier run had done
+    damaged: tuple[str, ...] = ()  # parts of an earlier run that were damaged since and scored again
+    left: tuple[str, ...] = ()  # files of somebody else in the folder of parts, which therefore stays
 
 
 def score(
@@ -88,38 +106,42 @@ def score(
     Raises:
         InputError: inputs, output or model cannot be used, or the parts are of another run.
     """
+    check_count(workers, "workers", MAX_THREADS)
+    check_count(rows_per_part, "rows_per_part", MAX_ROWS)
+    check_count(max_pixels, "max_pixels", LARGEST_PIXELS)
     suffix = check_format(out)
-    check_output(out)
+    check_outputs([out], [*inputs, model], inputs)
     classes = Classifier(model, provider=provider, threads=1).classes  # a bad model is said here, not by every worker
     folder = parts_folder(out)
-    if not folder.exists():
-        next(plan(inputs, rows_per_part, column))  # bad inputs leave no folder behind
+    if not exists(folder):
+        next(plan(inputs, rows_per_part, column), None)  # bad inputs leave no folder behind
     make_folder(folder)
-    _check_same_run(folder, model, column, rows_per_part, max_pixels)
-    job = Job(str(model.resolve()), str(folder.resolve()), suffix, column, provider, max_pixels, str(Path.cwd()))
-    finished = finished_parts(folder, suffix)
-    done: dict[int, Done] = {}
-    resumed_rows = new_rows = 0
+    with locked(folder / LOCK, out):
+        _check_same_run(folder, model, column, rows_per_part, max_pixels)
+        job = Job(str(model.resolve()), str(folder.resolve()), suffix, column, provider, max_pixels, str(Path.cwd()))
+        finished, damaged = finished_parts(folder, suffix)
+        done: dict[int, Done] = {}
+        resumed_rows = new_rows = 0
 
-    def remaining() -> Iterator[Unit]:
-        nonlocal resumed_rows
-        for unit in plan(inputs, rows_per_part, column):
-            earlier = finished.get((unit.number, unit.digest))
-            if earlier is None:
-                yield unit
-            else:
-                done[unit.number] = earlier
-                resumed_rows += earlier.rows
+        def remaining() -> Iterator[Unit]:
+            nonlocal resumed_rows
+            for unit in plan(inputs, rows_per_part, column):
+                earlier = finished.get((unit.number, unit.digest))
+                if earlier is None:
+                    yield unit
+                else:
+                    done[unit.number] = earlier
+                    resumed_rows += earlier.rows
 
-    for part in _engine(engine, workers)(remaining(), job, workers):
-        done[part.number] = part
-        new_rows += part.rows
-        if on_rows is not None:
-            on_rows(resumed_rows + new_rows)
-    ordered = [done[number] for number in range(len(done))]
-    join_parts([part.path(folder, suffix) for part in ordered], out, classes)
-    shutil.rmtree(folder)
-    return Scored(out, resumed_rows + new_rows, sum(part.failed for part in ordered), resumed_rows)
+        for part in _engine(engine, workers)(remaining(), job, workers):
+            done[part.number] = part
+            new_rows += part.rows
+            if on_rows is not None:
+                on_rows(resumed_rows + new_rows)
+        ordered = [done[number] for number in range(len(done))]
+        join_parts([part.path(folder, suffix) for part in ordered], out, classes)
+        left = remove_parts(folder, suffix)
+    return Scored(out, resumed_rows + new_rows, sum(part.failed for part in ordered), resumed_rows, damaged, left)
 
 
 def score_unit(unit: Unit, job: Job) -> Done:
@@ -136,16 +158,17 @@ def score_unit(unit: Unit, job: Job) -> Done:
     def flush() -> None:
         nonlocal waiting
         if waiting:
-            answers.append(softmax(run_logits(classifier._session, spec, pixels[:waiting]), spec.temperature))
+            logits = run_logits(classifier._session, spec, pixels[:waiting], finite=False)
+            answers.append(softmax(logits, spec.temperature))
         waiting = 0
 
     for name, content in read_unit(unit, job.column, Path(job.base)):
-        names.append(name)
+        names.append(printable(name))
         try:
             pixels[waiting] = resize(_decoded(content, name, job.max_pixels), size.height_px, size.width_px)
             errors.append(None)
         except InputError as error:
-            errors.append(str(error).removeprefix(f"{name}: ").splitlines()[0])
+            errors.append(printable(str(error).removeprefix(f"{name}: ").splitlines()[0]))
             continue
         waiting += 1
         if waiting == BATCH:
@@ -155,6 +178,8 @@ def score_unit(unit: Unit, job: Job) -> Done:
     good = np.array([error is None for error in errors], dtype=np.bool_)
     if answers:
         probabilities[good] = np.concatenate(answers)
+        for row in np.flatnonzero(good & ~np.isfinite(probabilities).all(axis=1)).tolist():
+            probabilities[row], errors[row] = np.nan, "the model's answer is not a finite number"
     return write_part(Path(job.parts), job.suffix, unit, Part(names, probabilities, errors), spec.classes)
 
 
@@ -181,21 +206,24 @@ def _check_same_run(folder: Path, model: Path, column: str, rows_per_part: int, 
         "rows_per_part": rows_per_part,
         "max_pixels": max_pixels,
     }
-    note = folder / "run.json"
-    if note.exists():
+    note = folder / NOTE
+    if exists(note):
         try:
-            before = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError as error:
+            before = read_json(note)
+        except InputError as error:
             raise InputError(f"{folder}: its run.json is damaged; remove the folder to start again") from error
+        if not isinstance(before, dict):
+            raise InputError(f"{folder}: its run.json is damaged; remove the folder to start again")
         if differing := [key for key, value in now.items() if before.get(key) != value]:
             raise InputError(
                 f"{folder} holds the parts of another run ({', '.join(differing)} differs).\n"
                 f"Go on with that run's settings, or remove it to start again: rm -r {folder}"
             )
-    elif any(folder.iterdir()):
+    elif any(path.name != LOCK for path in folder.iterdir()):
+        (folder / LOCK).unlink(missing_ok=True)
         raise InputError(f"{folder}: is in the way: a folder with files that are no parts of a run")
     else:
-        write_text(note, json.dumps(now))
+        write_text(note, to_json(now))
 
 
 def _engine(engine: Engine, workers: int) -> Callable[[Iterator[Unit], Job, int], Iterator[Done]]:
@@ -217,7 +245,8 @@ def _run_pool(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
         for unit in units:
-            waiting.add(pool.submit(score_unit, unit, job))
+            with _without_interrupts():  # workers start here, and inherit it
+                waiting.add(pool.submit(score_unit, unit, job))
             if len(waiting) >= 2 * workers:
                 finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in finished)
@@ -230,6 +259,19 @@ def _run_pool(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold a Ctrl-C back until the end: processes started meanwhile never see one, where the system has such masks."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class WorkerLost(RarnEdgeError):

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import stat
 import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from rarn_edge.boundary.names import printable
+from rarn_edge.boundary.paths import require_file, require_source
 from rarn_edge.data.images import SUFFIXES, is_image
 from rarn_edge.errors import InputError, first_line, require_extra
 from rarn_edge.score.walk import walk
@@ -17,6 +19,7 @@ from rarn_edge.score.zip_pieces import cut_zip
 
 Kind = Literal["files", "zip", "tar", "parquet"]
 SHARD_SUFFIXES: dict[str, Kind] = {".zip": "zip", ".tar": "tar", ".parquet": "parquet"}
+MAX_GROUP_ROWS = 10**9
 COMPRESSED_TARS = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 
@@ -58,10 +61,8 @@ def plan(inputs: list[str], rows: int, column: str) -> Iterator[Unit]:
 
 
 def _units(path: Path, rows: int, column: str) -> Iterator[Unit]:
-    if path.is_dir():
+    if stat.S_ISDIR(require_source(path).st_mode):
         yield from _folder(path, rows, column)
-    elif not path.exists():
-        raise InputError(f"{path}: no such file or folder")
     elif path.suffix.lower() in SHARD_SUFFIXES:
         yield from _shard(path, rows, column)
     elif path.suffix.lower() in SUFFIXES:
@@ -96,7 +97,7 @@ def _folder(root: Path, rows: int, column: str) -> Iterator[Unit]:
 
 def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
     try:
-        status = path.stat()
+        status = require_file(path)
         kind = SHARD_SUFFIXES[path.suffix.lower()]
         shard = Unit(0, kind, str(path), shard_size_bytes=status.st_size, shard_mtime_ns=status.st_mtime_ns)
         if kind == "zip":
@@ -110,7 +111,11 @@ def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
             for group, count in enumerate(_parquet_groups(path, column)):
                 for start in range(0, count, rows):
                     yield replace(shard, row_group=group, start=start, stop=min(start + rows, count))
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError) as error:
+    except InputError:
+        raise
+    except (
+        Exception
+    ) as error:  # pyarrow's, zipfile's and tarfile's errors share no base class; the cause is kept and named
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({first_line(error)})") from error
 
 
@@ -118,6 +123,8 @@ def _tar_members(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     with tarfile.open(path, "r:") as archive:
         for member in archive:
             if member.isfile() and is_image(PurePosixPath(member.name)):
+                if member.size < 0:
+                    raise tarfile.TarError(f"entry {printable(member.name)} claims {member.size} bytes")
                 yield member.name, (member.offset_data, member.size)
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep a million of them
 
@@ -135,4 +142,8 @@ def _parquet_groups(path: Path, column: str) -> list[int]:
             kind = kind.field("bytes").type
         if not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
             raise InputError(f"{path}: column '{column}' holds {kind}; expected image files as bytes")
-        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        for group, count in enumerate(counts):
+            if not 0 <= count <= MAX_GROUP_ROWS:
+                raise InputError(f"{path}: row group {group} claims {count:,} rows; {MAX_GROUP_ROWS:,} is the limit")
+        return counts

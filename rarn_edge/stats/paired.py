@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.stats.interval import Interval
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -44,32 +46,22 @@ def compare_decisions(reference_right: NDArray[np.bool_], other_right: NDArray[n
     return Paired(faces, lost, gained, (gained - lost) / faces, low, high, mcnemar_exact(lost, gained))
 
 
-def mean_difference(reference: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean over faces of other minus reference, and its normal 95 % interval, low and high.
+def mean_difference(reference: NDArray[np.float64], other: NDArray[np.float64]) -> Interval:
+    """Mean over faces of other minus reference, with its normal 95 % interval.
 
     [N] float64 each, same faces in the same order: what a face scored, such as the share of its views that were answered rightly.
     """
     difference = other - reference
     mean = float(difference.mean())
     half = 1.96 * float(difference.std()) / math.sqrt(len(difference))
-    return mean, mean - half, mean + half
+    return Interval(mean, mean - half, mean + half)
 
 
 def mcnemar_exact(lost: int, gained: int) -> float:
     """Two-sided exact p-value of McNemar's test (1947) from the two discordant counts; 1 where nothing differs."""
     trials = lost + gained
-    if trials == 0:
-        return 1.0
-    # log-space: the binomial coefficients of a thousand discordant faces overflow a float
-    log_half = trials * math.log(0.5)
-    tail = [_log_choose(trials, k) + log_half for k in range(min(lost, gained) + 1)]
-    return min(1.0, 2 * math.exp(_log_sum(tail)))
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def _log_sum(values: list[float]) -> float:
-    top = max(values)
-    return top + math.log(sum(math.exp(value - top) for value in values))
+    binomial = tail = 1  # whole numbers: exact for any count
+    for k in range(min(lost, gained)):
+        binomial = binomial * (trials - k) // (k + 1)
+        tail += binomial
+    return min(1.0, 2 * tail / (1 << trials))

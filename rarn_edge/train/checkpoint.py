@@ -1,6 +1,5 @@
 """What a run leaves on disk: `last.pt` with the whole state for resuming, and weights with their contract for everything else."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rarn_edge.boundary.documents import parse_json, to_json
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, file_sha256
@@ -18,6 +19,7 @@ from rarn_edge.models.build import build_model
 METADATA_KEY = "rarn_edge"
 # 2: a run's identity has the teachers' views and the number of workers; 3: and its precision; 4: the rate is a tensor
 STATE_FORMAT = 4
+STATE_KEYS = {"identity", "model", "averaged", "optimizer", "history"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Weights:
 
 def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> None:
     """Write a safetensors file whose header carries spec and provenance."""
-    metadata = {METADATA_KEY: json.dumps({"spec": spec.to_dict(), "provenance": provenance})}
+    metadata = {METADATA_KEY: to_json({"spec": spec.to_dict(), "provenance": provenance})}
     with atomic(path) as temporary:
         try:
             save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
@@ -115,20 +117,25 @@ def load_weights(path: Path, expected_model: str | None = None) -> Weights:
         InputError: no such file, not safetensors, without our header or a damaged one, or weights of another model than
             `expected_model`.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file; make one with: rarn-edge train")
+    require_file(path, "weights are made by: rarn-edge train")
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(METADATA_KEY)
             tensors = {name: widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  # it is not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        MemoryError,
+    ) as error:  # torch has its own for odd shapes
+        raise InputError(f"{path}: not a readable safetensors file ({first_line(error)})") from error
     if header is None:
         raise InputError(
             f"{path}: has no rarn-edge header, so its model and classes are unknown; use weights of `rarn-edge train`"
         )
     try:
-        content = json.loads(header)
+        content = parse_json(header, "its rarn-edge header is damaged")
         spec, provenance = ModelSpec.from_dict(content["spec"]), dict(content["provenance"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -156,12 +163,11 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         InputError: nothing there, or not a checkpoint of ours.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no checkpoint to resume; start without --resume")
+    require_file(path, "no checkpoint to resume; start without --resume")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds here; the cause is kept and named
         raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error)[:120]})") from error
-    if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
+    if not isinstance(state, dict) or state.get("format") != STATE_FORMAT or not set(state) >= STATE_KEYS:
         raise InputError(f"{path}: not a checkpoint of this version; start anew with another --out")
     return state

@@ -6,7 +6,8 @@ Everything random in an epoch follows from (seed, epoch) alone, so a resumed run
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from rarn_edge.contract.spec import ModelSpec
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import make_folder
 from rarn_edge.models.build import build_model
 from rarn_edge.models.catalog import find_model
@@ -102,21 +103,40 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
     state = load_state(state_path) if resume else None
     if state is not None:
         found, asked = state["identity"], _identity(run, workers)
+        if not isinstance(found, dict) or not found.keys() >= asked.keys():
+            raise InputError(f"{state_path}: not a checkpoint of this version; start anew with another --out")
         if found != asked:
             changed = ", ".join(key.replace("_", " ") for key, value in asked.items() if found.get(key) != value)
             hint = f" (--precision {found['precision']})" if found["precision"] != asked["precision"] else ""
             raise InputError(f"{state_path} was made with another {changed}; resume with the same options{hint}")
-        model.load_state_dict(state["model"])
-    averaged.load_state_dict(model.state_dict() if state is None else state["averaged"])
-    optimizer = sgd(model, run.recipe)
-    if state is not None:
-        optimizer.load_state_dict(state["optimizer"])
-    history = [EpochLog(**log) for log in state["history"]] if state is not None else []
+        with _of_this_run(state_path):
+            model.load_state_dict(state["model"])
+    with _of_this_run(state_path):
+        averaged.load_state_dict(model.state_dict() if state is None else state["averaged"])
+        optimizer = sgd(model, run.recipe)
+        if state is not None:
+            optimizer.load_state_dict(state["optimizer"])
+        history = [EpochLog(**log) for log in state["history"]] if state is not None else []
     workers.wait()  # the others have looked at the folder before the first writes into it
     learner = Learner(model, workers.wrap(model), averaged, optimizer)
     if state is None and workers.writes:
         _save(run, spec, learner, history, workers)
     return learner, history
+
+
+@contextmanager
+def _of_this_run(state_path: Path) -> Iterator[None]:
+    """A checkpoint whose identity is right and whose content is not was damaged or edited."""
+    try:
+        yield
+    except (
+        RuntimeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:  # torch checks little of what it loads
+        raise InputError(f"{state_path}: does not hold the state of this run ({first_line(error)})") from error
 
 
 def check_folder(folder: Path, resume: bool) -> None:

@@ -1,20 +1,23 @@
 """Benchmark models by name, by file or by suite, and compare two results."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rarn_edge.bench.accuracy import measure_accuracy
+import numpy as np
+
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.compare import ComparedRow, Comparison, compare_reports, slower_than
-from rarn_edge.bench.request import Progress, Request
-from rarn_edge.bench.result import BenchReport, load_report
-from rarn_edge.bench.run import benchmark as measure
+from rarn_edge.bench.config import BenchConfig, Progress
+from rarn_edge.bench.result import BenchReport
+from rarn_edge.bench.runner import benchmark as measure
+from rarn_edge.bench.sane import load_sane_report
 from rarn_edge.bench.suite import Suite
+from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
-from rarn_edge.files import check_output, write_text
+from rarn_edge.files import check_outputs, write_text
 from rarn_edge.models.catalog import CATALOG
-from rarn_edge.report.bench_json import bench_json
+from rarn_edge.report.bench import bench_json
 from rarn_edge.runtime.providers import check_provider
 from rarn_edge.workflow.bench_files import bench_files, suite_files
 from rarn_edge.workflow.callbacks import AnyPath
@@ -26,7 +29,7 @@ def benchmark(
     suite: Suite | None = None,
     files: AnyPath | None = None,
     baselines: bool = False,
-    request: Request | None = None,
+    config: BenchConfig | None = None,
     data: AnyPath | None = None,
     split: str | None = None,
     out: AnyPath | None = None,
@@ -41,7 +44,7 @@ def benchmark(
         suite: A suite instead of `models`, as `rarn_edge.bench.suite.load_suite` reads it.
         files: The folder of the ONNX files that the suite names.
         baselines: Add the baseline models.
-        request: Batch sizes, threads, rounds and what else to measure (default: the suite's).
+        config: Batch sizes, threads, rounds and what else to measure (default: the suite's).
         data: Labelled faces: also the accuracy of trained models.
         split: Of `data` (default: the held-out one).
         out: Write the result as JSON; raw samples are saved there after every round.
@@ -55,8 +58,8 @@ def benchmark(
 
     Example:
         >>> import rarn_edge
-        >>> from rarn_edge.bench.request import Request
-        >>> report = rarn_edge.benchmark(["rarn-s.onnx"], request=Request(rounds=10))  # doctest: +SKIP
+        >>> from rarn_edge.bench.config import BenchConfig
+        >>> report = rarn_edge.benchmark(["rarn-s.onnx"], config=BenchConfig(rounds=10))  # doctest: +SKIP
         >>> report.rows[0].latency_median_s  # doctest: +SKIP
         0.0021
     """
@@ -66,33 +69,33 @@ def benchmark(
             if models
             else "nothing to benchmark: name models or ONNX files, or a suite with --suite"
         )
-    asked = request or (Request() if suite is None else suite.request)
+    asked = config or (BenchConfig() if suite is None else suite.config)
+    if data is not None:
+        asked = replace(asked, data=Path(data), split=split)
     check_provider(asked.provider)
     result, page, folder = (None if path is None else Path(path) for path in (out, html, files))
-    for path in (result, page):
-        if path is not None:
-            check_output(path)
+    journal = None if result is None else result.with_name(f"{result.name}.partial")
+    check_outputs([result, journal, page], [*models, data])
     if page is not None:
-        from rarn_edge.report.html import require_html
+        from rarn_edge.report.page import require_html
 
         require_html()
-    if data is not None and not Path(data).exists():
-        raise InputError(f"{data}: no such data set")
+    if data is not None:
+        load_faces(
+            Path(data), lambda found: found.where(np.zeros(len(found), dtype=np.bool_))
+        )  # unusable data is said first
     if suite is None:
         more = [name for name, entry in CATALOG.items() if baselines and entry.role == "baseline"]
         paths = bench_files([*map(str, models), *more], Path(work))
     else:
         paths = suite_files(suite, folder, Path(work))
     cases = load_cases(paths)
-    journal = None if result is None else result.with_name(f"{result.name}.partial")
     report = measure(cases, asked, journal, on_progress)
-    if data is not None:
-        report = measure_accuracy(report, cases, Path(data), split, asked.provider)
     if result is not None and journal is not None:
         write_text(result, bench_json(report))
-        journal.unlink()
+        journal.unlink(missing_ok=True)
     if page is not None:
-        from rarn_edge.report.html import bench_page
+        from rarn_edge.report.page import bench_page
 
         write_text(page, bench_page(report))
     return report
@@ -121,8 +124,8 @@ def compare(before: AnyPath, after: AnyPath, *, fail_if_slower: float | None = N
     Example:
         >>> import rarn_edge
         >>> rarn_edge.compare("before.json", "after.json").comparison.rows[0].ratio  # doctest: +SKIP
-        Ratio(value=1.02, low=0.99, high=1.05)
+        Interval(value=1.02, low=0.99, high=1.05)
     """
-    comparison = compare_reports(load_report(Path(before)), load_report(Path(after)))
+    comparison = compare_reports(load_sane_report(Path(before)), load_sane_report(Path(after)))
     slower, unclear = ([], []) if fail_if_slower is None else slower_than(comparison, fail_if_slower)
     return CompareResult(comparison, tuple(slower), tuple(unclear))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rarn_edge.assets import shipped_bundle, shipped_quality
+from rarn_edge.assets import default_labels, shipped_bundle, shipped_quality
 from rarn_edge.board.make import Format, make_bundle
 from rarn_edge.device.model import find_model_file, is_shipped
 from rarn_edge.errors import InputError
@@ -15,6 +15,7 @@ def bundle(
     *,
     form: Format = "board",
     parity: AnyPath | None = None,
+    labels: str | None = None,
     ort_web: AnyPath | None = None,
 ) -> tuple[str, ...]:
     """Pack a model for a board, a server or a browser, with checks, model card and licences.
@@ -24,6 +25,7 @@ def bundle(
         output: A new folder, or a `.zip`; for `web` also one `.html` file.
         form: `board`, `triton`: a model repository for a server, or `web`: a page.
         parity: A parity bundle to put beside it (shipped models have their own).
+        labels: Of a shipped model: `ferplus` (default) or `fer2013`.
         ort_web: For `web`: the npm package onnxruntime-web, of the version that the page is tested with.
 
     Returns:
@@ -42,8 +44,13 @@ def bundle(
         raise InputError("--ort-web is for --format web")
     measured, evidence = None, None if parity is None else Path(parity)
     if is_shipped(model):
-        evidence = evidence or shipped_bundle(str(model))
-        measured = shipped_quality().get(str(model))
+        evidence = evidence or shipped_bundle(str(model), labels)
+        measured = shipped_quality().get(str(model), {}).get(default_labels(str(model), labels))
     return make_bundle(
-        find_model_file(model), Path(output), form, evidence, measured, None if ort_web is None else Path(ort_web)
+        find_model_file(model, labels),
+        Path(output),
+        form,
+        evidence,
+        measured,
+        None if ort_web is None else Path(ort_web),
     )

@@ -1,18 +1,21 @@
 """The accuracy of a model on labelled faces, and everything else that is known of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rarn_edge.contract.spec import FERPLUS
+from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import Judgement, compare, judge
-from rarn_edge.files import check_output, make_folder
+from rarn_edge.evaluation.votes import VoteFigures, judge_votes
+from rarn_edge.files import check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
 from rarn_edge.stats.paired import Paired
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import describe, held_out_and_training, labelled_faces, read_subject
+from rarn_edge.workflow.inputs import held_out_and_training, known_faces, labelled_faces, read_subject
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,14 @@ class EvaluateResult:
     report: Judgement | None
     written: tuple[Path, ...]  # the files of the report
     calibrated: Calibrated | None
+    votes: VoteFigures | None = None  # beside the people who voted on the faces
 
     def to_dict(self) -> dict[str, Any]:
         found = {"file": str(self.file), "faces": self.faces, **self.evaluation.to_dict()}
         if self.report is not None:
             found["judgement"] = self.report.to_dict()
+        if self.votes is not None:
+            found["votes"] = asdict(self.votes)
         found["against"] = [{"model": name, **paired.to_dict()} for name, paired in self.against]
         if self.calibrated is not None:
             found["calibrated"] = {"file": str(self.calibrated.file), "temperature": self.calibrated.temperature}
@@ -50,6 +56,7 @@ def evaluate(
     data: AnyPath,
     *,
     split: str | None = None,
+    votes: AnyPath | None = None,
     report: AnyPath | None = None,
     against: Sequence[AnyPath] = (),
     calibrated: AnyPath | None = None,
@@ -64,6 +71,7 @@ def evaluate(
         file: An ONNX file, or weights from `train`, which run in torch.
         data: Labelled faces: a zip or folder of class folders, or a CSV.
         split: Of `data` (default: the held-out one).
+        votes: People's votes for these faces (FER+): their majority is then the label, and the whole distribution is compared.
         report: Write confidence, roll, copies, plots and tables into this folder.
         against: Other models on the same faces: difference, interval, McNemar's test.
         calibrated: Write the ONNX file again with the temperature that fits.
@@ -84,11 +92,23 @@ def evaluate(
     if again is not None:
         _check_calibrated(path, again)
     if report is not None:
-        require_extra("matplotlib", "report")
+        from rarn_edge.report.evaluation_files import REPORT_FILES, judgement_files, require_drawing
+
+        require_drawing()
         make_folder(Path(report))
+        check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, votes, *against], [data])
     subject = read_subject(path, provider, threads, on_notice)
     others = [read_subject(other, provider, threads, on_notice) for other in against]
-    faces, training = (labelled_faces(data, split), None) if report is None else held_out_and_training(data, split)
+    if report is None:
+        faces, training = labelled_faces(data, split, votes, on_notice), None
+    else:
+        faces, training = held_out_and_training(data, split, votes, on_notice)
+    faces = known_faces(faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
+    if votes is None and subject.label_source == FERPLUS:
+        on_notice(
+            f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",
+            "",
+        )
     labels = faces.labels_in(subject.classes)
     logits = subject.predict(faces.images)  # [N, classes]
     evaluation = evaluate_logits(logits, labels, subject.classes)
@@ -98,14 +118,13 @@ def evaluate(
         right = logits.argmax(axis=1) == labels
         compared = tuple((other.name, compare(other, faces, right)) for other in others)
     else:
-        from rarn_edge.report.evaluation_files import write_judgement
 
         def on_angle(model: str, done: int, total: int) -> None:
             on_stage(f"roll of {model}", done, total)
 
         judgement = judge(subject, logits, faces, describe(faces), training, others, on_angle)
         compared = tuple((rival.model, rival.paired) for rival in judgement.against)
-        written = write_judgement(judgement, Path(report))
+        written = write_files(Path(report), judgement_files(judgement))
         if judgement.pixels.warning:
             on_notice(judgement.pixels.warning, "warning")
     if again is not None:
@@ -116,7 +135,8 @@ def evaluate(
         model = LoadedModel.read(Artifact.load(path))
         made = with_temperature(model, fit_temperature(logits, labels), describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)
-    return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted)
+    figures = None if faces.votes is None else judge_votes(logits, faces, subject.classes, subject.temperature)
+    return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures)
 
 
 def _check_calibrated(file: Path, calibrated: Path) -> None:
@@ -126,6 +146,4 @@ def _check_calibrated(file: Path, calibrated: Path) -> None:
             f"--calibrated writes an ONNX file again; export first: rarn-edge export --weights {file} -o OUT.onnx"
         )
     require_extra("onnx", "export")
-    check_output(calibrated)
-    if calibrated.resolve() == file.resolve():
-        raise InputError(f"{calibrated}: is the model itself; name another file")
+    check_outputs([calibrated], [file])

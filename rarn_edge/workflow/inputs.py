@@ -1,5 +1,6 @@
 """From the names and paths of a call to weights, faces and models; errors say which option to mend."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.data import Faces, Split, load_faces
+from rarn_edge.data.faces import Choose
+from rarn_edge.data.select import describe, to_measure_on
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, warn
@@ -30,15 +33,19 @@ class ComparisonFaces(NamedTuple):
     description: str
 
 
-def read_weights(model: str, path: AnyPath | None) -> "Weights":
-    """The weights file given, or the shipped one."""
+def read_weights(model: str, given: "AnyPath | Weights | None", labels: str | None = None) -> "Weights":
+    """The weights file given, the shipped one for a label set, or those in memory."""
     require_extras("export")
     from rarn_edge.assets import shipped_weights
     from rarn_edge.models.catalog import find_model
     from rarn_edge.train.checkpoint import load_weights
 
     find_model(model)
-    return load_weights(shipped_weights(model) if path is None else Path(path), expected_model=model)
+    if given is not None and labels is not None:
+        raise InputError("--labels chooses between shipped weights and --weights names others; give one of the two")
+    if given is None or isinstance(given, str | Path):
+        return load_weights(shipped_weights(model, labels) if given is None else Path(given), expected_model=model)
+    return given
 
 
 def read_target(name: str, on_notice: OnNotice = warn) -> Target:
@@ -69,22 +76,49 @@ def read_ranges(model: str, weights_sha256: str | None, path: AnyPath | None = N
     return ranges_of(model, weights_sha256) if path is None else Ranges.load(Path(path))
 
 
-def labelled_faces(data: AnyPath, split: str | None) -> Faces:
-    """The faces to measure on: the split named, or the held-out one."""
-    return load_faces(Path(data), lambda found: _to_measure_on(found, split))
+def labelled_faces(data: AnyPath, split: str | None, votes: AnyPath | None = None, on_notice: OnNotice = warn) -> Faces:
+    """The faces to measure on: the split named, or the held-out one; labelled by people where there are `votes`."""
+    return _load(data, lambda found: to_measure_on(found, split), votes, on_notice)
 
 
-def held_out_and_training(data: AnyPath, split: str | None) -> tuple[Faces, Faces | None]:
+def held_out_and_training(
+    data: AnyPath, split: str | None, votes: AnyPath | None = None, on_notice: OnNotice = warn
+) -> tuple[Faces, Faces | None]:
     """The faces to measure on, and the Training split of the same data where that is another one."""
-    faces = load_faces(Path(data))
-    chosen = _to_measure_on(faces, split)
+    faces = _load(data, None, votes, on_notice)
+    chosen = to_measure_on(faces, split)
     apart = Split.TRAINING in faces.available_splits and Split.TRAINING not in chosen.available_splits
     return chosen, faces.split(Split.TRAINING) if apart else None
 
 
-def _to_measure_on(faces: Faces, split: str | None) -> Faces:
-    chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
-    return chosen.labelled()
+def _load(data: AnyPath, choose: Choose | None, votes: AnyPath | None, on_notice: OnNotice) -> Faces:
+    if votes is None:
+        return load_faces(Path(data), choose)
+    return load_faces(Path(data), choose, Path(votes), lambda pairing: on_notice(str(pairing), ""))
+
+
+def known_faces(faces: Faces, models: Mapping[str, tuple[str, ...]], on_notice: OnNotice = warn) -> Faces:
+    """The faces whose class every model has (`models`: name to classes); how many were left out is said.
+
+    Raises:
+        InputError: faces without votes have a class that a model lacks, or nothing is left.
+    """
+    if faces.votes is None:
+        return faces
+    known = faces
+    for name, classes in models.items():
+        kept = known.known_to(classes)
+        if len(kept) < len(known):
+            left = sorted(
+                {faces.classes[label] for label in known.labels.tolist()}
+                - {faces.classes[label] for label in kept.labels.tolist()}
+            )
+            on_notice(
+                f"{len(known) - len(kept):,} faces of {', '.join(left)} are left out: {name} has no such class",
+                "warning",
+            )
+        known = kept
+    return known
 
 
 def read_subject(file: AnyPath, provider: str, threads: int | None, on_notice: OnNotice = warn) -> "Subject":
@@ -117,23 +151,22 @@ def read_subject(file: AnyPath, provider: str, threads: int | None, on_notice: O
         predict = partial(run_logits, open_session(file, provider, threads), spec)
     mean, std = provenance.get("train_pixel_mean"), provenance.get("train_pixel_std")
     trained_on = (float(mean), float(std)) if isinstance(mean, int | float) and isinstance(std, int | float) else None
-    return Subject(file.name, spec.classes, spec.temperature, predict, trained_on)
+    return Subject(file.name, spec.classes, spec.temperature, predict, trained_on, spec.label_source)
 
 
 def comparison_faces(
-    data: AnyPath | None, split: str | None, classes: tuple[str, ...], synthetic: int | None = None
+    data: AnyPath | None,
+    split: str | None,
+    classes: tuple[str, ...],
+    synthetic: int | None = None,
+    votes: AnyPath | None = None,
+    on_notice: OnNotice = warn,
 ) -> ComparisonFaces:
     """Faces to compare models on; without data, `synthetic` drawn ones stand in (default: `SYNTHETIC_FACES`)."""
     if data is None:
-        if split is not None:
-            raise InputError("--split needs --data")
+        if split is not None or votes is not None:
+            raise InputError(f"--{'split' if split is not None else 'votes'} needs --data")
         count = synthetic or SYNTHETIC_FACES
         return ComparisonFaces(synthetic_faces(count, SYNTHETIC_SEED), None, f"{count} synthetic faces")
-    faces = labelled_faces(data, split)
+    faces = known_faces(labelled_faces(data, split, votes, on_notice), {"the model": classes}, on_notice)
     return ComparisonFaces(faces, faces.labels_in(classes), describe(faces))
-
-
-def describe(faces: Faces) -> str:
-    """`3,589 faces of fer2013.zip (PublicTest)`."""
-    splits = ", ".join(split.value for split in faces.available_splits)
-    return f"{len(faces):,} faces of {Path(faces.source).name} ({splits})"

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.bench.run import time_files
-from rarn_edge.bench.stats import Ratio
+from rarn_edge.bench.runner import time_files
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.contract.targets import Target
@@ -35,6 +34,7 @@ from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.prepare import Prepared, prepare
 from rarn_edge.pipeline.quantize import Quantized, quantize
 from rarn_edge.runtime.operators import WEIGHTED_OPS
+from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.sqnr import sqnr_db
 
 SENSITIVITY_FACES = 256
@@ -261,7 +261,7 @@ class _Search:
         trials = [self.judge(method, (name,), SENSITIVITY_FACES) for name in layers]
         return sorted(trials, key=lambda trial: -trial.signal_db)
 
-    def time(self, trials: Sequence[Trial | None]) -> tuple[tuple[float, Ratio], ...]:
+    def time(self, trials: Sequence[Trial | None]) -> tuple[tuple[float, Interval], ...]:
         """Median seconds and ratio to the first, interleaved, batch 1 and one thread; None is float32."""
         artifacts = [
             self.float32 if t is None else Artifact.load(self._path(t.method, t.in_float, t.biases_corrected))

@@ -10,7 +10,7 @@ from rarn_edge.assets import shipped_models, shipped_weights
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.errors import InputError, require_extras
-from rarn_edge.files import check_output, file_sha256, make_folder
+from rarn_edge.files import check_outputs, file_sha256, make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import find_model
 from rarn_edge.workflow.callbacks import AnyPath, OnStage, ignore
@@ -50,7 +50,8 @@ def export(
     output: AnyPath,
     model: str = "rarn-s",
     *,
-    weights: AnyPath | None = None,
+    weights: "AnyPath | Weights | None" = None,
+    labels: str | None = None,
     input_dtype: InputDtype = "float32",
     simplify: bool = True,
     attention: bool = False,
@@ -60,7 +61,8 @@ def export(
     Args:
         output: The file to write.
         model: Of the catalog.
-        weights: From training (default: the shipped ones).
+        weights: From training, as a file or in memory (default: the shipped ones).
+        labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         simplify: Simplify the graph, kept only if it answers alike.
         input_dtype: `float32`: [N, C, H, W] normalised; `uint8`: pixels of the same shape.
         attention: With the attention mask [N, 1, h, w] as a second output, for debugging.
@@ -75,30 +77,18 @@ def export(
         >>> made.artifact.spec.classes[3], made.kept_because
         ('happy', None)
     """
-    check_output(Path(output))
-    loaded = read_weights(model, weights)
-    return export_loaded(loaded, Path(output), simplify, input_dtype, attention)
-
-
-def export_loaded(
-    weights: "Weights",
-    out: Path,
-    simplify: bool = True,
-    input_dtype: InputDtype = "float32",
-    attention: bool = False,
-) -> Exported:
-    """The same from weights in memory."""
+    check_outputs([Path(output)], [weights] if isinstance(weights, str | Path) else [])
+    loaded = read_weights(model, weights, labels)
     from rarn_edge.pipeline.export import export_weights
     from rarn_edge.pipeline.passes.attention import expose_attention
     from rarn_edge.pipeline.passes.uint8_input import float_from_bytes
 
-    check_output(out)
-    model, kept_because = export_weights(weights), None
+    made, kept_because = export_weights(loaded), None
     if simplify:
-        model, kept_because = _simplified(model)
-    model = float_from_bytes(model) if input_dtype == "uint8" else model
-    model = expose_attention(model) if attention else model
-    return Exported(model.save(out), kept_because)
+        made, kept_because = _simplified(made)
+    made = float_from_bytes(made) if input_dtype == "uint8" else made
+    made = expose_attention(made) if attention else made
+    return Exported(made.save(Path(output)), kept_because)
 
 
 def make_files(

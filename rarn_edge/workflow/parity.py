@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError, require_extra
-from rarn_edge.files import check_output
+from rarn_edge.files import check_outputs
 from rarn_edge.parity.bundle import Bundle, make_bundle, save_bundle
 from rarn_edge.parity.inputs import Shown, show
 from rarn_edge.parity.outputs import check_same_model
@@ -40,8 +40,10 @@ def parity(
     *,
     model: str | None = None,
     weights: AnyPath | None = None,
+    labels: str | None = None,
     data: AnyPath | None = None,
     split: str | None = None,
+    votes: AnyPath | None = None,
     provider: str = "cpu",
     threads: int | None = None,
     target: str = "auto",
@@ -57,7 +59,9 @@ def parity(
         files: ONNX files in pipeline order; none: every form is made anew, in a folder that is gone afterwards.
         model: Start in torch, with this model's shipped weights ...
         weights: ... or with these.
+        labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         data: Labelled faces (default: synthetic ones).
+        votes: People's votes for `data` (FER+): their majority is then the label.
         split: Of `data` (default: the held-out one).
         provider: That runs the last forms; never falls back to another.
         threads: Default: the cores this process may use.
@@ -85,13 +89,12 @@ def parity(
     limits = TOLERANCES if tolerances is None else read_tolerances(Path(tolerances))
     if explain:
         require_extra("onnx", "export")
-    if bundle is not None:
-        check_output(Path(bundle))
+    check_outputs([None if bundle is None else Path(bundle)], [*files, weights, data, votes, tolerances])
     named = [Artifact.load(Path(file)) for file in files]
     if not named and not model and not weights:
         raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")
     name = model or (named[0].spec.name if named else "rarn-s")
-    start = read_weights(name, weights) if model or weights else None
+    start = read_weights(name, weights, labels) if model or weights else None
     if bundle is not None and start is None and named[0].contract.precision != "float32":
         raise InputError("--bundle needs float32 answers: name the float32 file first, or --model to start in torch")
     with tempfile.TemporaryDirectory(prefix="rarn-edge-") as folder:
@@ -106,7 +109,7 @@ def parity(
         else:
             check_same_model(artifacts, start.spec, start.sha256)
         spec = artifacts[0].spec
-        shown = show(*comparison_faces(data, split, spec.classes), spec.preprocess)
+        shown = show(*comparison_faces(data, split, spec.classes, votes=votes, on_notice=on_notice), spec.preprocess)
         first = None
         if start is not None:
             on_stage("torch")

@@ -9,7 +9,7 @@ from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.errors import InputError
-from rarn_edge.files import check_output
+from rarn_edge.files import check_outputs
 from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.pipeline.calibrate import MethodRow, Observed, Ranges, observe
 from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
@@ -21,7 +21,7 @@ from rarn_edge.pipeline.quantize import quantize as write_int8
 from rarn_edge.pipeline.simplify import SIMPLIFIED, simplify_model
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
 from rarn_edge.workflow.compare_calibration import compare_calibration
-from rarn_edge.workflow.inputs import calibration_faces, comparison_faces, labelled_faces, read_ranges, read_target
+from rarn_edge.workflow.inputs import calibration_faces, comparison_faces, read_ranges, read_target
 from rarn_edge.workflow.mixed_precision import MixedPrecision, SearchOptions, quantize_within
 from rarn_edge.workflow.verdict import Verdict, measure
 
@@ -44,12 +44,12 @@ class QuantizeResult:
 
     source: Artifact
     artifact: Artifact
-    int8: Quantized | None  # None: another precision
-    ranges: Ranges | None  # measured or read; a search may have chosen those of another method
-    comparison: Comparison | None
-    search: MixedPrecision | None
-    verdict: Verdict | None  # also None where the file is for another kind of CPU
-    verdict_faces: str
+    int8: Quantized | None = None  # None: another precision
+    ranges: Ranges | None = None  # measured or read; a search may have chosen those of another method
+    comparison: Comparison | None = None
+    search: MixedPrecision | None = None
+    verdict: Verdict | None = None  # also None where the file is for another kind of CPU
+    verdict_faces: str = ""
 
     @property
     def size_ratio(self) -> float:
@@ -76,6 +76,7 @@ def quantize(
     verdict: bool = False,
     data: AnyPath | None = None,
     split: str | None = None,
+    votes: AnyPath | None = None,
     seed: int = 0,
     on_stage: OnStage = ignore,
     on_notice: OnNotice = warn,
@@ -100,6 +101,7 @@ def quantize(
         verdict: Measure in some seconds whether INT8 pays on this machine.
         data: Labelled faces.
         split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
         seed: Of the calibration sample.
         on_stage: Told what is being done.
         on_notice: Told what a caller should know.
@@ -117,13 +119,29 @@ def quantize(
         ('int8', True)
     """
     out = Path(output)
-    _check_options(precision, calib, ranges, save_ranges, compare_methods, max_drop, equalize, bias_correct, data)
-    _check_paths(Path(source), out, None if save_ranges is None else Path(save_ranges))
-    given = LoadedModel.read(Artifact.load(Path(source)))
+    refused = {
+        f"no precision '{precision}'; one of: {', '.join(PRECISIONS)}": precision not in PRECISIONS,
+        "--calib measures ranges and --ranges reads them; give one of the two": calib and ranges,
+        "--max-drop needs labelled faces to judge on: --data DATA": max_drop is not None and data is None,
+        "--compare-methods measures anew what each method makes of the activations: --calib DATA": compare_methods
+        and calib is None,
+        "--equalize and --bias-correct need faces to measure on: --precision int8 with --calib DATA": (
+            equalize or bias_correct
+        )
+        and (calib is None or precision != "int8"),
+        "--save-ranges is for the network as it is; leave it or --equalize out": equalize and save_ranges,
+        "--max-drop tries corrected biases by itself; leave --bias-correct out": bias_correct and max_drop is not None,
+    }
+    for refusal in (text for text, holds in refused.items() if holds):
+        raise InputError(refusal)
+    also = None if save_ranges is None else Path(save_ranges)
+    check_outputs([out, also], [source, calib, ranges, data, votes])
+    float32 = Artifact.load(Path(source))
+    given = LoadedModel.read(float32)
     if precision != "int8":
         check_float32(given)
         convert = to_float16 if precision == "fp16" else to_dynamic_int8
-        return _result(given, convert(_simplified(given, on_notice), out))
+        return QuantizeResult(float32, convert(_simplified(given, on_notice), out))
     check_quantizable(given)
     chosen = read_target(target, on_notice)
     model = _simplified(given, on_notice)
@@ -138,14 +156,14 @@ def quantize(
         measured = observed.ranges(method)
     comparison = None
     if compare_methods and observed is not None and faces is not None:
-        shown = comparison_faces(data, split, model.spec.classes)
+        shown = comparison_faces(data, split, model.spec.classes, votes=votes, on_notice=on_notice)
         on_stage("comparing methods")
         rows = compare_calibration(prepared, observed, faces, chosen, shown.faces, shown.labels)
         comparison = Comparison(tuple(rows), shown.description)
     search = None
     if max_drop is not None and data is not None:
         options = SearchOptions(chosen, _choices(measured, observed), max_drop, input_dtype, faces)
-        judged = labelled_faces(data, split)
+        judged = comparison_faces(data, split, model.spec.classes, votes=votes, on_notice=on_notice).faces
         search = quantize_within(
             prepared,
             judged,
@@ -161,27 +179,13 @@ def quantize(
     if int8.float_operators:
         on_notice(f"no INT8 kernel for {', '.join(int8.float_operators)}: they stay in float32", "warning")
     found, shown_on = None, ""
-    if verdict and chosen is detect_host().target and given.source is not None:
+    if verdict and chosen is detect_host().target:
         on_stage("measuring the verdict")
         faces_of_it = None if data is None else split  # a split of no data was never read
-        shown = comparison_faces(data, faces_of_it, model.spec.classes, VERDICT_FACES)
-        found = measure(given.source, int8.artifact, shown, rounds=VERDICT_ROUNDS, launches=VERDICT_LAUNCHES)
+        shown = comparison_faces(data, faces_of_it, model.spec.classes, VERDICT_FACES, votes, on_notice)
+        found = measure(float32, int8.artifact, shown, rounds=VERDICT_ROUNDS, launches=VERDICT_LAUNCHES)
         shown_on = shown.description
-    return _result(given, int8.artifact, int8, measured, comparison, search, found, shown_on)
-
-
-def _result(
-    given: LoadedModel,
-    artifact: Artifact,
-    int8: Quantized | None = None,
-    ranges: Ranges | None = None,
-    comparison: Comparison | None = None,
-    search: MixedPrecision | None = None,
-    verdict: Verdict | None = None,
-    verdict_faces: str = "",
-) -> QuantizeResult:
-    assert given.source is not None  # it was read from a file
-    return QuantizeResult(given.source, artifact, int8, ranges, comparison, search, verdict, verdict_faces)
+    return QuantizeResult(float32, int8.artifact, int8, measured, comparison, search, found, shown_on)
 
 
 def _simplified(given: LoadedModel, on_notice: OnNotice) -> LoadedModel:
@@ -202,41 +206,3 @@ def _choices(measured: Ranges, observed: Observed | None) -> tuple[Ranges, ...]:
     if observed is None:
         return (measured,)
     return (measured, *(observed.ranges(each) for each in get_args(Method) if each != measured.method))
-
-
-def _check_options(
-    precision: str,
-    calib: AnyPath | None,
-    ranges: AnyPath | None,
-    save_ranges: AnyPath | None,
-    compare_methods: bool,
-    max_drop: float | None,
-    equalize: bool,
-    bias_correct: bool,
-    data: AnyPath | None,
-) -> None:
-    """Refuse what cannot go together."""
-    refusals = {
-        f"no precision '{precision}'; one of: {', '.join(PRECISIONS)}": precision not in PRECISIONS,
-        "--calib measures ranges and --ranges reads them; give one of the two": calib and ranges,
-        "--max-drop needs labelled faces to judge on: --data DATA": max_drop is not None and data is None,
-        "--compare-methods measures anew what each method makes of the activations: --calib DATA": compare_methods
-        and calib is None,
-        "--equalize and --bias-correct need faces to measure on: --precision int8 with --calib DATA": (
-            equalize or bias_correct
-        )
-        and (calib is None or precision != "int8"),
-        "--save-ranges is for the network as it is; leave it or --equalize out": equalize and save_ranges,
-        "--max-drop tries corrected biases by itself; leave --bias-correct out": bias_correct and max_drop is not None,
-    }
-    for refusal, holds in refusals.items():
-        if holds:
-            raise InputError(refusal)
-
-
-def _check_paths(source: Path, out: Path, save_ranges: Path | None) -> None:
-    named = [path for path in (source, out, save_ranges) if path is not None]
-    for path in named[1:]:
-        check_output(path)
-    if len({path.resolve() for path in named}) < len(named):
-        raise InputError(f"{out}: the model, --output and --save-ranges need three different paths")

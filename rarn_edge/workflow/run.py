@@ -1,16 +1,16 @@
 """The pipeline from weights to a report: export, simplify, quantize, parity, benchmark, each stage checked."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from rarn_edge.bench.cases import load_cases
-from rarn_edge.bench.request import Request
+from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.result import BenchReport
-from rarn_edge.bench.run import benchmark
+from rarn_edge.bench.runner import benchmark
+from rarn_edge.boundary.documents import to_json
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import require_extras
-from rarn_edge.files import make_folder, write_text
+from rarn_edge.files import check_apart, make_folder, write_text
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.parity.inputs import show
@@ -38,9 +38,11 @@ def run(
     model: str = "rarn-s",
     *,
     weights: AnyPath | None = None,
+    labels: str | None = None,
     target: str = "auto",
     data: AnyPath | None = None,
     split: str | None = None,
+    votes: AnyPath | None = None,
     calib: AnyPath | None = None,
     images: int = 512,
     baselines: bool = True,
@@ -55,9 +57,11 @@ def run(
         folder: Of everything that is made; it need not exist.
         model: Of the catalog.
         weights: From training (default: the shipped ones).
+        labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         target: What the INT8 file is for; `auto`: this machine.
         data: Labelled faces to compare on (default: synthetic ones).
         split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
         calib: Data to measure activation ranges on (default: the shipped ranges).
         images: How many of them.
         baselines: Benchmark beside the baseline models.
@@ -69,16 +73,22 @@ def run(
     Raises:
         InputError: unusable weights, ranges, data or folder.
         GateError: the export itself is not what was asked for.
+
+    Example:
+        >>> import rarn_edge
+        >>> rarn_edge.run("build/demo", "rarn-s").parity.passed  # doctest: +SKIP
+        True
     """
     require_extras("export")
     require_extras("report")
-    from rarn_edge.report.html import bench_page
-    from rarn_edge.report.markdown import report_markdown
+    from rarn_edge.report.page import bench_page, run_markdown
 
-    loaded, chosen, out = read_weights(model, weights), read_target(target, on_notice), Path(folder)
+    named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
+    check_apart([Path(folder, name.format(model)) for name in named], [weights, data, calib, votes], [data, calib])
+    loaded, chosen, out = read_weights(model, weights, labels), read_target(target, on_notice), Path(folder)
     measured = None if calib is None else calibration_faces(calib, images, seed, on_notice)
     ranges = measured or read_ranges(model, loaded.sha256)
-    faces = comparison_faces(data, split, loaded.spec.classes)
+    faces = comparison_faces(data, split, loaded.spec.classes, votes=votes, on_notice=on_notice)
     make_folder(out)
     made = make_files(loaded, chosen, out, ranges, on_stage)
     shown = show(*faces, loaded.spec.preprocess)
@@ -96,13 +106,13 @@ def run(
         on_stage(f"export the baselines {', '.join(names)}")
         paths += [artifact.path for artifact in named_models(names, out / "baselines")]
     on_stage("benchmark")
-    bench = benchmark(load_cases(paths), Request(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
+    bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
     on_stage("report")
-    write_text(out / "report.md", report_markdown(model, list(parity.steps), parity.faces, bench))
-    write_text(out / "report.html", bench_page(bench, parity.steps, parity.faces))
+    write_text(out / "report.md", run_markdown(model, parity, bench))
+    write_text(out / "report.html", bench_page(bench, parity))
     steps = [step.to_dict() for step in parity.steps]
     data_of_it = {"model": model, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
-    write_text(out / "report.json", json.dumps(data_of_it, indent=1) + "\n")
+    write_text(out / "report.json", to_json(data_of_it, indent=1) + "\n")
     return RunResult(parity, bench, made.kept_because, _files(made, chosen, out))
 
 

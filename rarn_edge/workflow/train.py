@@ -1,6 +1,6 @@
 """Train a model from labelled faces, alone or from teachers, in one process or in several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,16 +9,25 @@ import torch
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
-from rarn_edge.files import make_folder
+from rarn_edge.files import check_apart, make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import find_model
-from rarn_edge.train.checkpoint import Weights, load_weights
+from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
 from rarn_edge.train.loop import check_folder
 from rarn_edge.train.loop import train as train_run
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import Recipe, find_recipe
-from rarn_edge.train.run import TARGETS_FILE, WEIGHTS_FILE, BatchLog, EpochLog, Run, split_for_training
+from rarn_edge.train.run import (
+    STATE_FILE,
+    TARGETS_FILE,
+    WEIGHTS_FILE,
+    BatchLog,
+    EpochLog,
+    Run,
+    source_of,
+    split_for_training,
+)
 from rarn_edge.train.workers import join_workers, workers_here
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
 
@@ -31,7 +40,8 @@ class TrainOptions:
     recipe: str = "edge"
     epochs: int | None = None
     batch: int | None = None
-    teachers: tuple[Path, ...] = ()  # weights to learn from as well
+    votes: Path | None = None  # people's votes for the faces (FER+), to learn instead of their labels
+    teachers: tuple[Path, ...] = ()  # weights, or files of answers, to learn from as well
     teacher_views: int | None = None  # passes of a teacher whose answers are kept
     teacher_answers: Path | None = None  # where they are kept and looked for
     init: Path | None = None  # weights of the same model to start from
@@ -85,10 +95,19 @@ def train(
     """
     asked, out = options or TrainOptions(), Path(folder)
     recipe = _recipe(asked)
+    written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
+    check_apart(
+        [*(out / name for name in written), asked.teacher_answers], [asked.init, asked.votes, *asked.teachers], [data]
+    )
     precision = TrainingPrecision.named(asked.precision) if asked.precision is not None else None
-    train_faces, test_faces = split_for_training(load_faces(Path(data)), asked.seed)
+    train_faces, test_faces = split_for_training(
+        load_faces(Path(data), votes=asked.votes, on_pairing=lambda pairing: on_notice(str(pairing), "")), asked.seed
+    )
     start = load_weights(asked.init, expected_model=asked.model) if asked.init else None
-    teachers = [load_weights(path) for path in asked.teachers]
+    answers = [path for path in asked.teachers if path.suffix == ".npz"]
+    teachers = [load_weights(path) for path in asked.teachers if path not in answers]
+    if answers and recipe.live_teachers:
+        raise InputError(f"recipe '{asked.recipe}' asks teachers about each batch; {answers[0]} has kept answers alone")
     with join_workers() as workers:
         threads = asked.threads or max(1, default_threads() // workers_here())
         torch.set_num_threads(threads)
@@ -102,7 +121,7 @@ def train(
             """Before it, what costs nothing to refuse; passes over all faces take minutes."""
             if workers.writes:
                 check_folder(out, asked.resume)
-            if not teachers or recipe.live_teachers:
+            if not asked.teachers or recipe.live_teachers:
                 return None
             make_folder(out)
             return soft_targets(
@@ -114,6 +133,8 @@ def train(
                 lambda done, total: on_stage("teachers", done, total),
                 computed,
                 workers.device,
+                answers,
+                source_of(train_faces),
             )
 
         targets = workers.in_turn(ask_teachers)
@@ -124,17 +145,17 @@ def train(
         if not workers.writes:  # it only computes gradients
             train_run(job, asked.resume, workers=workers)
             return None
-        _tell(job, teachers, on_notice)
+        _tell(job, on_notice)
         history = train_run(job, asked.resume, on_batch, on_epoch, workers)
     return TrainResult(out / WEIGHTS_FILE, tuple(history))
 
 
-def _tell(job: Run, teachers: Sequence[Weights], on_notice: OnNotice) -> None:
+def _tell(job: Run, on_notice: OnNotice) -> None:
     recipe = job.recipe
     on_notice(
         f"{job.model}, recipe {recipe.name}: {len(job.train):,} faces to train on, {len(job.test):,} to test on", ""
     )
-    if not teachers and recipe.teacher_share and not recipe.label_smoothing:
+    if not job.teachers and recipe.teacher_share and not recipe.label_smoothing:
         on_notice(
             f"recipe '{recipe.name}' is made for teachers (--teacher WEIGHTS); it learns from labels alone now",
             "warning",

@@ -9,11 +9,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from rarn_edge.bench.profile import LITTLE_GAIN, measure_products
-from rarn_edge.bench.run import time_files
-from rarn_edge.bench.stats import Ratio
+import numpy as np
+
+from rarn_edge.bench.runner import time_files
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.errors import InputError
 from rarn_edge.parity.outputs import check_same_model, file_form
+from rarn_edge.parity.tolerances import TOLERANCES
+from rarn_edge.runtime.peaks import LITTLE_GAIN, measure_products
+from rarn_edge.stats.classification import wilson_interval
+from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import Paired, compare_decisions
 from rarn_edge.workflow.callbacks import AnyPath
 from rarn_edge.workflow.inputs import ComparisonFaces, comparison_faces
@@ -21,6 +26,8 @@ from rarn_edge.workflow.inputs import ComparisonFaces, comparison_faces
 Decision = Literal["ship", "keep", "undecided"]
 
 ALLOWED_DROP = 0.003  # of all faces: what the point estimate may lose
+MIN_AGREEMENT = TOLERANCES["faces"]["int8"].min_agreement or 0.985
+BROKEN_AGREEMENT = 0.9  # where labels tell the accuracy: two equally good files that differ more are not one model
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Verdict:
 
     decision: Decision
     candidate: str  # its precision
-    speed: Ratio
+    speed: Interval
     accuracy: Paired | None  # None: no labelled faces
     agreement: float
     advice: str
@@ -73,23 +80,35 @@ class VerdictResult:
 
 def judge(
     candidate: str,
-    latency_ratio: Ratio,
+    latency_ratio: Interval,
     accuracy: Paired | None,
     agreement: float,
     narrow_channels: int | None = None,
     allowed_drop: float = ALLOWED_DROP,
     integer_gain: float | None = None,
+    finite: bool = True,
+    faces: int | None = None,
 ) -> Verdict:
     """Decide from a latency ratio (candidate over reference) and a paired accuracy difference (candidate minus reference).
 
     Slower: keep float32. More than `allowed_drop` lost: keep it too, and say how to get it back. As fast within the interval:
-    undecided.
+    undecided. Answers that are not finite, or decisions that differ more than chance and rounding explain, are kept from shipping
+    whatever the speed: without labels below the agreement that parity asks of INT8, with labels far below it.
     `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
     """
-    speed = Ratio(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
+    speed = Interval(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
     lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
     decision: Decision = "ship"
-    if speed.high < 1:
+    least = MIN_AGREEMENT if accuracy is None else BROKEN_AGREEMENT
+    highest = agreement if faces is None else wilson_interval(round(agreement * faces), faces)[1]
+    if not finite:
+        decision, advice = "keep", f"keep float32, answers of {candidate} are not finite numbers: the file is broken"
+    elif highest < least:
+        decision = "keep"
+        advice = (
+            f"keep float32, it decides otherwise on {1 - agreement:.2%} of the faces; see rarn-edge parity --explain"
+        )
+    elif speed.high < 1:
         decision, advice = (
             "keep",
             f"keep float32, {candidate} is slower on this CPU{_why(narrow_channels, integer_gain)}",
@@ -116,6 +135,7 @@ def verdict(
     *,
     data: AnyPath | None = None,
     split: str | None = None,
+    votes: AnyPath | None = None,
     threads: int = 1,
     rounds: int = 200,
 ) -> VerdictResult:
@@ -126,6 +146,7 @@ def verdict(
         candidate: The quantized one.
         data: Labelled faces for the accuracy (default: synthetic ones, which tell agreement alone).
         split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
         threads: Of both.
         rounds: Timed calls of each, batch 1.
 
@@ -139,7 +160,7 @@ def verdict(
     """
     before, after = Artifact.load(Path(reference)), Artifact.load(Path(candidate))
     check_same_model([before, after])
-    shown = comparison_faces(data, split, before.spec.classes)
+    shown = comparison_faces(data, split, before.spec.classes, votes=votes)
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)
 
 
@@ -154,10 +175,12 @@ def measure(
     """Run both files on the same faces, and then in turns with batch 1, on the CPU, in processes launched so often.
 
     Raises:
-        InputError: one of them does not run.
+        InputError: one of them does not run, or answers of the float32 file are no numbers.
     """
     faces, labels, _ = shown
     before, after = (file_form(artifact, faces, threads=threads).logits for artifact in (reference, candidate))
+    if not np.isfinite(before).all():
+        raise InputError(f"{reference.path}: its answers are not finite numbers, so there is nothing to compare with")
     decisions = before.argmax(1), after.argmax(1)
     paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
     times = time_files((reference.path, candidate.path), threads, rounds, launches)
@@ -171,6 +194,8 @@ def measure(
         float((decisions[0] == decisions[1]).mean()),
         median_channels(candidate) if slower else None,
         integer_gain=measure_products(threads).integer_gain if slower and in_int8 else None,
+        finite=bool(np.isfinite(after).all()),
+        faces=len(faces),
     )
     return replace(found, warnings=times.warnings)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rarn_edge.assets import shipped_bundle, shipped_onnx, shipped_onnx_models
+from rarn_edge.assets import shipped_files
 from rarn_edge.errors import InputError
 from rarn_edge.files import file_sha256
 from rarn_edge.parity.bundle import Bundle, load_bundle
@@ -66,13 +66,13 @@ def verify(
 
     Example:
         >>> import rarn_edge
-        >>> [(result.file.name, result.passed()) for result in rarn_edge.verify(threads=1)]
-        [('rarn-n.x86-avx2.int8.onnx', True), ('rarn-s.x86-avx2.int8.onnx', True)]
+        >>> all(result.passed() for result in rarn_edge.verify(threads=1))
+        True
     """
     if bundle is not None and file is None:
         raise InputError(f"which model? rarn-edge verify {bundle} MODEL.onnx")
     pairs = [(Path(bundle), Path(file))] if bundle and file else [
-        (shipped_bundle(model), shipped_onnx(model)) for model in shipped_onnx_models()
+        *shipped_files()
     ]  # fmt: skip
     other = None if tolerances is None else read_tolerances(Path(tolerances))
     results = []

@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto
 
 from rarn_edge.bench.cases import load_case, load_cases
-from rarn_edge.bench.client import Worker
-from rarn_edge.bench.worker import random_input
+from rarn_edge.bench.worker.client import Worker
+from rarn_edge.bench.worker.process import random_input
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target

@@ -8,35 +8,35 @@ import pytest
 
 from rarn_edge.bench.cases import BenchCase
 from rarn_edge.bench.compare import compare_reports, slower_than
-from rarn_edge.bench.environment import detect_environment
-from rarn_edge.bench.measured import Group, Measured, Plan, Round
-from rarn_edge.bench.result import BenchReport
-from rarn_edge.bench.summary import summarise
+from rarn_edge.bench.record import Group, Plan, Round, RunRecord
+from rarn_edge.bench.result import BenchReport, summarise
+from rarn_edge.bench.worker.timing import CallTime
 from rarn_edge.errors import InputError
-from rarn_edge.report.bench_json import bench_json
+from rarn_edge.host.environment import detect_environment
+from rarn_edge.report.bench import bench_json
 
 
 def report_of(
-    factor: float, labels: tuple[str, ...] = ("a", "b"), cpu: str | None = None, starts: tuple[float, ...] = (1.0,)
+    factor: float, labels: tuple[str, ...] = ("a", "b"), cpu: str | None = None, launches: tuple[float, ...] = (1.0,)
 ) -> BenchReport:
-    """100 samples of each label around `factor` milliseconds, dealt to starts that are so much slower each."""
+    """100 samples of each label around `factor` milliseconds, dealt to launches that are so much slower each."""
     environment = detect_environment()
     if cpu is not None:
         environment = dataclasses.replace(environment, cpu=cpu)
     cases = tuple(BenchCase(label, Path(f"{label}.onnx"), 1000, "input", "float32", (None, 4)) for label in labels)
-    measured = Measured(Plan(environment, "cpu", labels[0], 0, (Group(1, 1),), cases))
+    record = RunRecord(Plan(environment, "cpu", labels[0], 0, (Group(1, 1),), cases))
     for index in range(100):
-        start = index * len(starts) // 100
-        seconds = dict.fromkeys(labels, factor * starts[start] * 1e-3 * (1 + 0.01 * (index % 5)))
-        measured.add(Group(1, 1), Round(start, seconds, {}, {}, 1e-3 * factor))
-    return summarise(measured)
+        launch = index * len(launches) // 100
+        taken = CallTime(factor * launches[launch] * 1e-3 * (1 + 0.01 * (index % 5)))
+        record.rounds.append(Round(Group(1, 1), launch, dict.fromkeys(labels, taken), 1e-3 * factor))
+    return summarise(record)
 
 
 def test_ratio_and_verdict() -> None:
     comparison = compare_reports(report_of(1.0), report_of(1.5))
     assert [row.verdict for row in comparison.rows] == ["slower", "slower"]
     assert comparison.rows[0].ratio.value == pytest.approx(1.5)
-    assert comparison.yardstick_ratio == pytest.approx(1.5)
+    assert comparison.workload_ratio == pytest.approx(1.5)
     assert comparison.machine_differences == ()
     assert [row.verdict for row in compare_reports(report_of(1.5), report_of(1.0)).rows] == ["faster", "faster"]
     assert [row.verdict for row in compare_reports(report_of(1.0), report_of(1.0)).rows] == ["same", "same"]
@@ -49,21 +49,24 @@ def test_the_gate_fails_only_for_certain() -> None:
     assert [len(rows) for rows in slower_than(comparison, 1.20)] == [0, 2]
 
 
-def test_starts_that_differ_leave_doubt() -> None:
-    """Processes of one file that differ by some percent from start to start: 3 % more of it is no slowdown yet."""
-    starts = (0.97, 1.0, 1.03, 0.98, 1.02)
-    same = compare_reports(report_of(1.0, starts=starts), report_of(1.03, starts=starts)).rows[0]
+def test_launches_that_differ_leave_doubt() -> None:
+    """Processes of one file that differ by some percent from launch to launch: 3 % more of it is no slowdown yet."""
+    launches = (0.97, 1.0, 1.03, 0.98, 1.02)
+    same = compare_reports(report_of(1.0, launches=launches), report_of(1.03, launches=launches)).rows[0]
     assert (same.verdict, same.ratio.value) == ("same", pytest.approx(1.03))
-    assert compare_reports(report_of(1.0, starts=starts), report_of(1.2, starts=starts)).rows[0].verdict == "slower"
+    assert (
+        compare_reports(report_of(1.0, launches=launches), report_of(1.2, launches=launches)).rows[0].verdict
+        == "slower"
+    )
     for before, after in (
-        (report_of(1.0), report_of(1.03, starts=starts)),
-        (report_of(1.0, starts=starts), report_of(1.03)),
+        (report_of(1.0), report_of(1.03, launches=launches)),
+        (report_of(1.0, launches=launches), report_of(1.03)),
     ):
         assert (
             compare_reports(before, after).rows[0].verdict == "same"
-        )  # what one start cannot know is taken from the other
+        )  # what one launch cannot know is taken from the other
     alone = compare_reports(report_of(1.0), report_of(1.03)).rows[0]
-    assert alone.verdict == "slower"  # one start each: the rounds are all that is known
+    assert alone.verdict == "slower"  # one launch each: the rounds are all that is known
 
 
 def test_other_rows_are_named_and_none_in_common_is_refused() -> None:
@@ -112,7 +115,7 @@ def test_different_machines(cli, write) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"kind": "bench", "schema_version": 99}', "schema 99, expected 1 to 4"),
+        ('{"kind": "bench", "schema_version": 99}', "schema 99, expected 4"),
         ('{"kind": "other"}', "not a benchmark result"),
         ("[1]", "not a benchmark result"),
         ("{", "not a readable JSON file"),

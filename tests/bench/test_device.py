@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rarn_edge.bench.device import bind
+from rarn_edge.bench.worker.binding import bind
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.providers import open_session
 

@@ -1,21 +1,21 @@
 """A steady, an unsteady and a drifting machine are told apart."""
 
-from rarn_edge.bench import disturbance
-from rarn_edge.bench.disturbance import Counters, judge_yardstick, yardstick_s
+from rarn_edge.host import noise
+from rarn_edge.host.noise import Counters, workload_s, workload_warnings
 
 
 def test_steady() -> None:
-    assert judge_yardstick([1e-3 * (1 + 0.001 * (i % 3)) for i in range(90)]) == []
-    assert judge_yardstick([1.0, 9.0]) == []  # too few to say anything
+    assert workload_warnings([1e-3 * (1 + 0.001 * (i % 3)) for i in range(90)]) == []
+    assert workload_warnings([1.0, 9.0]) == []  # too few to say anything
 
 
 def test_unsteady() -> None:
-    (warning,) = judge_yardstick([1e-3 * (1 + 0.2 * (i % 3)) for i in range(90)])
+    (warning,) = workload_warnings([1e-3 * (1 + 0.2 * (i % 3)) for i in range(90)])
     assert warning.startswith("unsteady machine: the same piece of work varied by 33%")
 
 
 def test_drift() -> None:
-    (warning,) = judge_yardstick([1e-3] * 60 + [1.1e-3] * 30)
+    (warning,) = workload_warnings([1e-3] * 60 + [1.1e-3] * 30)
     assert "10% slower at the end than at the start" in warning
 
 
@@ -26,7 +26,7 @@ def test_counters_name_what_grew(monkeypatch) -> None:
             {"ticks": 100.0, "steal": 7.0, "throttled": 3.0, "pswpin": 90.0, "pswpout": 40.0, "thermal": 2.0},
         ]
     )
-    monkeypatch.setattr(disturbance, "_read", lambda: next(readings))
+    monkeypatch.setattr(noise, "_read", lambda: next(readings))
     text = "\n".join(Counters().warnings())
     for part in (
         "took 7% of",
@@ -37,5 +37,5 @@ def test_counters_name_what_grew(monkeypatch) -> None:
         assert part in text
 
 
-def test_the_yardstick_takes_time() -> None:
-    assert 0 < yardstick_s() < 1
+def test_the_reference_workload_takes_time() -> None:
+    assert 0 < workload_s() < 1

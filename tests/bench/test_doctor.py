@@ -5,10 +5,10 @@ import json
 import pytest
 
 from rarn_edge.bench import doctor
-from rarn_edge.bench.client import Worker, WorkerError
 from rarn_edge.bench.doctor import diagnose
-from rarn_edge.bench.profile import Products
-from rarn_edge.report import doctor_page
+from rarn_edge.bench.worker.client import Worker, WorkerError
+from rarn_edge.report import doctor as doctor_text
+from rarn_edge.runtime.peaks import Products
 from rarn_edge.runtime.providers import PROVIDERS
 
 
@@ -26,7 +26,7 @@ def test_doctor(cli) -> None:
 
 @pytest.mark.parametrize(("int8", "said"), [(22e9, "hardly time"), (80e9, "up to 4.0x as fast")])
 def test_doctor_says_whether_int8_can_pay(int8: float, said: str) -> None:
-    assert said in doctor_page._products(Products(20e9, int8))
+    assert said in doctor_text._products(Products(20e9, int8))
 
 
 def test_a_provider_that_does_not_start_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

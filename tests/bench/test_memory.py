@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rarn_edge.bench.cases import BenchCase, load_case
-from rarn_edge.bench.client import Worker, WorkerError
-from rarn_edge.bench.memory import measure_memory
-from rarn_edge.bench.process_memory import peak_rss_bytes
+from rarn_edge.bench.extras.memory import measure_memory
+from rarn_edge.bench.worker.client import Worker, WorkerError
+from rarn_edge.host.memory import peak_rss_bytes
 
 needs_shell = pytest.mark.skipif(os.name == "nt", reason="a shell script stands in for the child")
 

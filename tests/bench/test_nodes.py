@@ -9,15 +9,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rarn_edge.assets import asset
-from rarn_edge.bench.cases import load_cases
-from rarn_edge.bench.client import Worker, WorkerError
-from rarn_edge.bench.nodes import computes_in_int8, node_work
-from rarn_edge.bench.profile import Peaks, build_profile
-from rarn_edge.bench.request import Request
+from rarn_edge.bench.cases import BenchCase, load_cases
+from rarn_edge.bench.config import BenchConfig
+from rarn_edge.bench.extras.profile import NodeCost, build_profile
 from rarn_edge.bench.result import BenchReport
-from rarn_edge.bench.run import benchmark
-from rarn_edge.contract.artifact import Artifact
-from rarn_edge.report.bench_extras import tables
+from rarn_edge.bench.runner import benchmark
+from rarn_edge.bench.worker.client import Worker, WorkerError
+from rarn_edge.contract.artifact import Artifact, Contract
+from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.report.bench import extra_tables
+from rarn_edge.runtime.operators import computes_in_int8
+from rarn_edge.runtime.ort_profile import read_events
+from rarn_edge.runtime.peaks import Peaks
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +65,11 @@ def test_counts_of_a_small_graph(graph: Path, tmp_path: Path) -> None:
     assert answer["weights_bytes"] == 4 * (4 * 9 + 7 * 64)
     moved = {node["operator"]: node["bytes"] for node in answer["nodes"]}
     assert moved["Gemm"] == 4 * (3 * 64 + 7 * 64 + 3 * 7)
-    assert answer["bytes_moved"] == sum(moved.values())
 
 
 def test_prepacked_weights_of_an_int8_file_are_counted(tmp_path: Path) -> None:
     """ONNX Runtime's usual profile leaves packed weights out: nearly all of an INT8 file's."""
-    path = asset("rarn-n.x86-avx2.int8.onnx")
+    path = asset("rarn-n.ferplus.x86-avx2.int8.onnx")
     contract = Artifact.load(Path(path)).contract
     name = "uint8" if contract.spec.input_dtype == np.uint8 else "float32"
     answer = _profiled(Path(path), (1, 1, 48, 48), name, tmp_path)
@@ -79,22 +81,18 @@ def test_prepacked_weights_of_an_int8_file_are_counted(tmp_path: Path) -> None:
 
 def test_nodes_stand_beside_the_peak_of_their_own_numbers() -> None:
     nodes = [
-        {"name": "a", "operator": "QLinearConv", "seconds": 1.0, "multiply_adds": 50, "bytes": 10},
-        {"name": "b", "operator": "Conv", "seconds": 3.0, "multiply_adds": 30, "bytes": 60},
-        {"name": "c", "operator": "Relu", "seconds": 1.0, "multiply_adds": 0, "bytes": None},
+        NodeCost("a", "QLinearConv", "P", 1.0, multiply_adds=50, bytes=10, allocated_peak_bytes=5),
+        NodeCost("b", "Conv", "P", 3.0, multiply_adds=30, bytes=60, allocated_peak_bytes=7),
+        NodeCost("c", "Relu", "other", 1.0, multiply_adds=0, bytes=None, allocated_peak_bytes=0),
     ]
-    answer = {
-        "nodes": nodes,
-        "providers": {"P": 5.0},
-        "bytes_moved": 70,
-        "activation_peak_bytes": 0,
-        "activation_peak_node": "",
-    }
+    case = BenchCase("m", Path("m.onnx"), 1, "input", "float32", (None, 4), Contract(ModelSpec("m"), "int8"))
     peaks = Peaks(float32_macs_per_s=100.0, int8_macs_per_s=200.0, bytes_per_s=40.0)
-    found = build_profile("m", 1, 1, answer, "P", 4.0, None, True, peaks)
+    found = build_profile(case, 1, 1, nodes, "P", 4.0, peaks)
     shares = {each.name: (each.peak_share, each.bandwidth_share) for each in found.slowest_nodes}
     assert shares == {"a": (0.25, 0.25), "b": (0.1, 0.5), "c": (None, None)}
     assert found.macs_per_s == 20.0  # counted, for the file does not state it
+    assert found.provider_share == 0.8
+    assert (found.bytes_moved, found.activation_peak_bytes, found.activation_peak_node) == (70, 7, "b")
 
 
 @pytest.mark.parametrize(
@@ -114,21 +112,23 @@ def test_multiply_adds_from_shapes(facts: dict, expected: int) -> None:
         "output_type_shape": [{"float": facts["output"]}],
     }
     event = {"cat": "Node", "name": "x_kernel_time", "args": args}
-    assert node_work([event])["x/0"].multiply_adds == expected
+    (call,) = read_events([event])
+    assert (call.key, call.multiply_adds) == ("x/0", expected)
 
 
 def test_a_provider_without_shapes_has_no_work() -> None:
     event = {"cat": "Node", "name": "x_kernel_time", "args": {"op_name": "Conv", "provider": "Other"}}
-    assert node_work([event, {"cat": "Session", "name": "x_kernel_time"}]) == {}
+    (call,) = read_events([event, {"cat": "Session", "name": "x_kernel_time"}])
+    assert (call.outputs, call.multiply_adds) == ((), 0)
 
 
 def test_audits_come_with_the_report(make_onnx) -> None:
-    cases = load_cases([make_onnx("plain"), Path(asset("rarn-n.x86-avx2.int8.onnx"))])
-    report = benchmark(cases, Request(threads=(1,), rounds=3, memory=False, audit=True))
+    cases = load_cases([make_onnx("plain"), Path(asset("rarn-n.ferplus.x86-avx2.int8.onnx"))])
+    report = benchmark(cases, BenchConfig(threads=(1,), rounds=3, memory=False, audit=True))
     (found,) = report.audits
-    assert (found.label, found.int8_share, found.saturation_images) == ("rarn-n.x86-avx2.int8", 1.0, 512)
+    assert (found.label, found.int8_share, found.saturation_images) == ("rarn-n.ferplus.x86-avx2.int8", 1.0, 512)
     assert BenchReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
-    assert "INT8 audit" in [table.title for table in tables(report)]
+    assert "INT8 audit" in [table.title for table in extra_tables(report)]
 
 
 def test_a_file_that_cannot_be_audited_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_audited_is_a_note(monkeypatch: pytest.MonkeyPatch
         return ask(self, command, **arguments)
 
     monkeypatch.setattr(Worker, "ask", refuse)
-    cases = load_cases([Path(asset("rarn-n.x86-avx2.int8.onnx"))])
-    report = benchmark(cases, Request(threads=(1,), rounds=3, memory=False, audit=True))
+    cases = load_cases([Path(asset("rarn-n.ferplus.x86-avx2.int8.onnx"))])
+    report = benchmark(cases, BenchConfig(threads=(1,), rounds=3, memory=False, audit=True))
     assert report.audits == ()
-    assert "rarn-n.x86-avx2.int8: not audited: needs the package 'onnx'" in report.warnings
+    assert "rarn-n.ferplus.x86-avx2.int8: not audited: needs the package 'onnx'" in report.warnings

@@ -12,32 +12,34 @@ import onnxruntime as ort
 import pytest
 from rich.console import Console
 
-from rarn_edge.bench import after, run
+from rarn_edge.bench import runner
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
-from rarn_edge.bench.client import Worker
-from rarn_edge.bench.environment import detect_environment
-from rarn_edge.bench.measured import Group, Measured, Opened, Plan, Round
-from rarn_edge.bench.memory import MemoryResult
-from rarn_edge.bench.request import Progress, Request
-from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report
-from rarn_edge.bench.rounds import Turn
-from rarn_edge.bench.run import benchmark
-from rarn_edge.bench.summary import row_warnings, summarise
+from rarn_edge.bench.config import BenchConfig, Progress
+from rarn_edge.bench.extras import measure
+from rarn_edge.bench.extras.memory import Memory, MemoryResult
+from rarn_edge.bench.record import Group, Opened, Plan, Round, RunRecord
+from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report, row_warnings, summarise
+from rarn_edge.bench.runner import benchmark
+from rarn_edge.bench.worker.client import Worker
+from rarn_edge.bench.worker.timing import CallTime
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.errors import InputError, ProviderError
+from rarn_edge.host.environment import detect_environment
 from rarn_edge.host.threads import default_threads
-from rarn_edge.report.bench_extras import tables
-from rarn_edge.report.bench_table import bench_table, bench_warnings, failure_lines
+from rarn_edge.report.bench import bench_table, bench_warnings, extra_tables, failure_lines
 from rarn_edge.runtime.providers import PROVIDERS
+from rarn_edge.stats.ratio import latency_ratio
 
 
 @pytest.fixture(scope="module")
 def report(make_onnx) -> BenchReport:
     contract = Contract(ModelSpec("rarn-s"), parameters=1_600_000, multiply_adds=89_000_000)
     cases = load_cases([make_onnx("ours", contract=contract), make_onnx("foreign")])
-    return benchmark(cases, Request(batches=(1, 4), threads=(1,), rounds=64, reference_label="foreign", memory=False))
+    return benchmark(
+        cases, BenchConfig(batches=(1, 4), threads=(1,), rounds=64, reference_label="foreign", memory=False)
+    )
 
 
 def test_rows(report: BenchReport) -> None:
@@ -61,11 +63,11 @@ def test_rows(report: BenchReport) -> None:
     assert (ours.peak_rss_bytes, ours.peak_rss_missing) == (None, NOT_MEASURED)
     assert (ours.threads, ours.latency_p95_s, ours.sample_rounds) == (1, None, tuple(range(64)))
     assert report.overhead_s is not None
-    assert len(report.yardstick_s) == 128
-    assert report.starts == 5
-    assert [ours.sample_starts.count(start) for start in range(5)] == [13, 13, 13, 13, 12]
-    assert ours.sample_starts == foreign.sample_starts == tuple(sorted(ours.sample_starts))
-    assert sum(map(len, ours.samples_by_start())) == 64
+    assert len(report.workload_s) == 128
+    assert report.launches == 5
+    assert [ours.sample_launches.count(launch) for launch in range(5)] == [13, 13, 13, 13, 12]
+    assert ours.sample_launches == foreign.sample_launches == tuple(sorted(ours.sample_launches))
+    assert sum(map(len, ours.samples_by_launch())) == 64
     assert report.failures == ()
 
 
@@ -73,15 +75,19 @@ def test_json_round_trip(report: BenchReport) -> None:
     data = json.loads(json.dumps(report.to_dict()))
     assert data["schema_version"] == 4
     assert len(data["rows"][0]["samples_s"]) == 64
+    assert len(data["rows"][0]["sample_starts"]) == 64
+    assert len(data["yardstick_s"]) == 128
     assert BenchReport.from_dict(data) == report
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema 99, expected 1 to 4"),
+        ({"schema_version": 99}, "schema 99, expected 4"),
         ({"kind": "parity"}, "not a benchmark result"),
-        ({"rows": [{"label": "x"}]}, "damaged benchmark result"),
+        ({"rows": [{"label": "x"}]}, r"damaged benchmark result: rows\[0\]: the key 'provider' is missing"),
+        ({"schema_version": 3}, "schema 3, expected 4"),
+        ({"colour": "red"}, "unknown key 'colour'"),
     ],
 )
 def test_foreign_json_is_refused(report: BenchReport, change: dict[str, object], message: str) -> None:
@@ -91,7 +97,7 @@ def test_foreign_json_is_refused(report: BenchReport, change: dict[str, object],
 
 def test_table_fits_80_columns(report: BenchReport) -> None:
     console = Console(width=80, file=io.StringIO(), force_terminal=False)
-    console.print(bench_table(report))
+    console.print(bench_table(report).to_rich())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in ("ours", "foreign", "reference", "1.60 M, 89 MMAC", "float32", "1 thread", "64 interleaved rounds"):
         assert part in " ".join(text.split())
@@ -109,23 +115,33 @@ def about_rows(report: BenchReport) -> list[str]:
 
 def test_memory_is_measured_per_case_and_batch(make_onnx) -> None:
     seen: list[Progress] = []
-    report = benchmark(load_cases([make_onnx("model")]), Request(threads=(1,), rounds=3), on_progress=seen.append)
+    report = benchmark(load_cases([make_onnx("model")]), BenchConfig(threads=(1,), rounds=3), on_progress=seen.append)
     (row,) = report.rows
     assert row.peak_rss_bytes is not None
     assert row.peak_rss_missing is None
     assert [step.stage for step in seen] == ["open", "warm-up", "timing", "timing", "timing", "memory"]
 
 
+def test_a_gpu_has_columns_of_its_own(report: BenchReport) -> None:
+    plain = {table.title: [column.name for column in table.columns] for table in extra_tables(report)}
+    memory = Memory(1, 2, 3, 4, 5, 6, device_bytes=7_000_000)
+    rows = tuple(dataclasses.replace(row, device_median_s=0.002, memory=memory) for row in report.rows)
+    latency, in_memory = extra_tables(dataclasses.replace(report, rows=rows))[:2]
+    assert "no copies" not in plain["Latency"]
+    assert (latency.columns[-1].name, latency.rows[0].cells[-1]) == ("no copies", "2.00")
+    assert (in_memory.columns[-1].name, in_memory.rows[0].cells[-1]) == ("on the\nGPU", "7.0")
+
+
 def test_a_failed_memory_measurement_does_not_end_the_run(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
     crash = MemoryResult(None, "its process was killed by SIGSEGV")
-    monkeypatch.setattr(after, "measure_memory", lambda *_: crash)
-    report = benchmark(load_cases([make_onnx("model")]), Request(threads=(1,), rounds=64))
+    monkeypatch.setattr(measure, "measure_memory", lambda *_: crash)
+    report = benchmark(load_cases([make_onnx("model")]), BenchConfig(threads=(1,), rounds=64))
     assert report.rows[0].peak_rss_missing == crash.reason
     assert about_rows(report) == [f"model at batch 1: no memory figures: {crash.reason}"]
 
 
 def test_few_rounds_withhold_p90_and_say_so(make_onnx) -> None:
-    request = Request(batches=(1, 2), threads=(1,), rounds=5, memory=False)
+    request = BenchConfig(batches=(1, 2), threads=(1,), rounds=5, memory=False)
     report = benchmark(load_cases([make_onnx("model")]), request)
     assert [row.latency_p90_s for row in report.rows] == [None, None]
     assert about_rows(report) == ["all rows: 5 timed rounds, p90 needs 64: raise --rounds or --budget"]
@@ -133,7 +149,7 @@ def test_few_rounds_withhold_p90_and_say_so(make_onnx) -> None:
 
 def test_a_sweep_of_threads(make_onnx) -> None:
     report = benchmark(
-        load_cases([make_onnx("model")]), Request(threads=(1, default_threads() + 1), rounds=2, memory=False)
+        load_cases([make_onnx("model")]), BenchConfig(threads=(1, default_threads() + 1), rounds=2, memory=False)
     )
     assert [row.threads for row in report.rows] == [1, default_threads() + 1]
     assert any("they wait for each other; use --threads" in text for text in report.rows[1].warnings)
@@ -142,7 +158,7 @@ def test_a_sweep_of_threads(make_onnx) -> None:
 def test_int8_file_for_another_cpu_is_said(make_onnx) -> None:
     other = Target.X86_AVX2 if detect_host().target is Target.ARM else Target.ARM
     case = load_case(make_onnx("model", contract=Contract(ModelSpec("rarn-s"), "int8", other)))
-    (row,) = benchmark([case], Request(threads=(1,), rounds=2, memory=False)).rows
+    (row,) = benchmark([case], BenchConfig(threads=(1,), rounds=2, memory=False)).rows
     assert row.target == other.value
     assert any(f"made for {other.value}" in text for text in row.warnings)
 
@@ -152,18 +168,31 @@ def test_quantized_foreign_file_on_cuda_is_said(make_qdq_onnx) -> None:
     case = load_case(make_qdq_onnx("quantized"))
     for provider, expected in (("cuda", True), ("cpu", False)):
         plan = Plan(detect_environment(), provider, case.label, 0, (Group(1, 1),), (case,))
-        measured = Measured(plan, opened={(case.label, 1): Opened(0.1, 3, 0, quantized=True)})
-        warnings = row_warnings(measured, Group(1, 1), case.label, 64)
+        record = RunRecord(plan, opened={(case.label, 1): Opened(0.1, 3, 0, quantized=True)})
+        warnings = row_warnings(record, case.label, Group(1, 1))
         assert any("CUDA provider has no INT8" in text for text in warnings) is expected
+
+
+def test_ratios_are_of_the_rounds_that_both_took_part_in(tmp_path: Path) -> None:
+    """Three rounds of a and the reference, the second without a, the third without the reference."""
+    cases = [BenchCase(label, tmp_path / f"{label}.onnx", 1, "input", "float32", (None, 4)) for label in ("a", "ref")]
+    record = RunRecord(Plan(detect_environment(), "cpu", "ref", 0, (Group(1, 1),), tuple(cases)))
+    for taken in ({"a": 1.0, "ref": 10.0}, {"ref": 20.0}, {"a": 2.0}, {"a": 3.0, "ref": 30.0}):
+        calls = {label: CallTime(wall_s) for label, wall_s in taken.items()}
+        record.rounds.append(Round(Group(1, 1), 0, calls, 1.0))
+    ours, reference = summarise(record).rows
+    assert (ours.samples_s, ours.sample_rounds) == ((1.0, 2.0, 3.0), (0, 2, 3))
+    assert (reference.samples_s, reference.sample_rounds) == ((10.0, 20.0, 30.0), (0, 1, 3))
+    assert ours.latency_ratio == latency_ratio([1.0, 3.0], [10.0, 30.0])
+    assert (ours.cpu_median_s, ours.device_median_s) == (None, None)
 
 
 def test_calls_that_waited_for_a_processor_are_said(tmp_path: Path) -> None:
     case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 4))
     for cpu_s, expected in ((0.5, True), (0.95, False)):
-        measured = Measured(Plan(detect_environment(), "cpu", "model", 0, (Group(1, 1),), (case,)))
-        for _ in range(64):
-            measured.add(Group(1, 1), Round(0, {"model": 1.0}, {}, {"model": cpu_s}, 1.0))
-        (row,) = summarise(measured).rows
+        record = RunRecord(Plan(detect_environment(), "cpu", "model", 0, (Group(1, 1),), (case,)))
+        record.rounds += [Round(Group(1, 1), 0, {"model": CallTime(1.0, cpu_s)}, 1.0) for _ in range(64)]
+        (row,) = summarise(record).rows
         assert row.cpu_median_s == cpu_s
         assert any("kept its calls waiting" in text for text in row.warnings) is expected
 
@@ -177,7 +206,7 @@ def test_calls_that_waited_for_a_processor_are_said(tmp_path: Path) -> None:
         ({"threads": (0,)}, "threads is at least 1"),
         ({"threads": (1, 1)}, "number of threads is given twice"),
         ({"rounds": 0}, "rounds is at least 1"),
-        ({"starts": 0}, "starts is at least 1"),
+        ({"launches": 0}, "starts is at least 1"),
         ({"rounds": None}, "rounds or a time budget"),
         ({"budget_s": 0.0}, "time budget"),
         ({"budget_s": float("nan")}, "time budget"),
@@ -188,17 +217,17 @@ def test_calls_that_waited_for_a_processor_are_said(tmp_path: Path) -> None:
 def test_impossible_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 1, 4, 4))
     with pytest.raises(InputError, match=message):
-        benchmark([case], Request(**{"memory": False, **options}))
+        benchmark([case], BenchConfig(**{"memory": False, **options}))
 
 
 def test_impossible_cases(tmp_path: Path) -> None:
     case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 1, 4, 4))
     with pytest.raises(InputError, match="nothing to benchmark"):
-        benchmark([], Request())
+        benchmark([], BenchConfig())
     with pytest.raises(InputError, match="same label"):
-        benchmark([case, case], Request())
+        benchmark([case, case], BenchConfig())
     with pytest.raises(InputError, match="fixed at 2, asked for 1"):
-        benchmark([case, dataclasses.replace(case, label="fixed", input_shape=(2, 1, 4, 4))], Request())
+        benchmark([case, dataclasses.replace(case, label="fixed", input_shape=(2, 1, 4, 4))], BenchConfig())
 
 
 def test_models_that_fail_are_reported_and_the_others_measured(make_onnx) -> None:
@@ -207,7 +236,7 @@ def test_models_that_fail_are_reported_and_the_others_measured(make_onnx) -> Non
     wrong = dataclasses.replace(good, label="wrong", input_shape=(None, 1, 5, 5))
     crashed = dataclasses.replace(good, label="crashed", broken="while it was read, its process was killed by SIGSEGV")
     huge = dataclasses.replace(good, label="huge", input_shape=(None, 1, 1 << 20, 1 << 20))
-    request = Request(threads=(1,), rounds=3, memory=False)
+    request = BenchConfig(threads=(1,), rounds=3, memory=False)
     report = benchmark([good, wrong, crashed, huge], request)
     assert [(row.label, len(row.samples_s)) for row in report.rows] == [("good", 3)]
     failures = {failure.label: (failure.stage, failure.reason) for failure in report.failures}
@@ -219,24 +248,22 @@ def test_models_that_fail_are_reported_and_the_others_measured(make_onnx) -> Non
 
 
 def test_a_process_that_dies_in_the_rounds_is_a_failure(make_onnx, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker of `victim` is killed as a crash or the system's memory killer would, while the others take turns."""
+    """The worker of `victim` is killed as a crash or the system's memory killer would, while the others go on."""
+    victims: list[Worker] = []
     killed = []
-    turn = run._turn
+    ask = Worker.ask
 
-    def deadly(worker: Worker, label: str, device_s: dict[str, float], cpu_s: dict[str, float]) -> Turn:
-        calm = turn(worker, label, device_s, cpu_s)
+    def deadly(self: Worker, command: str, **arguments: Any) -> dict[str, Any]:
+        if command == "open" and "victim" in arguments["path"]:
+            victims.append(self)
+        if command == "call" and self in victims and not killed:
+            self._process.kill()
+            killed.append(self)
+        return ask(self, command, **arguments)
 
-        def one() -> float:
-            if label == "victim" and not killed:
-                worker._process.kill()
-                killed.append(label)
-            return calm()
-
-        return one
-
-    monkeypatch.setattr(run, "_turn", deadly)
+    monkeypatch.setattr(Worker, "ask", deadly)
     cases = load_cases([make_onnx("good"), make_onnx("victim")])
-    report = benchmark(cases, Request(batches=(1, 2), threads=(1,), rounds=3, memory=False))
+    report = benchmark(cases, BenchConfig(batches=(1, 2), threads=(1,), rounds=3, memory=False))
     assert [(row.label, row.batch) for row in report.rows] == [("good", 1), ("good", 2), ("victim", 2)]  # it is revived
     (failure,) = report.failures
     assert (failure.label, failure.batch, failure.stage) == ("victim", 1, "timing")
@@ -245,22 +272,22 @@ def test_a_process_that_dies_in_the_rounds_is_a_failure(make_onnx, monkeypatch: 
 def test_nothing_measured_is_an_error_with_the_reason(make_onnx) -> None:
     case = dataclasses.replace(load_case(make_onnx("model")), input_shape=(None, 1, 5, 5))
     with pytest.raises(InputError, match=r"model: does not run at batch 1 \("):
-        benchmark([case], Request(threads=(1,), memory=False))
+        benchmark([case], BenchConfig(threads=(1,), memory=False))
 
 
 def test_unavailable_provider_measures_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     available = ort.get_available_providers()
     absent = next(name for name, entry in PROVIDERS.items() if entry.ort_name not in available)
-    monkeypatch.setattr(run, "Worker", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(runner, "Worker", lambda *_: pytest.fail("a process was started"))
     case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 1, 4, 4))
     with pytest.raises(ProviderError) as caught:
-        benchmark([case], Request(provider=absent))
+        benchmark([case], BenchConfig(provider=absent))
     assert caught.value.exit_code == 3
 
 
 def test_scenarios_and_profile(make_onnx) -> None:
     contract = Contract(ModelSpec("rarn-s"), multiply_adds=16)
-    request = Request(threads=(1,), rounds=3, memory=False, server=True, multi_stream=True, profile=True)
+    request = BenchConfig(threads=(1,), rounds=3, memory=False, server=True, multi_stream=True, profile=True)
     report = benchmark([load_case(make_onnx("model", contract=contract))], request)
     (server,), (stream,), (profile,) = report.servers, report.multi_streams, report.profiles
     assert server.queries == 662
@@ -271,7 +298,7 @@ def test_scenarios_and_profile(make_onnx) -> None:
     assert profile.bytes_moved > 0
     assert profile.peaks.float32_macs_per_s > 1e6
     assert BenchReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
-    titles = [table.title for table in tables(report)]
+    titles = [table.title for table in extra_tables(report)]
     assert any(title.startswith("Server") for title in titles)
     assert any("limits" in title for title in titles)
 
@@ -280,8 +307,8 @@ def test_a_killed_run_leaves_what_it_had(make_onnx, tmp_path: Path) -> None:
     """Whatever is written after the n-th round is a readable result of n rounds, wherever the last line was cut."""
     journal = tmp_path / "result.json.partial"
     cases = load_cases([make_onnx("a"), make_onnx("b")])
-    full = benchmark(cases, Request(threads=(1,), rounds=11, starts=3, memory=False), journal)
-    assert full.starts == 3
+    full = benchmark(cases, BenchConfig(threads=(1,), rounds=11, launches=3, memory=False), journal)
+    assert full.launches == 3
     lines = journal.read_text().splitlines()
     cut = tmp_path / "cut.partial"
     for end in range(len(lines[-1])):
@@ -289,7 +316,7 @@ def test_a_killed_run_leaves_what_it_had(make_onnx, tmp_path: Path) -> None:
         report = load_report(cut)
         for row, whole in zip(report.rows, full.rows, strict=True):
             assert row.samples_s == whole.samples_s[:10]
-            assert row.sample_starts == whole.sample_starts[:10] == (0, 0, 0, 0, 1, 1, 1, 1, 2, 2)
+            assert row.sample_launches == whole.sample_launches[:10] == (0, 0, 0, 0, 1, 1, 1, 1, 2, 2)
         assert any("was killed" in text for text in report.warnings)
     cut.write_text("\n".join(lines) + "\n")
     assert [row.latency_ratio for row in load_report(cut).rows] == [row.latency_ratio for row in full.rows]
@@ -300,47 +327,9 @@ def test_a_killed_run_leaves_what_it_had(make_onnx, tmp_path: Path) -> None:
         load_report(cut)
 
 
-def test_results_of_schema_1_are_read(report: BenchReport) -> None:
-    data = report.to_dict()
-    old_row = {
-        key: value
-        for key, value in data["rows"][0].items()
-        if key
-        not in (
-            "sample_rounds",
-            "sample_starts",
-            "latency_p95_s",
-            "latency_p99_s",
-            "memory",
-            "session_s",
-            "nodes",
-            "nodes_elsewhere",
-            "cpu_median_s",
-            "device_median_s",
-            "accuracy",
-        )
-    }
-    facts = ("cpu", "architecture", "int8_target", "cores_available", "os", "python", "onnxruntime", "time_utc")
-    environment = {**{fact: data["environment"][fact] for fact in facts}, "threads": 1}
-    kept = ("kind", "provider", "reference_label", "seed")
-    old = {**{key: data[key] for key in kept}, "schema_version": 1, "environment": environment, "rows": [old_row]}
-    read = BenchReport.from_dict(json.loads(json.dumps(old)))
-    assert read.rows[0].samples_s == report.rows[0].samples_s
-    assert read.rows[0].sample_rounds == tuple(range(64))
-    assert read.rows[0].latency_p99_s is None
-
-
-def test_results_of_schema_3_are_of_one_start(report: BenchReport) -> None:
-    data = report.to_dict()
-    rows = [{key: value for key, value in row.items() if key != "sample_starts"} for row in data["rows"]]
-    read = BenchReport.from_dict(json.loads(json.dumps({**data, "schema_version": 3, "rows": rows})))
-    assert read.starts == 1
-    assert read.rows[0].samples_by_start() == [list(report.rows[0].samples_s)]
-
-
 def test_device_side_needs_no_torch() -> None:
     blocked = "import sys; [sys.modules.__setitem__(name, None) for name in ('torch', 'onnx', 'onnxsim')]"
-    code = f"{blocked}; import rarn_edge.bench.run, rarn_edge.bench.worker, rarn_edge.report.bench_table"
+    code = f"{blocked}; import rarn_edge.bench.runner, rarn_edge.bench.worker.process, rarn_edge.report.bench"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -352,7 +341,7 @@ def test_the_parent_stays_small(python, make_onnx) -> None:
         "try: rarn_edge.cli.main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         "assert 'torch' not in sys.modules and 'onnx' not in sys.modules\n"
-        "from rarn_edge.bench.process_memory import peak_rss_bytes; print(peak_rss_bytes(), file=sys.stderr)"
+        "from rarn_edge.host.memory import peak_rss_bytes; print(peak_rss_bytes(), file=sys.stderr)"
     )
     done = python("-c", code, "bench", make_onnx("model"), "--rounds", 3, "--threads", 1, "--no-memory")
     assert done.returncode == 0, done.stderr

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from rarn_edge.bench.stats import (
-    Ratio,
+from rarn_edge.stats.interval import Interval
+from rarn_edge.stats.ratio import (
     latency_ratio,
     median_s,
     percentile_s,
-    ratio_over_starts,
-    unpaired_ratio_over_starts,
+    ratio_over_launches,
+    unpaired_ratio_over_launches,
 )
 
 
@@ -33,7 +33,7 @@ def test_percentile_is_the_nearest_rank() -> None:
 
 def test_ratio_to_itself_is_exactly_one() -> None:
     samples = [0.1, 0.2, 0.15, 0.9]
-    assert latency_ratio(samples, samples) == Ratio(1.0, 1.0, 1.0)
+    assert latency_ratio(samples, samples) == Interval(1.0, 1.0, 1.0)
 
 
 def test_constant_ratio_has_no_width_whatever_the_noise() -> None:
@@ -55,38 +55,38 @@ def test_interval_is_seeded_and_holds_the_value() -> None:
 def test_blocks_do_not_change_how_many_resamples_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, reference = [1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 3.0]
     whole = latency_ratio(samples, reference, resamples=501)
-    monkeypatch.setattr("rarn_edge.bench.stats._BLOCK_ELEMENTS", 40)
+    monkeypatch.setattr("rarn_edge.stats.ratio._BLOCK_ELEMENTS", 40)
     assert latency_ratio(samples, reference, resamples=501) == whole
 
 
-def test_one_start_is_what_its_rounds_say() -> None:
+def test_one_launch_is_what_its_rounds_say() -> None:
     ours, theirs = [1.0, 1.1, 1.2, 1.05], [1.0, 1.0, 1.1, 1.0]
-    assert ratio_over_starts([(ours, theirs)], seed=1) == latency_ratio(ours, theirs, seed=1)
+    assert ratio_over_launches([(ours, theirs)], seed=1) == latency_ratio(ours, theirs, seed=1)
 
 
-def test_interval_over_starts_is_students() -> None:
+def test_interval_over_launches_is_students() -> None:
     """Ratios e^-0.02 .. e^0.02 without noise in the rounds: mean 0, t(4) * s / sqrt(5) = 2.776 * 0.0158 / 2.236."""
     logs = [-0.02, -0.01, 0.0, 0.01, 0.02]
-    ratio = ratio_over_starts([([math.exp(log)] * 4, [1.0] * 4) for log in logs])
+    ratio = ratio_over_launches([([math.exp(log)] * 4, [1.0] * 4) for log in logs])
     assert ratio.value == pytest.approx(1.0)
     assert (math.log(ratio.low), math.log(ratio.high)) == pytest.approx((-0.02, 0.02), abs=4e-4)
 
 
-def test_starts_that_agree_by_chance_do_not_hide_the_noise_of_rounds() -> None:
+def test_launches_that_agree_by_chance_do_not_hide_the_noise_of_rounds() -> None:
     noisy = [1.0, 2.0, 3.0, 4.0]
     alone = latency_ratio(noisy * 5, [2.0] * 20)
-    ratio = ratio_over_starts([(noisy, [2.0] * 4)] * 5)
+    ratio = ratio_over_launches([(noisy, [2.0] * 4)] * 5)
     assert (ratio.low, ratio.high) == (alone.low, alone.high)
 
 
-def test_a_start_that_was_cut_short_does_not_weigh_as_much() -> None:
+def test_a_launch_that_was_cut_short_does_not_weigh_as_much() -> None:
     whole = [([1.0 + 0.001 * start] * 20, [1.0] * 20) for start in range(4)]
-    ratio = ratio_over_starts([*whole, ([1.6, 1.6], [1.0, 1.0])])
+    ratio = ratio_over_launches([*whole, ([1.6, 1.6], [1.0, 1.0])])
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((1.0015, 0.999, 1.004), abs=6e-4)
 
 
 def test_a_model_against_itself_is_told_apart_about_once_in_twenty() -> None:
-    """Processes that differ by 1 % from start to start, 0.5 % noise in a round: the rounds alone say 'different' too often."""
+    """Processes that differ by 1 % from launch to launch, 0.5 % noise in a round: the rounds alone say 'different' too often."""
     generator = np.random.default_rng(0)
     told, told_by_rounds = 0, 0
     for _ in range(200):
@@ -95,7 +95,7 @@ def test_a_model_against_itself_is_told_apart_about_once_in_twenty() -> None:
             own = generator.normal(1, 0.01, 2)
             ours, theirs = (scale * generator.normal(1, 0.005, 20) for scale in own)
             starts.append((ours.tolist(), theirs.tolist()))
-        over = ratio_over_starts(starts)
+        over = ratio_over_launches(starts)
         rounds = latency_ratio([s for ours, _ in starts for s in ours], [s for _, theirs in starts for s in theirs])
         told += not over.low <= 1 <= over.high
         told_by_rounds += not rounds.low <= 1 <= rounds.high
@@ -106,10 +106,10 @@ def test_a_model_against_itself_is_told_apart_about_once_in_twenty() -> None:
 def test_welchs_interval() -> None:
     """Logs 0.98 to 1.02 and 0: 2.776 * sqrt(s1^2 / 5), four degrees of freedom, for the other run has no spread."""
     ours = [[math.exp(log)] * 4 for log in (0.98, 0.99, 1.0, 1.01, 1.02)]
-    ratio = unpaired_ratio_over_starts(ours, [[1.0] * 4] * 5)
+    ratio = unpaired_ratio_over_launches(ours, [[1.0] * 4] * 5)
     assert math.log(ratio.value) == pytest.approx(1.0)
     assert (math.log(ratio.low), math.log(ratio.high)) == pytest.approx((0.98, 1.02), abs=4e-4)
-    constant = unpaired_ratio_over_starts([[2.0] * 4] * 3, [[1.0] * 4] * 3)
+    constant = unpaired_ratio_over_launches([[2.0] * 4] * 3, [[1.0] * 4] * 3)
     assert (constant.value, constant.low, constant.high) == pytest.approx((2.0, 2.0, 2.0))
 
 

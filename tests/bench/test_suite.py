@@ -7,11 +7,13 @@ from types import ModuleType
 
 import pytest
 
+from rarn_edge.bench.doctor import Diagnosis
 from rarn_edge.bench.result import load_report
 from rarn_edge.bench.suite import load_suite
+from rarn_edge.decode import decode
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG
-from rarn_edge.report.html import MAX_BYTES
+from rarn_edge.report.page import MAX_BYTES
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "device" / "tiny.onnx"
@@ -33,16 +35,19 @@ def test_our_suites_are_valid(path: Path) -> None:
     ("text", "message"),
     [
         ("title = ", "not a readable suite"),
-        ('models = ["rarn-s"]\nrounds = 3', "needs a title"),
+        ('models = ["rarn-s"]\nrounds = 3', "the key 'title' is missing"),
         ('title = "x"\nrounds = 3', "neither models nor files"),
         ('title = "x"\nmodels = ["rarn-s"]', "needs rounds"),
         ('title = "x"\nmodels = ["rarn-s"]\nround = 3', "unknown key 'round'"),
-        ('title = "x"\nmodels = "rarn-s"\nrounds = 3', "models = 'rarn-s' has the wrong type"),
-        ('title = "x"\nmodels = ["rarn-s"]\nrounds = true', "rounds = True has the wrong type"),
-        ('title = "x"\nmodels = ["rarn-s"]\nrounds = 3\nbatches = ["all"]', "batches = \\['all'\\] has the wrong type"),
+        ('title = "x"\nmodels = "rarn-s"\nrounds = 3', "models: a list is needed, found 'rarn-s'"),
+        ('title = "x"\nmodels = ["rarn-s"]\nrounds = true', "rounds: a whole number is needed, found True"),
+        (
+            'title = "x"\nmodels = ["rarn-s"]\nrounds = 3\nbatches = ["all"]',
+            r"batches\[0\]: a whole number is needed, found 'all'",
+        ),
         ('title = "x"\nmodels = ["rarn-s"]\nint8 = ["rarn-n"]\nrounds = 3', "not in models"),
-        ('title = "x"\nrounds = 3\n[[files]]\nfile = "x.onnx"', "each of files has path, spec"),
-        ('title = "x"\nrounds = 3\n[[files]]\npath = 5', "each of files has path, spec; 5 is no text"),
+        ('title = "x"\nrounds = 3\n[[files]]\nfile = "x.onnx"', r"files\[0\]: unknown key 'file'; known: path, spec"),
+        ('title = "x"\nrounds = 3\n[[files]]\npath = 5', r"files\[0\].path: text is needed, found 5"),
     ],
 )
 def test_bad_suites(tmp_path: Path, text: str, message: str) -> None:
@@ -52,13 +57,13 @@ def test_bad_suites(tmp_path: Path, text: str, message: str) -> None:
         load_suite(path)
 
 
-def test_a_suite_is_a_request(tmp_path: Path) -> None:
+def test_a_suite_is_a_config(tmp_path: Path) -> None:
     path = tmp_path / "suite.toml"
     path.write_text(
         'title = "x"\nmodels = ["rarn-s"]\nbudget = "2m"\nstarts = 3\nbatches = [1, 8]\nthreads = [2]\nmemory = false\n'
     )
-    asked = load_suite(path).request
-    assert (asked.title, asked.budget_s, asked.rounds, asked.starts) == ("x", 120.0, None, 3)
+    asked = load_suite(path).config
+    assert (asked.title, asked.budget_s, asked.rounds, asked.launches) == ("x", 120.0, None, 3)
     assert (asked.batches, asked.threads, asked.memory, asked.profile) == ((1, 8), (2,), False, False)
     path.write_text('title = "x"\nmodels = ["rarn-s"]\nbudget = "soon"\n')
     with pytest.raises(InputError, match="budget takes a duration such as 60s or 5m; found 'soon'"):
@@ -109,10 +114,27 @@ def test_a_suite_is_measured_saved_and_shown(cli, measured: Path, render: Module
         render.render(shown.replace("benchmark mine", "benchmark mine phone"), measured / "results")
 
 
-def test_the_readme_shows_the_recorded_results(render: ModuleType) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_shows_the_recorded_results(render: ModuleType) -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert "<!-- benchmark" in text
     assert render.render(text, render.RESULTS) == text, "run: python benchmarks/render.py"
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        set((ROOT / "benchmarks" / "results").glob("*/*.json"))
+        - set((ROOT / "benchmarks" / "results").glob("*emulated/*"))
+    ),
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_recorded_results_are_read_and_written_unchanged(path: Path) -> None:
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    if recorded["kind"] == "doctor":
+        facts = {name: value for name, value in recorded.items() if name not in ("kind", "schema_version")}
+        assert decode(Diagnosis, facts).to_dict() == recorded
+    else:
+        assert load_report(path).to_dict() == recorded
 
 
 def test_models_or_a_suite_not_both(cli, measured: Path) -> None:
@@ -127,7 +149,7 @@ def test_models_or_a_suite_not_both(cli, measured: Path) -> None:
         (("--scenario", "offine"), "no scenario 'offine'"),
         (("--budget", "soon"), "a duration such as 60s"),
         (("--budget", "0s"), "a duration above 0"),
-        (("--data", "nowhere.zip"), "nowhere.zip: no such data set"),
+        (("--data", "nowhere.zip"), "nowhere.zip: no such file or folder"),
         (("-o", "no/such/folder/x.json"), "does not exist"),
     ],
 )

@@ -226,6 +226,8 @@ def test_ctrl_c_says_how_to_continue(
     cli: Cli, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_arguments: object) -> None:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "last.pt").touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr("rarn_edge.workflow.train.train_run", interrupted)

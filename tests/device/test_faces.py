@@ -130,7 +130,7 @@ def test_broken_boxes(content: str, message: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["1,2,3", "nonsense", "1,2,3,4,5"])
 def test_boxes_that_are_neither(text: str) -> None:
-    with pytest.raises(InputError, match="neither"):
+    with pytest.raises(InputError, match="no such file; --boxes takes X,Y,WIDTH,HEIGHT or a CSV file"):
         read_boxes(text)
 
 

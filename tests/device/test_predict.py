@@ -162,7 +162,7 @@ def test_a_video_cut_short_says_so_and_keeps_what_there_was(cli: Cli, video: Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("absent.png",), "absent.png: no such file, folder, pattern or camera"),
+        (("absent.png",), "absent.png: no such file; give a file, a folder, a pattern, or a camera's number"),
         (("TMP",), "no images or videos in this folder"),
         (("99", "--crop"), "camera 99: there is none"),
         (("CROPS", "--annotate", "one.png"), "is one file, for 5 sources"),

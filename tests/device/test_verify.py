@@ -35,7 +35,7 @@ def bundle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_file_passes(bundle_file: Path) -> None:
-    steps = verify(load_bundle(bundle_file), TINY, threads=1)
+    steps = verify(load_bundle(bundle_file), TINY, threads=1).steps
     assert [
         (step.measured.before, step.measured.after, step.measured.kind, step.measured.inputs) for step in steps
     ] == [
@@ -48,7 +48,7 @@ def test_the_same_file_passes(bundle_file: Path) -> None:
         ("cpu", "alone", "batch", "faces"),
     ]
     assert all(step.passed for step in steps)
-    assert steps[0].accuracy_before is not None
+    assert steps[0].measured.accuracy_before is not None
 
 
 def test_a_changed_file_fails(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_other_limits(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
 def test_the_shipped_models_pass(cli: Cli) -> None:
     done = cli("verify")
     assert done.returncode == 0, done.stderr
-    assert "rarn-s.x86-avx2.int8.onnx is byte for byte a file the bundle was written for: yes" in done.stdout
-    assert "rarn-s.x86-avx2.int8.onnx: answers as where the bundle was made" in done.stdout
+    assert "rarn-s.ferplus.x86-avx2.int8.onnx is byte for byte a file the bundle was written for: yes" in done.stdout
+    assert "rarn-s.fer2013.x86-avx2.int8.onnx: answers as where the bundle was made" in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +96,15 @@ def test_a_change_too_small_for_answers_is_found(cli: Cli, slightly_changed: Pat
     assert "parity failed" not in done.stderr  # no answer tells: this is what the hash is for
     assert "changed.onnx is byte for byte a file the bundle was written for: NO" in done.stdout
     assert "answers as where the bundle was made" not in done.stdout
-    assert "is none that the bundle was written for (rarn-s.x86-avx2.int8.onnx " in done.stderr
+    assert "is none that the bundle was written for (rarn-s.ferplus.x86-avx2.int8.onnx " in done.stderr
     assert "--rebuilt" in done.stderr
 
 
 def test_a_changed_shipped_file_fails_without_arguments(
     cli: Cli, slightly_changed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarn_edge.assets.shipped_onnx_models", lambda: ("rarn-s",))
-    monkeypatch.setattr("rarn_edge.assets.shipped_onnx", lambda _: slightly_changed)
+    pairs = ((shipped_bundle("rarn-s"), slightly_changed),)
+    monkeypatch.setattr("rarn_edge.workflow.verify.shipped_files", lambda: pairs)
     assert cli("verify").returncode == 1
 
 
@@ -138,7 +138,7 @@ def test_the_shipped_bundle_bites(tmp_path: Path, cli: Cli) -> None:
         (("none.rarn-parity", TINY), 2, "make a bundle with: rarn-edge parity"),
         ((TINY, TINY), 2, "not a readable parity bundle"),
         (("BUNDLE", "BUNDLE"), 2, "not a readable ONNX file"),
-        (("BUNDLE", TINY, "--tolerances", "none.toml"), 2, "not a readable TOML file"),
+        (("BUNDLE", TINY, "--tolerances", "none.toml"), 2, "none.toml: no such file"),
         (("BUNDLE", TINY, "--provider", "npu"), 2, "no provider 'npu'"),
         (("BUNDLE", TINY, "--provider", "cuda"), 3, "provider 'cuda' is not in this ONNX Runtime"),
         (("BUNDLE", shipped_onnx("rarn-s")), 2, "its model is rarn-s, the bundle is about tiny"),

@@ -16,8 +16,9 @@ from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.evaluation.judge import Pixels, Subject, judge
+from rarn_edge.files import write_files
 from rarn_edge.pipeline.quantize import Quantized
-from rarn_edge.report.evaluation_files import write_judgement
+from rarn_edge.report.evaluation_files import judgement_files
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,7 +59,7 @@ def test_filtered_images_are_noticed(mean: float, std: float, warns: bool) -> No
 
 def test_every_file_is_written(held_out: Faces, tmp_path: Path) -> None:
     judgement = judge(SUBJECT, answers(held_out.images), held_out, "faces", synthetic_faces(42, seed=4))
-    written = write_judgement(judgement, tmp_path / "report")
+    written = write_files(tmp_path / "report", judgement_files(judgement))
     assert sorted(path.name for path in written) == sorted(path.name for path in (tmp_path / "report").iterdir())
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written if path.suffix == ".png")
     content = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -109,7 +110,7 @@ def test_evaluate_prints_the_comparison(
 def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, faces_folder: Path) -> None:
     done = cli("evaluate", simplified.path, "--data", faces_folder, "--calibrated", simplified.path)
     assert done.returncode == 2
-    assert "is the model itself" in done.stderr
+    assert "is read by this command" in done.stderr
 
 
 def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:

@@ -19,11 +19,11 @@ from rarn_edge.parity.outputs import check_same_model
 from rarn_edge.parity.report import compare_forms
 from rarn_edge.parity.steps import Step
 from rarn_edge.pipeline.calibrate import ranges_of
-from rarn_edge.pipeline.export import export
+from rarn_edge.pipeline.export import export_weights
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.train.checkpoint import Weights, load_weights
 from rarn_edge.workflow.explain_torch import explain_torch
-from rarn_edge.workflow.model_files import export_loaded
+from rarn_edge.workflow.model_files import export
 from rarn_edge.workflow.parity import torch_form
 
 FACES = synthetic_faces(21, seed=8)
@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifac
     """A shipped model in float32 and INT8: what passes every step before it is changed."""
     folder = tmp_path_factory.mktemp("trained")
     weights = load_weights(shipped_weights("rarn-s"))
-    float32 = export_loaded(weights, folder / "rarn-s.onnx").artifact
+    float32 = export(folder / "rarn-s.onnx", weights=weights).artifact
     int8 = quantize(float32, Target.X86_AVX2, ranges_of("rarn-s", weights.sha256), folder / "rarn-s.int8.onnx")
     return float32, int8.artifact
 
@@ -97,7 +97,7 @@ def test_a_wrong_scale_or_zero_point(
 
 def test_another_seed_without_its_hash(weights: Weights, other_weights: Weights, tmp_path: Path) -> None:
     """Nothing in the file says so: only the answers do."""
-    foreign = export(other_weights, tmp_path / "foreign.onnx")
+    foreign = export_weights(other_weights).save(tmp_path / "foreign.onnx")
     provenance = {key: value for key, value in foreign.contract.provenance.items() if key != "weights_sha256"}
     contract = replace(foreign.contract, provenance=provenance)
     unknown = save_artifact(load_graph(foreign.path), contract, tmp_path / "unknown.onnx")

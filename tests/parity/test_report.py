@@ -12,10 +12,10 @@ from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.parity.bundle import load_bundle
 from rarn_edge.parity.inputs import show
-from rarn_edge.parity.report import compare_forms
+from rarn_edge.parity.report import ParityReport, compare_forms
 from rarn_edge.parity.steps import Step
 from rarn_edge.pipeline.quantize import Quantized
-from rarn_edge.report.markdown import parity_report_markdown
+from rarn_edge.report.parity import parity_markdown, step_name
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.workflow.parity import torch_form
 
@@ -65,10 +65,12 @@ def step_failures(step: Step) -> tuple[str, str, list[str]]:
 
 
 def test_markdown_has_every_step(steps_found: list[Step]) -> None:
-    text = parity_report_markdown(steps_found, "21 faces", FACES_CLASSES)
-    assert all(f"{step.measured.before} → {step.measured.after}" in text for step in steps_found)
-    widths = {line.count("|") for line in text.split("\n\n")[1].splitlines()}
-    assert widths == {9}  # one shape of row: no figure breaks the table
+    text = parity_markdown(ParityReport(tuple(steps_found), "21 faces", FACES_CLASSES))
+    assert all(f"| {step_name(step)} |" in text for step in steps_found)
+    parts = text.split("\n\n")
+    for part, width in ((parts[1], 6), (parts[3], 9)):  # the steps, and all their figures in a fold
+        assert {line.count("|") for line in part.splitlines()} == {width}  # no figure breaks the table
+    assert parts[2] == "<details><summary>All figures</summary>"
 
 
 FACES_CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

@@ -29,7 +29,7 @@ def test_round_trip() -> None:
         ("[faces.int8]\nagreement = 0.9", r"\[faces.int8\] has no limit 'agreement'"),
         ("[faces.int8]\nmin_agreement = '0.9'", r"min_agreement is a number of at least 0, found '0.9'"),
         ("[faces.int8]\nmin_agreement = true", "found True"),
-        ("[faces.int8]\nmin_snr_db = nan", "found nan"),
+        ("[faces.int8]\nmin_snr_db = nan", "nan is beyond the range of float64, or no number"),
         ("[faces]\nint8 = 3", r"\[faces.int8\] is a table"),
         ("faces = 3", r"\[faces\] is a table"),
         ("[faces", "not a readable TOML file"),
@@ -42,5 +42,5 @@ def test_what_is_not_in_the_table_is_refused(tmp_path: Path, text: str, message:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.toml: not a readable TOML file"):
+    with pytest.raises(InputError, match=r"none\.toml: no such file"):
         read_tolerances(tmp_path / "none.toml")

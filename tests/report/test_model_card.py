@@ -25,7 +25,9 @@ def test_the_card_carries_every_figure() -> None:
         "teachers": ["ab" * 32],
     }
     provenance = {**second, "train_images": 28709, "phases": [first, second]}
-    card = model_card(CATALOG["rarn-s"], provenance, evaluate_logits(logits, faces.labels, CLASSES), judged)
+    card = model_card(
+        CATALOG["rarn-s"], CATALOG["rarn-s"].spec, provenance, evaluate_logits(logits, faces.labels, CLASSES), judged
+    )
     assert "# Model card: rarn-s" in card
     assert "28,709 faces" in card
     assert "Phase 1: recipe `edge` from random weights, 34 of its 40 epochs, seed 0, torch 2.13.0" in card
@@ -33,7 +35,7 @@ def test_the_card_carries_every_figure() -> None:
         "Phase 2: recipe `edge-taught` from the weights of the phase before, 20 epochs, seed 0, 1 teacher, on NVIDIA H100"
         in card
     )
-    assert f"`export/logs/{log_name('rarn-s', 2)}`." in card
+    assert f"`export/logs/{log_name('rarn-s.fer2013', 2)}`." in card
     assert card.count(f"{judged.evaluation.accuracy:.2%}") == 2  # float32 and INT8
     assert all(f"| {name} |" in card for name in CLASSES)
     assert "temperature 1.50" in card

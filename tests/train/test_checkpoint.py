@@ -46,7 +46,7 @@ def test_parameters_of_another_model_are_refused(weights: Weights, tmp_path: Pat
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere\.safetensors: no such weights file"):
+    with pytest.raises(InputError, match=r"nowhere\.safetensors: no such file; weights are made by"):
         load_weights(tmp_path / "nowhere.safetensors")
 
 

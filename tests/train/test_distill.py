@@ -20,7 +20,7 @@ from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.loop import train
 from rarn_edge.train.loss import Targets, loss_of, mix, targets_of
 from rarn_edge.train.precision import TrainingPrecision
-from rarn_edge.train.recipe import EDGE, EDGE_NANO
+from rarn_edge.train.recipe import EDGE, EDGE_NANO, Recipe
 from rarn_edge.train.run import Run, split_for_training
 
 
@@ -137,20 +137,24 @@ def test_a_teacher_of_other_classes_is_refused(teachers: list[Weights], faces: F
         soft_targets([other], faces, "faces", tmp_path / "t.npz")
 
 
-def test_label_loss_is_smoothed_cross_entropy() -> None:
-    logits, labels = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 6, 3, 3])
-    targets = targets_of(EDGE, labels, None)
+def labelled(split_faces: Faces, recipe: Recipe, soft: SoftTargets | None = None) -> Run:
+    faces = split_faces.where(np.arange(5))
+    return Run("rarn-n", recipe, 0, faces, faces, Path(), 1, soft)
+
+
+def test_label_loss_is_smoothed_cross_entropy(split_faces: Faces) -> None:
+    run = labelled(split_faces, EDGE)
+    logits, labels = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), torch.from_numpy(run.train.labels)
     expected = F.cross_entropy(logits, labels, label_smoothing=EDGE.label_smoothing)
-    assert loss_of(logits, targets, EDGE).item() == pytest.approx(expected.item(), abs=1e-6)
+    assert loss_of(logits, targets_of(run), run).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_the_teachers_part_is_smallest_at_their_answer() -> None:
-    log_probabilities = torch.log_softmax(torch.randn(4, 7, generator=torch.Generator().manual_seed(0)), 1)
+def test_the_teachers_part_is_smallest_at_their_answer(split_faces: Faces) -> None:
+    log_probabilities = torch.log_softmax(torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), 1)
     soft = SoftTargets(log_probabilities.numpy(), (), 1, "")
-    recipe = replace(EDGE_NANO, teacher_share=1.0)
-    targets = targets_of(recipe, torch.tensor([0, 1, 2, 3]), soft)
+    run = labelled(split_faces, replace(EDGE_NANO, teacher_share=1.0), soft)
     logits = log_probabilities.clone().requires_grad_()
-    loss_of(logits, targets, recipe).backward()
+    loss_of(logits, targets_of(run), run).backward()
     assert logits.grad is not None
     assert logits.grad.abs().max() < 1e-6
 

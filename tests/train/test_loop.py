@@ -93,8 +93,8 @@ def test_precision_is_that_of_the_activations_alone(
         if module.training:
             found.append(output.dtype)
 
-    def watched(name: str) -> torch.nn.Module:
-        model = build_model(name)
+    def watched(name: str, classes: int) -> torch.nn.Module:
+        model = build_model(name, classes)
         next(layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)).register_forward_hook(record)
         return model
 
@@ -270,8 +270,8 @@ def test_crops_for_the_first_share_of_the_epochs(
         if module.training:
             sides.append(inputs[0].shape[-1])
 
-    def watched(name: str) -> RARN:
-        model = build_model(name)
+    def watched(name: str, classes: int) -> RARN:
+        model = build_model(name, classes)
         assert isinstance(model, RARN)
         model.register_forward_pre_hook(record)
         return model

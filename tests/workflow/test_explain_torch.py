@@ -23,6 +23,13 @@ FACES = synthetic_faces(8, seed=8)
 MODULE = "backbone.stages.1.0.conv1"
 
 
+@pytest.fixture(autouse=True)
+def _one_export(request: pytest.FixtureRequest, exported: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fresh export is that of the common weights, made once; on the command line it is made anew."""
+    if "cli" not in request.fixturenames:
+        monkeypatch.setattr("rarn_edge.workflow.explain_torch.export_weights", lambda _: LoadedModel.read(exported))
+
+
 def with_bias(artifact: Artifact, path: Path, change: Callable[[np.ndarray], np.ndarray]) -> Artifact:
     """A copy whose node of `MODULE` has another bias."""
     model = load_graph(artifact.path)

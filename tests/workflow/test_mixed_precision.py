@@ -20,6 +20,13 @@ from rarn_edge.workflow import mixed_precision
 from rarn_edge.workflow.mixed_precision import SearchOptions, quantize_within
 
 
+@pytest.fixture(autouse=True)
+def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is searched for is accuracy: the times need not be certain here."""
+    monkeypatch.setattr(mixed_precision, "ROUNDS", 6)
+    monkeypatch.setattr(mixed_precision, "STARTS", 1)
+
+
 @pytest.fixture
 def judged(simplified: Artifact) -> Faces:
     """Faces labelled by the float32 model itself: it is right on all of them."""

@@ -2,28 +2,29 @@
 
 import itertools
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import rarn_edge
 from rarn_edge.assets import shipped_models
 from rarn_edge.contract.artifact import Artifact
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = "rarn-s"
 
 pytestmark = pytest.mark.skipif(MODEL not in shipped_models(), reason=f"no weights of {MODEL} are shipped")
 
 
 @pytest.fixture(scope="module")
-def folder(python: Cli, faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `run` left, after exit code 0: every parity step passed."""
+def folder(faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `run` left, where every parity step passed."""
     out = tmp_path_factory.mktemp("run") / "new"
-    done = python("-m", "rarn_edge", "run", "--model", MODEL, "--data", faces_folder, "--out", out, "--no-baselines")
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("rarn_edge.workflow.run.BENCH_ROUNDS", 15)
+        done = rarn_edge.run(out, MODEL, data=faces_folder, baselines=False)
+    assert done.parity.passed
+    assert done.kept_because is None
+    assert all(path.is_file() for path, _ in done.files)
     return out
 
 
@@ -55,4 +56,6 @@ def test_report(folder: Path) -> None:
     assert [row["file_size_bytes"] for row in rows] == [(folder / f).stat().st_size for f in forms[1:]]
     assert all(min(row["samples_s"]) > 0 for row in rows)
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert all(form in text for form in forms)
+    shown = [step.removesuffix(".onnx") for step in ("torch", *forms[:2])]
+    assert all(f"| {before} -> {after} |" in text for before, after in itertools.pairwise(shown))
+    assert f"| {MODEL} on cpu -> {MODEL}.int8 simulated |" in text

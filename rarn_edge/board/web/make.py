@@ -14,6 +14,7 @@ from rarn_edge.assets import asset
 from rarn_edge.board.card import board_card
 from rarn_edge.board.web.check import check_bytes
 from rarn_edge.board.web.runtime import BUNDLE, WASM, read_runtime
+from rarn_edge.boundary.names import markdown
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.device.blazeface import FILE as DETECTOR
 from rarn_edge.parity.bundle import load_bundle
@@ -96,7 +97,7 @@ def write_site(artifact: Artifact, parts: dict[str, bytes], licence: str, folder
     kept = ["./", *sorted(site), "SHA256SUMS"]
     version = hashlib.sha256(_sums(site)).hexdigest()[:12]
     site["sw.js"] = _filled(_own("sw.js"), version=version, files=json.dumps(kept)).encode()
-    site |= {"_headers": HEADERS.encode(), "README.md": README.format(name=artifact.spec.name).encode()}
+    site |= {"_headers": HEADERS.encode(), "README.md": README.format(name=markdown(artifact.spec.name)).encode()}
     site["SHA256SUMS"] = _sums(site)
     for name, content in site.items():
         (folder / name).write_bytes(content)

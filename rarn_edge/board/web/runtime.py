@@ -1,9 +1,11 @@
 """ONNX Runtime Web from the user's own npm folder: one version, and its files byte for byte as they were tested."""
 
 import hashlib
-import json
 from pathlib import Path
 
+from rarn_edge.boundary.documents import read_json
+from rarn_edge.boundary.limits import MAX_FILE_BYTES
+from rarn_edge.boundary.paths import read_bytes
 from rarn_edge.errors import InputError, first_line
 
 PACKAGE = "onnxruntime-web"
@@ -29,9 +31,9 @@ def read_runtime(folder: Path | None) -> dict[str, bytes]:
         )
     manifest = folder / "package.json"
     try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
+        found = read_json(manifest)
         name, version = found["name"], found["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (InputError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder}: not the npm package {PACKAGE} ({first_line(error)}); get it with: {GET}"
         ) from error
@@ -40,10 +42,7 @@ def read_runtime(folder: Path | None) -> dict[str, bytes]:
     files = {}
     for file, expected in SHA256.items():
         path = folder / "dist" / file
-        try:
-            files[file] = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); get the package anew: {GET}") from error
+        files[file] = read_bytes(path, MAX_FILE_BYTES, f"get the package anew: {GET}")
         if hashlib.sha256(files[file]).hexdigest() != expected:
             raise InputError(f"{path}: not the published file (its sha256 differs); get the package anew: {GET}")
     return files

@@ -16,7 +16,7 @@ from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data import Faces
 from rarn_edge.host.threads import default_threads
-from rarn_edge.onnx_graph import constant, only_reader, tapped_session
+from rarn_edge.onnx_graph import constant, only_reader, tapped_session, to_proto
 from rarn_edge.pipeline.passes.int8_kernels import add_constant
 
 FACES = 128  # spread over those given: means settle long before ranges do
@@ -67,7 +67,7 @@ def correct_biases(
         limits = np.iinfo(np.int32)
         whole = np.clip(rounded, limits.min, limits.max).astype(np.int32)
         tensor.const_value = ir.tensor(whole, name=tensor.name)
-    return ir.to_proto(work)
+    return to_proto(work)
 
 
 def _means(

@@ -33,9 +33,7 @@ def integer_form(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in tuple(work.graph):
         if node.op_type == "GlobalAveragePool":
             _product_as_matmul(work.graph, node)
-    result = to_proto(work)
-    del result.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(result)
+    return onnx.shape_inference.infer_shapes(to_proto(work))
 
 
 def reduced_axes(node: ir.Node) -> set[int]:
@@ -138,7 +136,9 @@ def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:
         quantize = before.inputs[0].producer() if before.inputs[0] is not None else None
         if quantize is None or only_reader(before.outputs[0]) is None or only_reader(quantize.outputs[0]) is None:
             continue
-        value, wanted = _number(kept) * _number(scale), _number(after.inputs[1])
+        zero = factor.inputs[2] if len(factor.inputs) > 2 else None  # -128 where activations are signed
+        value = (_number(kept) - (0 if zero is None else _number(zero))) * _number(scale)
+        wanted = _number(after.inputs[1])
         after.replace_input_with(0, quantize.inputs[0])
         after.replace_input_with(1, add_constant(work.graph, f"{product.name}.folded", wanted / value, np.float32))
     return to_proto(work)

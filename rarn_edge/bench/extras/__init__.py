@@ -1,0 +1,1 @@
+"""What is measured beside the timed rounds: scenarios, memory, accuracy, where the time goes, the INT8 audit."""

@@ -1,0 +1,39 @@
+"""The consoles: what they print was written for people, so no name in it may steer the terminal or be read as markup."""
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import NoReturn
+
+from rich.console import Console
+from rich.segment import Segment
+
+from rarn_edge.boundary.names import printable_lines
+
+BROKEN_PIPE = 141  # as a shell counts a program that was ended by SIGPIPE
+
+
+class SafeConsole(Console):
+    """Text is text: `[red]` is no colour, and unprintable characters are written out, whatever they come in."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False)
+
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        """The last step before the stream; rich's own control codes come in segments marked as such."""
+        safe = (part if part.control else Segment(printable_lines(part.text), part.style) for part in buffer)
+        return super()._render_buffer(safe)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """The reader has seen enough (`| head`): that is no error of ours to explain."""
+        self.quiet = True
+        silence_stdout()
+        raise SystemExit(BROKEN_PIPE)
+
+
+def silence_stdout() -> None:
+    """Let the interpreter's last flush go nowhere: it could only fail a second time."""
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,22 @@
+"""Which faces of a data set a measurement is made on, and how they are called in its result."""
+
+from pathlib import Path
+
+from rarn_edge.data.faces import Faces, Split
+
+
+def to_measure_on(faces: Faces, split: str | None) -> Faces:
+    """Of a whole data set, the labelled faces of the split named, or of the held-out one.
+
+    Raises:
+        InputError: no such split, or no labelled faces in it.
+    """
+    chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
+    return chosen.labelled()
+
+
+def describe(faces: Faces) -> str:
+    """`3,589 faces of fer2013.zip (PublicTest)`."""
+    splits = ", ".join(split.value for split in faces.available_splits)
+    labels = "" if faces.votes is None else ", the majority of people's votes"
+    return f"{len(faces):,} faces of {Path(faces.source).name} ({splits}{labels})"

@@ -1,0 +1,35 @@
+"""The catalog of models as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rarn_edge.report.table import UNKNOWN, Table, table, text_column
+from rarn_edge.report.units import millions
+
+if TYPE_CHECKING:  # for its types alone: `models` must not load the runtime
+    from rarn_edge.models.catalog import CatalogEntry
+
+
+def models_table(entries: list[CatalogEntry], shipped: dict[str, str]) -> Table:
+    """One line a model; `shipped` gives the measured accuracy of models whose weights are in the package."""
+    columns = (
+        "name",
+        text_column("role"),
+        "input",
+        "parameters",
+        "mult-adds",
+        text_column("shipped weights and accuracy"),
+    )
+    rows = [
+        (
+            entry.name,
+            entry.role,
+            f"{entry.side_px}x{entry.side_px}",
+            millions(entry.parameters, 2),
+            millions(entry.multiply_adds, 1),
+            shipped.get(entry.name, UNKNOWN),
+        )
+        for entry in entries
+    ]
+    return table("Models (7 classes, gray input)", columns, rows)
