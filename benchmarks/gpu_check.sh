@@ -93,7 +93,7 @@ wait
 # Answers: nothing is timed, so these run side by side.
 for model in rarn-s rarn-n; do
     step "parity-$model" 60 0 "$RESULTS/parity-$model.json" \
-        "${rarn[@]}" parity "$MODELS/$model.onnx" "$MODELS/$model.fp16.onnx" "${on[@]}" --json &
+        "${rarn[@]}" parity "$MODELS/$model.onnx" "$MODELS/$model.fp16.onnx" --tolerances benchmarks/fp16_tolerances.toml "${on[@]}" --json &
 done
 step refused-int8 40 "$refused" - "${rarn[@]}" bench "$int8" "${on[@]}" --rounds 3 --starts 1 --no-memory &
 step mixed-int8 40 0 - "${rarn[@]}" bench "$int8" "${on[@]}" --rounds 3 --starts 1 --no-memory --allow-fallback &

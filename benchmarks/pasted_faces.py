@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from rarn_edge.data import Split, load_faces
 from rarn_edge.device.blazeface import open_search
+from rarn_edge.device.boxes import Face
 from rarn_edge.device.classifier import Classifier
-from rarn_edge.device.faces import Detector, Face, crop_face, crop_to_picture, open_detector
+from rarn_edge.device.faces import Detector, crop_face, crop_to_picture, open_detector
 from rarn_edge.device.model import find_model_file, is_shipped
 from rarn_edge.errors import run_script
 

@@ -18,6 +18,7 @@ def models(as_json: Json = False) -> None:
         print_json([{**asdict(entry), "shipped": quality.get(name)} for name, entry in CATALOG.items()])
     else:
         lines = {
-            name: "\n".join(f"{labels}: {text}" for labels, text in each.items()) for name, each in quality.items()
+            name: "\n".join(f"{labels}: {text}" for labels, text in sorted(each.items(), reverse=True))
+            for name, each in quality.items()
         }
         out.print(models_table(list(CATALOG.values()), lines).to_rich())

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.assets import asset
+from rarn_edge.device.boxes import CROP_SIDE, Box, Face
 from rarn_edge.runtime.providers import CPU, open_session
 
 FILE = "blazeface.onnx"
@@ -32,30 +33,21 @@ class Found:
     points: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Crop:
-    """The square that FER-2013 has of a face, in pixels of the picture, before it is turned by the eyes."""
-
-    score: float
-    centre: tuple[float, float]
-    side_px: float
-    eyes: tuple[tuple[float, float], tuple[float, float]]  # the one further left in the picture first
-
-
-def open_blazeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Crop]]:
-    """Picture [H, W, 3] uint8 (blue, green, red) -> crops of its faces, the surest first."""
+def open_blazeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
+    """Picture [H, W, 3] uint8 (blue, green, red) -> faces, the surest first."""
     search = open_search(min_score)
-    return lambda picture: [as_crop(found) for found in search(picture)]
+    return lambda picture: [as_face(found) for found in search(picture)]
 
 
-def as_crop(found: Found) -> Crop:
-    """Where FER-2013's crop lies in the detector's box."""
+def as_face(found: Found) -> Face:
+    """The face with its box placed so that the crop around it, `CROP_SIDE` times as large, is the one FER-2013 has."""
     centre, size, eyes = found.points[0], float(found.points[1].mean()), found.points[2:4]
     left, right = sorted((float(x), float(y)) for x, y in eyes)
     along = np.array([right[0] - left[0], right[1] - left[1]])
     down = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-9)
-    x, y = (centre + TOWARDS_EYES * (eyes.mean(axis=0) - centre) + DOWN * size * down).tolist()
-    return Crop(found.score, (x, y), SIDE * size, (left, right))
+    centre = centre + TOWARDS_EYES * (eyes.mean(axis=0) - centre) + DOWN * size * down
+    side = SIDE * size / CROP_SIDE
+    return Face(Box(centre[0] - side / 2, centre[1] - side / 2, side, side), found.score, (left, right))
 
 
 def open_search(min_score: float) -> Callable[[NDArray[np.uint8]], list[Found]]:

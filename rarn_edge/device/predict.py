@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.device.boxes import Box, Face
 from rarn_edge.device.classifier import Classifier, Prediction
-from rarn_edge.device.faces import NO_DETECTOR, Box, Detector, Face, crop_face
+from rarn_edge.device.faces import NO_DETECTOR, Detector, crop_face
 from rarn_edge.device.sources import CROP_SIDE_PX, Picture
 from rarn_edge.device.track import Tracker
 from rarn_edge.errors import InputError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.device.faces import Box
+from rarn_edge.device.boxes import Box
 
 MIN_OVERLAP = 0.3
 SMOOTHING_S = 0.5  # a frame this old counts 1/e of the present one

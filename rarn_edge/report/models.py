@@ -32,4 +32,4 @@ def models_table(entries: list[CatalogEntry], shipped: dict[str, str]) -> Table:
         )
         for entry in entries
     ]
-    return table("Models (7 classes, gray input)", columns, rows)
+    return table("Models (gray input)", columns, rows)

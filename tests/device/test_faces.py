@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.device.faces import CROP_SIDE, Box, Face, crop_face, crop_to_picture, open_detector, read_boxes
+from rarn_edge.device.boxes import CROP_SIDE, Box, Face
+from rarn_edge.device.faces import crop_face, crop_to_picture, open_detector, read_boxes
 from rarn_edge.device.track import FORGET_S, Tracker
 from rarn_edge.errors import InputError
 

@@ -16,7 +16,7 @@ from rarn_edge import Classifier
 from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device import faces as faces_module
-from rarn_edge.device.faces import Box, Face
+from rarn_edge.device.boxes import Box, Face
 from rarn_edge.device.predict import Finding, answer_pictures
 from rarn_edge.device.sources import Picture, Reading, ahead, read_pictures
 from rarn_edge.errors import InputError

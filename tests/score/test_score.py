@@ -20,8 +20,9 @@ import pytest
 from rarn_edge import Classifier
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
-from rarn_edge.score.run import Job, score, unit_from_json, unit_to_json
+from rarn_edge.score.run import score
 from rarn_edge.score.units import plan
+from rarn_edge.score.work import Job, unit_from_json, unit_to_json
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).parents[1] / "device" / "tiny.onnx"

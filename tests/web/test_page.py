@@ -20,8 +20,9 @@ from rarn_edge.board.web import check as web_check
 from rarn_edge.contract.artifact import Artifact, Contract
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.device.boxes import CROP_SIDE, Box, Face
 from rarn_edge.device.classifier import Classifier
-from rarn_edge.device.faces import CROP_SIDE, Box, Face, crop_face, open_detector
+from rarn_edge.device.faces import crop_face, open_detector
 from rarn_edge.stats.classification import softmax
 
 HERE = Path(__file__).parent

@@ -16,7 +16,8 @@ from rarn_edge.board.web import make
 from rarn_edge.contract.preprocess import model_input, resize
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.device.blazeface import tiles_of
-from rarn_edge.device.faces import CROP_SIDE, Box, Face, crop_face
+from rarn_edge.device.boxes import CROP_SIDE, Box, Face
+from rarn_edge.device.faces import crop_face
 
 PAGE = Path(make.__file__).with_name("page")
 SCRIPT = """
