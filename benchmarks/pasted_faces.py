@@ -21,6 +21,7 @@ from rarn_edge.device.blazeface import open_search
 from rarn_edge.device.boxes import Face
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.faces import Detector, crop_face, crop_to_picture, open_detector
+from rarn_edge.device.model import find_model_file, is_shipped
 from rarn_edge.errors import run_script
 
 WIDTH, HEIGHT = 640, 480
@@ -160,7 +161,9 @@ def main() -> None:
     if arguments.fit:
         print(fit(images))
         return
-    detect, classifier = open_detector(arguments.detector), Classifier(arguments.model, threads=1)
+    # the labels are FER-2013's, so a shipped model answers by those
+    model = find_model_file(arguments.model, "fer2013" if is_shipped(arguments.model) else None)
+    detect, classifier = open_detector(arguments.detector), Classifier(model, threads=1)
     print("| turned by | found | several | overlap, median | 10 % below | accuracy | on the crop itself | ms to find |")
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     for turn_deg in TURNS_DEG:
