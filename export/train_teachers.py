@@ -128,7 +128,7 @@ class Net:
     def __init__(self, name: str, run: Run, device: torch.device) -> None:
         self.name, self.run = name, run
         workers = Workers(0, 1, device)
-        self._workers = workers
+        self.workers = workers
         self.stream = torch.cuda.Stream() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         torch.manual_seed(run.seed)
         with self.place():
@@ -150,8 +150,8 @@ class Net:
 
     def batches(self, epoch: int) -> Iterator[None]:
         """Learn from one batch after the other."""
-        seeds = EpochSeeds.of(self.run.seed, epoch, self._workers)
-        plan = plan_epoch(self.run.recipe, len(self.run.train), self.run.seed, epoch, self._workers)
+        seeds = EpochSeeds.of(self.run.seed, epoch, self.workers)
+        plan = plan_epoch(self.run.recipe, len(self.run.train), self.run.seed, epoch, self.workers)
         with self.place():
             self.step.begin(plan, seeds.augmentation, 0)
         for _ in range(len(plan.chosen)):
@@ -161,7 +161,7 @@ class Net:
 
     def restart(self, epochs: int) -> "Net":
         """A fresh one with the same data and that many epochs."""
-        return Net(self.name, replace(self.run, recipe=replace(self.run.recipe, epochs=epochs)), self._workers.device)
+        return Net(self.name, replace(self.run, recipe=replace(self.run.recipe, epochs=epochs)), self.workers.device)
 
 
 def train_together(nets: Sequence[Net], deadline: float) -> int:
@@ -265,13 +265,7 @@ def keep_teacher(net: Net, sets: Sets, out: Path, epochs: int) -> Path:
             scores[source] = round(float((one.argmax(1) == test.labels).mean()), 4)
             scores[f"{source}, ten views"] = round(float((answers.argmax(1) == test.labels).mean()), 4)
         answers = averaged_answers(model, spec.preprocess, sets.fer, heads)
-    about = {
-        "model": net.run.model,
-        "recipe": net.run.recipe.to_dict(),
-        "seed": net.run.seed,
-        "epochs": epochs,
-        "public_test": scores,
-    }
+    about = described(net, epochs, scores)
     parts = {FER2013: answers[:, : heads[0]], FERPLUS: answers[:, heads[0] :]}
     path = out / f"{net.name}.npz"
     write_answers(path, sets.fer, parts, about)
@@ -299,7 +293,7 @@ def save_net(net: Net, path: Path, about: dict[str, object]) -> None:
         "teachers": net.run.teachers,
         "teacher_views": net.run.targets.views if net.run.targets else 0,
         "trained_in": str(net.run.precision),
-        "trained_on": net._workers.device_name,
+        "trained_on": net.workers.device_name,
         "started_from": start,
         "torch": torch.__version__,
         "train_images": len(net.run.train),
@@ -321,7 +315,7 @@ def train_students(plan: Plan, sets: Sets, files: Sequence[Path], deadline: floa
         recipe = replace(recipe, batch=min(128, len(train)))
         run = Run(
             model, recipe, 1, train, sets.test(source), plan.out, default_threads(), targets,
-            load_weights(shipped_weights(model)), TrainingPrecision.usual_on(device.type),
+            load_weights(shipped_weights(model, source)), TrainingPrecision.usual_on(device.type),
         )  # fmt: skip
         nets.append(Net(f"{model}-{source}", run, device))
     second = seconds_an_epoch(nets)
@@ -334,12 +328,7 @@ def train_students(plan: Plan, sets: Sets, files: Sequence[Path], deadline: floa
     for net in nets:
         test = net.run.test
         right = torch_logits(net.learner.averaged, net.spec.preprocess, test.images).argmax(1) == test.labels
-        about = {
-            "recipe": net.run.recipe.to_dict(),
-            "seed": net.run.seed,
-            "epochs": done,
-            "public_test": round(float(right.mean()), 4),
-        }
+        about = described(net, done, {net.run.label_source: round(float(right.mean()), 4)})
         save_net(net, plan.out / f"{net.name}.safetensors", about)
         print(f"{net.name}: {done} epochs, {right.mean():.2%}", flush=True)
 

@@ -66,10 +66,9 @@ def shipped_ranges(model: str, labels: str | None = None) -> Path:
     Raises:
         InputError: none are shipped for it.
     """
-    path = _folder() / f"{model}.{default_labels(model, labels) if shipped_labels(model) else labels}.ranges.json"
-    if not path.is_file():
+    if not shipped_labels(model):
         raise InputError(f"no activation ranges of '{model}' are shipped; measure them with --calib DATA")
-    return path
+    return _folder() / f"{model}.{default_labels(model, labels)}.ranges.json"
 
 
 def shipped_onnx(model: str, target: Target | None = None, labels: str | None = None) -> Path:

@@ -83,16 +83,16 @@ def soft_targets(
         check_output(cache)
     for number, teacher in enumerate(missing):
         model = placed(teacher.model(), device)
-        total = torch.zeros(len(faces), len(faces.classes), dtype=torch.float64)
-        for view in range(views):
-            with precision.autocast(device.type):
-                logits = torch_logits(model, teacher.spec.preprocess, view_of(faces.images, view))
-            total += F.softmax(torch.from_numpy(logits).double(), dim=1)
+
+        def told(done: int, before: int = number * views) -> None:
             if on_view is not None:
-                on_view(number * views + view + 1, passes)
+                on_view(before + done, passes)
+
+        with precision.autocast(device.type):
+            own = averaged_answers(model, teacher.spec.preprocess, faces, (len(faces.classes),), views, told)
         if cache.exists():  # another run may have added to it meanwhile
             answers |= _read(cache, views, faces_sha256)
-        answers[teacher.sha256] = (total / views).float().numpy()
+        answers[teacher.sha256] = own
         _write(cache, answers, views, faces_sha256)
     made_from = tuple(teacher.sha256 for teacher in teachers)
     mean = np.mean([*(answers[sha256] for sha256 in made_from), *given], axis=0, dtype=np.float64)
@@ -155,14 +155,24 @@ _TEACHER = "teacher-"
 
 
 def averaged_answers(
-    model: nn.Module, preprocess: Preprocess, faces: Faces, heads: tuple[int, ...]
+    model: nn.Module,
+    preprocess: Preprocess,
+    faces: Faces,
+    heads: tuple[int, ...],
+    views: int = VIEWS,
+    on_view: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """What a model in evaluation mode says of `faces`: probabilities [N, outputs], the mean over all `VIEWS`."""
+    """What a model in evaluation mode says of `faces`: probabilities [N, outputs], the mean over the first `views`.
+
+    `on_view(done)` is called after each pass over the faces.
+    """
     total = torch.zeros(len(faces), sum(heads), dtype=torch.float64)
-    for view in range(VIEWS):
+    for view in range(views):
         logits = torch.from_numpy(torch_logits(model, preprocess, view_of(faces.images, view)))
         total += softened(logits.double(), 1.0, heads)
-    return np.asarray((total / VIEWS).float().numpy())
+        if on_view is not None:
+            on_view(view + 1)
+    return np.asarray((total / views).float().numpy())
 
 
 def write_answers(path: Path, faces: Faces, answers: dict[str, NDArray[np.float32]], about: dict[str, Any]) -> None:

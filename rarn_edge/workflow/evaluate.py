@@ -112,11 +112,13 @@ def evaluate(
     labels = faces.labels_in(subject.classes)
     logits = subject.predict(faces.images)  # [N, classes]
     evaluation = evaluate_logits(logits, labels, subject.classes)
-    judgement, fitted = None, None
+    judgement, fitted, figures = None, None, None
     written: tuple[Path, ...] = ()
     if report is None:
         right = logits.argmax(axis=1) == labels
         compared = tuple((other.name, compare(other, faces, right)) for other in others)
+        if faces.votes is not None:
+            figures = judge_votes(logits, faces, subject.classes, subject.temperature)
     else:
 
         def on_angle(model: str, done: int, total: int) -> None:
@@ -124,6 +126,7 @@ def evaluate(
 
         judgement = judge(subject, logits, faces, describe(faces), training, others, on_angle)
         compared = tuple((rival.model, rival.paired) for rival in judgement.against)
+        figures = judgement.votes
         written = write_files(Path(report), judgement_files(judgement))
         if judgement.pixels.warning:
             on_notice(judgement.pixels.warning, "warning")
@@ -135,7 +138,6 @@ def evaluate(
         model = LoadedModel.read(Artifact.load(path))
         made = with_temperature(model, fit_temperature(logits, labels), describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)
-    figures = None if faces.votes is None else judge_votes(logits, faces, subject.classes, subject.temperature)
     return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures)
 
 
