@@ -4,20 +4,26 @@ A small network's kernels, several hundred a batch, take longer to launch than t
 value: what differs between batches lies on it before the epoch begins (`EpochPlan`), and losses are summed there.
 """
 
+import copy
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import Preprocess
 from rarn_edge.train.augment import augment
 from rarn_edge.train.distill import softened
 from rarn_edge.train.loss import loss_of, mix, targets_of
 from rarn_edge.train.plan import EpochPlan
+from rarn_edge.train.quantization_aware import QuantizationAware
 from rarn_edge.train.run import Run
 from rarn_edge.train.workers import ALONE, Workers, placed
 
+MEASURED_FACES, MEASURED_AT_ONCE = 512, 64  # to find the ranges of activations on, as `export/build_release.py` does
 WARM_UP = 3  # batches before one is recorded: the optimizer's buffers and the libraries' workspaces are made in them
 
 
@@ -37,7 +43,8 @@ class BatchStep:
     def __init__(self, run: Run, preprocess: Preprocess, learner: Learner, workers: Workers = ALONE) -> None:
         self.device = device = workers.device
         self._run, self._learner, self._recipe, self._precision = run, learner, run.recipe, run.precision
-        self._images = torch.from_numpy(run.train.images).to(device)  # [faces, H, W] uint8
+        images = run.train.images if run.drawn is None else np.concatenate([run.train.images, run.drawn.images])
+        self._images = torch.from_numpy(images).to(device)  # [faces, H, W] uint8
         self._targets = targets_of(run).to(device)  # [faces, outputs]
         first = self._targets.labels[:, : run.heads[0]]
         self._labels = torch.where(first.any(dim=1), first.argmax(dim=1), -1)  # [faces] int64, of the first head
@@ -46,6 +53,15 @@ class BatchStep:
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std)
         )
+        self._rounded: QuantizationAware | None = None
+        if run.recipe.rounded_for is not None:
+            self._measured = run.train.balanced_sample(MEASURED_FACES, seed=0).images
+            self._preprocess = preprocess
+            example = self._inputs(self._measured[:2])
+            self._rounded = QuantizationAware(learner.model, example, run.recipe.rounded_for)
+            self._finished = copy.deepcopy(learner.averaged)
+            self._on_grid = QuantizationAware(self._finished, example, run.recipe.rounded_for)
+        self._forward = learner.forward if self._rounded is None else self._rounded
         self._average = _Average(learner.averaged, learner.model)
         self._generator = torch.Generator(device)
         self._rate = torch.zeros((), device=device)
@@ -55,7 +71,7 @@ class BatchStep:
         self._position = torch.zeros(1, dtype=torch.int64, device=device)  # in the plan
         self._plan: EpochPlan | None = None
         self._crop_px = 0
-        self._records = device.type == "cuda" and learner.forward is learner.model
+        self._records = device.type == "cuda" and learner.forward is learner.model and self._rounded is None
         self._warmed_up = 0
         self._recorded: torch.cuda.CUDAGraph | None = None
 
@@ -67,6 +83,9 @@ class BatchStep:
             self._plan.copy_from(plan)
         if crop_px != self._crop_px:
             self._crop_px, self._warmed_up, self._recorded = crop_px, 0, None
+        if self._rounded is not None:
+            batches = range(0, len(self._measured), MEASURED_AT_ONCE)
+            self._rounded.measure([self._inputs(self._measured[start : start + MEASURED_AT_ONCE]) for start in batches])
         self._generator.manual_seed(augmentation_seed)
         self._sums.zero_()
         self._position.zero_()
@@ -75,6 +94,14 @@ class BatchStep:
         """Sum of the losses and number of right answers since the epoch began; waits for the device."""
         loss, correct = self._sums.tolist()
         return loss, int(correct)
+
+    def finished(self) -> nn.Module:
+        """The averaged network, in evaluation mode; with the weights of its INT8 file where it is trained for one."""
+        if self._rounded is None:
+            return self._learner.averaged
+        self._finished.load_state_dict(self._learner.averaged.state_dict())
+        self._on_grid.put_on_grid()
+        return self._finished
 
     def __call__(self) -> None:
         """Learn from the plan's next batch."""
@@ -112,7 +139,7 @@ class BatchStep:
         if self._teachers:
             targets = replace(targets, teacher=self._answers(inputs))
         with self._precision.autocast(self.device.type):
-            logits = learner.forward(inputs)  # [N, outputs]
+            logits = self._forward(inputs)  # [N, outputs]
         logits = logits.float()
         loss = loss_of(logits, targets, self._run)
         learner.optimizer.zero_grad()
@@ -133,6 +160,11 @@ class BatchStep:
         if pixels.shape[-2:] != size:
             pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
         return ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+
+    def _inputs(self, images: NDArray[np.uint8]) -> Tensor:
+        """Gray faces [N, H, W] as they are -> network input [N, C, side, side]."""
+        inputs = torch.from_numpy(to_input(images, self._preprocess)).to(self.device)
+        return inputs.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def _answers(self, inputs: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from rarn_edge.errors import InputError
 from rarn_edge.files import check_outputs
 from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.pipeline.calibrate import MethodRow, Observed, Ranges, observe
-from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
+from rarn_edge.stats.histograms import DEFAULT_METHOD, Method
 from rarn_edge.pipeline.passes.equalize import equalize as equalized
 from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
 from rarn_edge.pipeline.prepare import check_float32, check_quantizable, prepare
