@@ -6,6 +6,7 @@ range is measured on faces by the rule of `pipeline.calibrate`. Gradients pass s
 arXiv:1712.05877). The parameters are those of the network itself: afterwards it is exported and quantized like any other.
 """
 
+import copy
 import operator
 from collections.abc import Collection
 from typing import Any, Literal
@@ -173,6 +174,27 @@ class QuantizationAware(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self._graph(x)
         return logits
+
+
+class Finish:
+    """The parts of a run that finishes a network for INT8: what is learnt through, and what is measured and kept."""
+
+    def __init__(self, model: nn.Module, averaged: nn.Module, shown: Collection[Tensor], target: Target) -> None:
+        """Ranges are measured on the inputs `shown`, each [N, C, H, W] with N >= 2."""
+        example = next(iter(shown))[:2]
+        self._shown, self._averaged, self._kept = shown, averaged, copy.deepcopy(averaged)
+        self.rounded = QuantizationAware(model, example, target)
+        self._on_grid = QuantizationAware(self._kept, example, target)
+
+    def measure(self) -> None:
+        """Find the ranges of activations anew."""
+        self.rounded.measure(self._shown)
+
+    def finished(self) -> nn.Module:
+        """The averaged network with the weights that its INT8 file multiplies by."""
+        self._kept.load_state_dict(self._averaged.state_dict())
+        self._on_grid.put_on_grid()
+        return self._kept
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:

@@ -4,7 +4,7 @@ A small network's kernels, several hundred a batch, take longer to launch than t
 value: what differs between batches lies on it before the epoch begins (`EpochPlan`), and losses are summed there.
 """
 
-import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import Preprocess
+from rarn_edge.data.stream import Streamed
 from rarn_edge.train.augment import augment
 from rarn_edge.train.distill import softened
 from rarn_edge.train.loss import loss_of, mix, targets_of
 from rarn_edge.train.plan import EpochPlan
-from rarn_edge.train.quantization_aware import QuantizationAware
+from rarn_edge.train.quantization_aware import Finish
 from rarn_edge.train.run import Run
 from rarn_edge.train.workers import ALONE, Workers, placed
 
@@ -43,25 +44,28 @@ class BatchStep:
     def __init__(self, run: Run, preprocess: Preprocess, learner: Learner, workers: Workers = ALONE) -> None:
         self.device = device = workers.device
         self._run, self._learner, self._recipe, self._precision = run, learner, run.recipe, run.precision
-        images = run.train.images if run.drawn is None else np.concatenate([run.train.images, run.drawn.images])
-        self._images = torch.from_numpy(images).to(device)  # [faces, H, W] uint8
+        images = run.train.images
+        if run.drawn is not None:
+            images = np.concatenate([run.train.pixels, run.drawn.pixels])
+        # [faces, H, W] or [faces, H, W, 3] uint8 on the device, or decoded ahead where they are too many for memory
+        self._images = images if isinstance(images, Streamed) else torch.from_numpy(images).to(device)
+        self._ahead: Iterator[NDArray[np.uint8]] = iter(())
         self._targets = targets_of(run).to(device)  # [faces, outputs]
         first = self._targets.labels[:, : run.heads[0]]
         self._labels = torch.where(first.any(dim=1), first.argmax(dim=1), -1)  # [faces] int64, of the first head
         self._teachers = [placed(teacher.model(), device).requires_grad_(False) for teacher in run.live]
+        self._turned = preprocess.color == "bgr"
         self._side_px = (preprocess.height_px, preprocess.width_px)
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std)
         )
-        self._rounded: QuantizationAware | None = None
+        self._finish: Finish | None = None
         if run.recipe.rounded_for is not None:
-            self._measured = run.train.balanced_sample(MEASURED_FACES, seed=0).images
-            self._preprocess = preprocess
-            example = self._inputs(self._measured[:2])
-            self._rounded = QuantizationAware(learner.model, example, run.recipe.rounded_for)
-            self._finished = copy.deepcopy(learner.averaged)
-            self._on_grid = QuantizationAware(self._finished, example, run.recipe.rounded_for)
-        self._forward = learner.forward if self._rounded is None else self._rounded
+            sample = run.train.balanced_sample(MEASURED_FACES, seed=0).in_memory().pixels
+            parts = [sample[start : start + MEASURED_AT_ONCE] for start in range(0, len(sample), MEASURED_AT_ONCE)]
+            shown = [torch.from_numpy(to_input(part, preprocess)).to(device) for part in parts]
+            self._finish = Finish(learner.model, learner.averaged, shown, run.recipe.rounded_for)
+        self._forward = learner.forward if self._finish is None else self._finish.rounded
         self._average = _Average(learner.averaged, learner.model)
         self._generator = torch.Generator(device)
         self._rate = torch.zeros((), device=device)
@@ -71,7 +75,8 @@ class BatchStep:
         self._position = torch.zeros(1, dtype=torch.int64, device=device)  # in the plan
         self._plan: EpochPlan | None = None
         self._crop_px = 0
-        self._records = device.type == "cuda" and learner.forward is learner.model and self._rounded is None
+        in_memory = isinstance(self._images, Tensor)  # a recorded batch reads its images there
+        self._records = device.type == "cuda" and self._forward is learner.model and in_memory
         self._warmed_up = 0
         self._recorded: torch.cuda.CUDAGraph | None = None
 
@@ -83,9 +88,12 @@ class BatchStep:
             self._plan.copy_from(plan)
         if crop_px != self._crop_px:
             self._crop_px, self._warmed_up, self._recorded = crop_px, 0, None
-        if self._rounded is not None:
-            batches = range(0, len(self._measured), MEASURED_AT_ONCE)
-            self._rounded.measure([self._inputs(self._measured[start : start + MEASURED_AT_ONCE]) for start in batches])
+        if self._finish is not None:
+            self._finish.measure()
+        if isinstance(self._images, Streamed):
+            names = self._images.names
+            order = tuple(names[index] for index in plan.chosen.flatten().tolist())
+            self._ahead = replace(self._images, names=order).batches(plan.chosen.shape[1])
         self._generator.manual_seed(augmentation_seed)
         self._sums.zero_()
         self._position.zero_()
@@ -97,11 +105,7 @@ class BatchStep:
 
     def finished(self) -> nn.Module:
         """The averaged network, in evaluation mode; with the weights of its INT8 file where it is trained for one."""
-        if self._rounded is None:
-            return self._learner.averaged
-        self._finished.load_state_dict(self._learner.averaged.state_dict())
-        self._on_grid.put_on_grid()
-        return self._finished
+        return self._learner.averaged if self._finish is None else self._finish.finished()
 
     def __call__(self) -> None:
         """Learn from the plan's next batch."""
@@ -131,7 +135,8 @@ class BatchStep:
             values.index_select(0, self._position)[0]
             for values in (plan.mixed_shares, plan.learning_rates, plan.average_weights)
         )
-        pixels = augment(self._images[chosen], recipe.augmentation, self._generator, self._crop_px)  # [N, 1, H, W]
+        images = self._images[chosen] if isinstance(self._images, Tensor) else self._next()
+        pixels = augment(images, recipe.augmentation, self._generator, self._crop_px)  # [N, C, H, W]
         targets = self._targets.at(chosen)
         if recipe.mixup:
             pixels, targets = mix(pixels, targets, share, partners)
@@ -151,20 +156,21 @@ class BatchStep:
         self._sums += torch.stack((loss.detach().double() * len(chosen), right.double()))
         self._position += 1
 
+    def _next(self) -> Tensor:
+        """The plan's next images, decoded."""
+        return torch.from_numpy(next(self._ahead)).to(self.device)
+
     def _normalised(self, pixels: Tensor) -> Tensor:
-        """Augmented pixels [N, 1, H, W] float32 -> network input [N, C, side, side]; the formula of `preprocess.to_input`.
+        """Augmented pixels [N, 1 or C, H, W] float32 -> network input [N, C, side, side]; as `preprocess.to_input` does.
 
         Crops keep their side.
         """
         size = (self._crop_px, self._crop_px) if self._crop_px else self._side_px
         if pixels.shape[-2:] != size:
             pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        if self._turned:
+            pixels = pixels.flip(1)  # the network takes blue, green, red
         return ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-
-    def _inputs(self, images: NDArray[np.uint8]) -> Tensor:
-        """Gray faces [N, H, W] as they are -> network input [N, C, side, side]."""
-        inputs = torch.from_numpy(to_input(images, self._preprocess)).to(self.device)
-        return inputs.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def _answers(self, inputs: Tensor) -> Tensor:
