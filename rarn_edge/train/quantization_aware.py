@@ -41,11 +41,11 @@ class _StraightThrough(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: object, x: Tensor, scale: float, first: int, last: int) -> Tensor:
+    def forward(_ctx: object, x: Tensor, scale: float, first: int, last: int) -> Tensor:
         return x.to(torch.float32, copy=True).mul_(1 / scale).round_().clamp_(first, last).mul_(scale).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(_ctx: object, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return gradient, None, None, None
 
 
@@ -79,7 +79,7 @@ class Rounding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.does == "round":
             first, last = self._levels
-            return _StraightThrough.apply(x, self._scale, first - self._zero, last - self._zero)  # type: ignore[no-any-return]
+            return _StraightThrough.apply(x, self._scale, first - self._zero, last - self._zero)  # type: ignore[no-any-return,no-untyped-call]  # torch's own stub lacks it
         if self.does == "extremes":
             self._low, self._high = min(self._low, x.min().item()), max(self._high, x.max().item())
         elif self._high > self._low:

@@ -49,7 +49,8 @@ class Recipe:
     drawn: int = 0  # drawn faces that are learnt beside the others, under the expression that was drawn
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values, for a checkpoint and a file's header."""
+        return {**asdict(self), "rounded_for": None if self.rounded_for is None else self.rounded_for.value}
 
 
 PAPER = Recipe(
@@ -147,8 +148,8 @@ EDGE_TURNED = replace(
 )
 
 EDGE_QUANTIZED = replace(
-    # The very last epochs, as the INT8 file answers. Labels count more than teachers, whose smooth answers make a net too modest about
-    # faces that it knows and too sure of others; drawn faces keep decisions about such faces away from the rounding.
+    # The very last epochs, as the INT8 file answers. Labels count more than teachers, whose smooth answers make a net too modest
+    # about faces that it knows and too sure of others; drawn faces keep decisions about such faces away from the rounding.
     EDGE_SETTLE,
     name="edge-quantized",
     teacher_share=0.3,
