@@ -1,6 +1,6 @@
 /** Where the faces are: BlazeFace as rarn_edge/device/blazeface.py runs it, and the crop turned upright by the eyes. */
 
-import { clamp, cropUpright, cutBox, fit, plane, resize, roundEven } from "./preprocess.js";
+import { clamp, cropUpright, cutBox, cutOut, fit, plane, resize, roundEven } from "./preprocess.js";
 
 const INPUT_SIDE = 128;
 const PICTURE_SIDE = 640; // larger pictures are reduced to this side for the search
@@ -63,13 +63,8 @@ function fill(input, at, picture, { left, top, side }) {
   const [x0, y0] = [Math.max(left, 0), Math.max(top, 0)];
   const width = Math.min(left + side, picture.width) - x0;
   const height = Math.min(top + side, picture.height) - y0;
-  const data = new Uint8Array(width * height);
-  for (let y = 0; y < height; y++) {
-    const start = (y0 + y) * picture.width + x0;
-    data.set(picture.data.subarray(start, start + width), y * width);
-  }
   const scale = INPUT_SIDE / side;
-  const small = resize({ data, height, width }, Math.max(1, roundEven(height * scale)), Math.max(1, roundEven(width * scale)));
+  const small = resize(cutOut(picture, y0, x0, height, width), Math.max(1, roundEven(height * scale)), Math.max(1, roundEven(width * scale)));
   const [right, down] = [roundEven(Math.max(-left, 0) * scale), roundEven(Math.max(-top, 0) * scale)];
   input.fill(-1, at, at + INPUT_SIDE ** 2);
   for (let y = 0; y < Math.min(small.height, INPUT_SIDE - down); y++) {
@@ -148,11 +143,7 @@ export function cropFace(gray, { box, roll = 0 }, side) {
   const top = clampTo(Math.floor(centreY - reach) - 1, gray.height);
   const right = clampTo(Math.ceil(centreX + reach) + 1, gray.width);
   const bottom = clampTo(Math.ceil(centreY + reach) + 1, gray.height);
-  const part = { data: new Uint8Array((right - left) * (bottom - top)), height: bottom - top, width: right - left };
-  for (let y = 0; y < part.height; y++) {
-    const start = (top + y) * gray.width + left;
-    part.data.set(gray.data.subarray(start, start + part.width), y * part.width);
-  }
+  const part = cutOut(gray, top, left, bottom - top, right - left);
   const shrink = Math.max(1, Math.floor(box.width / side)); // single pixels are sampled: a large face is averaged first
   const small = resize(part, Math.max(1, roundEven(part.height / shrink)), Math.max(1, roundEven(part.width / shrink)));
   const [scaleX, scaleY] = [small.width / part.width, small.height / part.height];

@@ -34,7 +34,7 @@ export function fit(picture, preprocess) {
     const scale = crop * Math.min(height / rows, width / columns);
     const tall = Math.max(1, Math.min(height, Math.trunc(scale * rows + 0.5)));
     const wide = Math.max(1, Math.min(width, Math.trunc(scale * columns + 0.5)));
-    planes = planes.map((each) => part(each, (height - tall) >> 1, (width - wide) >> 1, tall, wide));
+    planes = planes.map((each) => cutOut(each, (height - tall) >> 1, (width - wide) >> 1, tall, wide));
   }
   return planes.map((each) => resize(each, rows, columns, interpolation));
 }
@@ -46,7 +46,7 @@ function grayOf([red, green, blue]) {
 }
 
 /** Rows and columns of a plane, its border repeated beyond its edge. */
-function part(whole, top, left, height, width) {
+export function cutOut(whole, top, left, height, width) {
   const data = new Uint8Array(height * width);
   for (let y = 0; y < height; y++) {
     const row = clamp(top + y, whole.height) * whole.width;
@@ -110,7 +110,7 @@ export function cutBox(gray, box) {
   const top = roundEven(box.y);
   const width = Math.max(1, roundEven(box.x + box.width) - left);
   const height = Math.max(1, roundEven(box.y + box.height) - top);
-  return part(gray, top, left, height, width);
+  return cutOut(gray, top, left, height, width);
 }
 
 export function roundEven(value) {
