@@ -30,13 +30,14 @@ const tasks = JSON.parse(fs.readFileSync(0, "utf8"));
 const bytes = (text) => new Uint8Array(Buffer.from(text, "base64"));
 const picture = ({ data, height, width }) => ({ data: bytes(data), height, width });
 const text = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
+const shown = (pictures, spec) => own.networkInput(pictures.map((each) => own.fit(each, spec.preprocess)), spec);
 const run = {
   gray: (t) => own.toGray(bytes(t.rgba), t.height, t.width).data,
   resize: (t) => own.resize(picture(t.picture), t.height, t.width).data,
   crop: (t) => own.cropUpright(picture(t.picture), t.box, t.side).data,
-  input: (t) => own.networkInput(t.pictures.map((each) => own.fit(own.pictureOf(picture(each)), t.spec.preprocess)), t.spec),
-  canvas: (t) => own.networkInput([own.fit(own.toPicture(bytes(t.rgba), t.height, t.width, t.spec.preprocess), t.spec.preprocess)], t.spec),
-  face: (t) => Buffer.concat(cutFace(own.pictureOf(picture(t.picture)), { box: t.box, roll: t.roll }, t.preprocess).map((each) => each.data)),
+  input: (t) => shown(t.pictures.map((each) => own.pictureOf(picture(each))), t.spec),
+  canvas: (t) => shown([own.toPicture(bytes(t.rgba), t.height, t.width, t.spec.preprocess)], t.spec),
+  face: (t) => Buffer.concat(cutFace(own.pictureOf(picture(t.picture)), t, t.preprocess).map((each) => each.data)),
   turned: (t) => cropFace(picture(t.picture), { box: t.box, roll: t.roll }, t.side).data,
   tiles: (t) => Int32Array.from(tilesOf(t.width, t.height).flatMap(({ left, top, side }) => [left, top, side])),
   base85: (t) => fromBase85(t.text),
