@@ -121,7 +121,6 @@ def answer_pictures(
         crops.clear()
         large = 0
 
-    side_px = classifier.artifact.spec.preprocess.height_px
     for picture in pictures:
         faces: tuple[Face, ...] = ()
         origin: Origin = "crop"
@@ -129,9 +128,7 @@ def answer_pictures(
             try:
                 faces, origin = finding.faces(picture)
                 if faces:
-                    gray = _gray(picture.pixels)
-                    cut = [gray] if origin == "crop" else [crop_face(gray, face, side_px) for face in faces]
-                    crops += list(classifier.pixels(cut))
+                    crops += list(face_pixels(classifier, picture.pixels, None if origin == "crop" else faces))
             except InputError as error:
                 if picture.frame is not None:
                     raise  # the next frame would fail alike
@@ -141,6 +138,21 @@ def answer_pictures(
         if live or len(crops) >= batch or large >= COLOUR_PICTURES or len(waiting) >= 4 * batch:
             yield from flush()
     yield from flush()
+
+
+def face_pixels(
+    classifier: Classifier, picture: NDArray[np.uint8], faces: tuple[Face, ...] | None
+) -> NDArray[np.uint8]:
+    """The faces of a picture [H, W] or [H, W, 3] (blue, green, red) as the model's pixels [faces, height_px, width_px].
+
+    None instead of faces: the whole picture is one.
+
+    Raises:
+        InputError: a face that lies outside the picture.
+    """
+    gray = _gray(picture)
+    side_px = classifier.artifact.spec.preprocess.height_px
+    return classifier.pixels([gray] if faces is None else [crop_face(gray, face, side_px) for face in faces])
 
 
 def _gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
