@@ -107,7 +107,7 @@ def answer_pictures(
     def flush() -> Iterator[Answered]:
         nonlocal large
         pixels = np.stack(crops) if crops else np.empty((0, 1, 1), dtype=np.uint8)
-        answers = iter(classifier.predict(list(pixels)))
+        answers = iter(classifier.predict(list(pixels)))  # in colour they are red, green, blue by now
         masks: Iterator[NDArray[np.float32]] = iter(list(classifier.attention(pixels)) if explain and crops else [])
         for picture, faces, origin in waiting:
             found = [FaceAnswer(face, origin, next(answers), None, next(masks, None)) for face in faces]
@@ -143,16 +143,18 @@ def answer_pictures(
 def face_pixels(
     classifier: Classifier, picture: NDArray[np.uint8], faces: tuple[Face, ...] | None
 ) -> NDArray[np.uint8]:
-    """The faces of a picture [H, W] or [H, W, 3] (blue, green, red) as the model's pixels [faces, height_px, width_px].
+    """The faces of a picture [H, W] or [H, W, 3] (blue, green, red) as `Classifier.pixels` gives them.
 
     None instead of faces: the whole picture is one.
 
     Raises:
         InputError: a face that lies outside the picture.
     """
-    gray = _gray(picture)
-    side_px = classifier.artifact.spec.preprocess.height_px
-    return classifier.pixels([gray] if faces is None else [crop_face(gray, face, side_px) for face in faces])
+    preprocess = classifier.artifact.spec.preprocess
+    side_px = max(preprocess.height_px, preprocess.width_px)
+    seen = picture if preprocess.in_colour else _gray(picture)
+    cut = [seen] if faces is None else [crop_face(seen, face, side_px) for face in faces]
+    return classifier.pixels(cut, colour="bgr")
 
 
 def _gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
