@@ -100,6 +100,7 @@ def answer_pictures(
     Raises:
         InputError: a video without a way to find faces; or `explain` and the model has no mask.
     """
+    preprocess = classifier.artifact.spec.preprocess
     trackers: dict[str, Tracker] = {}  # of the current video alone
     waiting: list[tuple[Picture, tuple[Face, ...], Origin]] = []
     crops: list[NDArray[np.uint8]] = []
@@ -122,7 +123,6 @@ def answer_pictures(
         crops.clear()
         large = 0
 
-    preprocess = classifier.artifact.spec.preprocess
     for picture in pictures:
         faces: tuple[Face, ...] = ()
         origin: Origin = "crop"
@@ -130,11 +130,7 @@ def answer_pictures(
             try:
                 faces, origin = finding.faces(picture)
                 if faces:
-                    seen = _as_read(picture.pixels, preprocess.in_colour)
-                    if origin == "crop":
-                        crops.append(fit(seen, preprocess))
-                    else:
-                        crops += [cut_face(seen, face, preprocess) for face in faces]
+                    crops += list(face_pixels(classifier, picture.pixels, None if origin == "crop" else faces))
             except InputError as error:
                 if picture.frame is not None:
                     raise  # the next frame would fail alike
@@ -144,6 +140,21 @@ def answer_pictures(
         if live or len(crops) >= batch or large >= COLOUR_PICTURES or len(waiting) >= 4 * batch:
             yield from flush()
     yield from flush()
+
+
+def face_pixels(
+    classifier: Classifier, picture: NDArray[np.uint8], faces: tuple[Face, ...] | None
+) -> NDArray[np.uint8]:
+    """The faces of a picture [H, W] or [H, W, 3] (blue, green, red) as `Classifier.pixels` gives them.
+
+    None instead of faces: the whole picture is one.
+
+    Raises:
+        InputError: a face that lies outside the picture.
+    """
+    preprocess = classifier.artifact.spec.preprocess
+    seen = _as_read(picture, preprocess.in_colour)
+    return np.stack([fit(seen, preprocess)] if faces is None else [cut_face(seen, each, preprocess) for each in faces])
 
 
 def _as_read(pixels: NDArray[np.uint8], in_colour: bool) -> NDArray[np.uint8]:
