@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-arm fuzz lint install lock clean
+.PHONY: help demo test test-arm fuzz lint docs install lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -20,7 +20,7 @@ test: lint ## lint, types, workflow files, then all tests
 fuzz: $(INSTALLED) ## every reader of files from outside, a minute each
 	$(BIN)/python tests/hostile/fuzz.py --seconds 60
 
-test-arm: $(INSTALLED) ## the answers of an Arm core, emulated; needs root on Debian or Ubuntu (docs/arm.md)
+test-arm: $(INSTALLED) ## the answers of an Arm core, emulated; needs root on Debian or Ubuntu (docs/guides/arm.md)
 	PYTHON=$(abspath $(BIN)/python) tests/arm/run.sh
 
 lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks, the docs, the workflow and release files; no network
@@ -28,6 +28,8 @@ lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks, the docs, the workflo
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python benchmarks/render.py --check
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/build_site.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -36,6 +38,9 @@ lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks, the docs, the workflo
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; else echo "hadolint has no package for this machine: the Dockerfile is not linted"; fi
 	$(BIN)/zizmor --offline --no-progress .github
+
+docs: $(INSTALLED) ## the documentation as a site: build/site/index.html
+	$(BIN)/python docs/build_site.py
 
 install: $(INSTALLED) ## make .venv and install with the versions of constraints.txt
 

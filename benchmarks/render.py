@@ -1,4 +1,4 @@
-"""Write the recorded results into docs/benchmarks.md, or check that it shows them: python benchmarks/render.py [--check]
+"""Write the recorded results into docs/results/benchmarks.md, or check that it shows them: python benchmarks/render.py [--check]
 
 Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`. The page has a
 block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows, of all devices or of `SUITE DEVICE`.
@@ -16,7 +16,7 @@ from rarn_edge.report.bench import bench_markdown
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SUITES = ROOT / "benchmarks" / "suites"
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "results" / "benchmarks.md"
 _BLOCK = re.compile(r"(<!-- benchmark (\w+)(?: ([\w.-]+))? -->\n).*?(<!-- end benchmark -->)", re.DOTALL)
 
 
@@ -47,7 +47,7 @@ def section(report: BenchReport, path: Path, suite: str) -> str:
     if any(row.accuracy is not None for row in report.rows):
         command += " --data fer2013.zip"
     source = f"benchmarks/results/{path.parent.name}/{path.name}"
-    title = f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples](../{source})):"
+    title = f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples](../../{source})):"
     return f"{title}\n\n{bench_markdown(report)}\n\n"
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     new = render(old, RESULTS)
     if arguments.check:
         if new != old:
-            sys.exit("docs/benchmarks.md does not show the recorded results; run: python benchmarks/render.py")
+            sys.exit("docs/results/benchmarks.md does not show the recorded results; run: python benchmarks/render.py")
     elif new != old:
         PAGE.write_text(new, encoding="utf-8")
         print(f"{PAGE}: updated")
