@@ -1,7 +1,7 @@
-"""Build the documentation as a site, strictly and without the network: python docs/build_site.py; the pages go to build/site.
+"""Build the documentation as a site in build/site, strictly and without the network: python docs/build_site.py
 
-The Markdown of docs/ is written to be read in the repository. For the site, files beside docs/ that are pages too (model cards, the
-changelog) are copied in, and links to other files of the repository become links to it on the web.
+The Markdown of docs/ is written to be read in the repository. For the site, files beside docs/ that are pages too (model
+cards, the changelog) are copied in, and links to other files of the repository become links to it on the web.
 """
 
 import re

@@ -1,6 +1,7 @@
 """Write the pages that follow from the code, or check that they do: python docs/generate.py [--check]
 
-docs/reference/cli.md is made of the commands and their options, docs/reference/schemas.md of the dataclasses that JSON is read into.
+docs/reference/cli.md is made of the commands and their options, docs/reference/schemas.md of the dataclasses that JSON
+is read into.
 """
 
 import argparse
@@ -40,8 +41,8 @@ the [same call in Python](python.md) returns.
 CONTRACT = """The JSON text under the key `rarn_edge` in the metadata of an ONNX file:
 `json.loads(session.get_modelmeta().custom_metadata_map["rarn_edge"])`."""
 
-BENCH = f"""What `rarn-edge bench -o result.json` writes, beside `"kind": "bench"` and `"schema_version": {BENCH_SCHEMA}`. A reader refuses
-other versions by name. A ratio is an object with `value`, `low` and `high`."""
+BENCH = f"""What `rarn-edge bench -o result.json` writes, beside `"kind": "bench"` and
+`"schema_version": {BENCH_SCHEMA}`. A reader refuses other versions by name. A ratio is an object with `value`, `low` and `high`."""
 
 
 def command_line() -> str:

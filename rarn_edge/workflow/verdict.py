@@ -160,7 +160,7 @@ def verdict(
     """
     before, after = Artifact.load(Path(reference)), Artifact.load(Path(candidate))
     check_same_model([before, after])
-    shown = comparison_faces(data, split, before.spec.classes, votes=votes)
+    shown = comparison_faces(data, split, before.spec, votes=votes)
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)
 
 
