@@ -46,7 +46,9 @@ def staged(text: str, source: str, page: str) -> str:
 
 def main() -> None:
     shutil.rmtree(STAGE, ignore_errors=True)
-    pages = {f"docs/{path.relative_to(DOCS).as_posix()}": path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    pages = {
+        f"docs/{path.relative_to(DOCS).as_posix()}": path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")
+    }
     for source, page in (pages | BESIDE).items():
         path = STAGE / page
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,8 @@ CONTRACT = """The JSON text under the key `rarn_edge` in the metadata of an ONNX
 `json.loads(session.get_modelmeta().custom_metadata_map["rarn_edge"])`."""
 
 BENCH = f"""What `rarn-edge bench -o result.json` writes, beside `"kind": "bench"` and
-`"schema_version": {BENCH_SCHEMA}`. A reader refuses other versions by name. A ratio is an object with `value`, `low` and `high`."""
+`"schema_version": {BENCH_SCHEMA}`. A reader refuses other versions by name. A ratio is an object with
+`value`, `low` and `high`."""
 
 
 def command_line() -> str:
