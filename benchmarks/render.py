@@ -1,7 +1,8 @@
 """Write the recorded results into the docs, or check that they show them: python benchmarks/render.py [--check]
 
-Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`. docs/results/benchmarks.md has a
-block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows, of all devices or of `SUITE DEVICE`.
+Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`.
+docs/results/benchmarks.md has a block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows, of all
+devices or of `SUITE DEVICE`.
 
 The README's picture, docs/results/accuracy_latency.png, shows the figures of the CSV beside it: latency of the suite `peers`,
 accuracy of the same suite, of rarn_edge/assets/quality.json and of docs/roll/ferplus.csv (seven shared classes).

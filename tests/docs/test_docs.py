@@ -1,7 +1,8 @@
 """What the documentation says is so: commands run or at least parse, Python runs, links and anchors lead somewhere.
 
-A block that cannot run here stands under a comment such as `<!-- parsed only: needs a GPU -->`; its commands must still be right. All
-other shell blocks of the README and the guides run, in order, in one folder with small drawn data under the names that the pages use.
+A block that cannot run here stands under a comment such as `<!-- parsed only: needs a GPU -->`; its commands must still be
+right. All other shell blocks of the README and the guides run, in order, in one folder with small drawn data under the names
+that the pages use.
 """
 
 import os
@@ -26,7 +27,9 @@ from rarn_edge.contract.spec import CLASSES
 from rarn_edge.data.synthetic import synthetic_faces
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "export/teachers/README.md")]
+PAGES = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "export/teachers/README.md")
+]
 PAGES += sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "export" / "cards").glob("*.md"))
 RUN = [ROOT / "README.md", ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 RUN += [ROOT / "docs" / "reference" / "python.md"]
@@ -265,7 +268,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_pages_that_the_code_names_are_there() -> None:
-    files = [ROOT / "Makefile", *ROOT.glob("*.toml"), *(ROOT / "rarn_edge").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    files = [
+        ROOT / "Makefile",
+        *ROOT.glob("*.toml"),
+        *(ROOT / "rarn_edge").rglob("*.py"),
+        *(ROOT / "benchmarks").glob("*.py"),
+    ]
     for file in files:
         for named in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8")):
             assert (ROOT / named).is_file(), f"{file.relative_to(ROOT)} names {named}"
