@@ -166,7 +166,7 @@ RunFolder = Annotated[Path, typer.Option("--out", help="Folder of the run: check
 Recipe = Annotated[
     str,
     typer.Option(
-        help="paper, edge, edge-distilled (with --teacher), edge-nano (for rarn-n); docs/training.md has them all"
+        help="paper, edge, edge-distilled (with --teacher), edge-nano (for rarn-n); docs/guides/train.md has them all"
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="Instead of the recipe's number")]
@@ -194,10 +194,14 @@ Init = Annotated[Path | None, typer.Option(help="Weights of the same model to st
 TrainingPrecision = Annotated[
     str | None,
     typer.Option(
-        help="float32, or bf16: faster where the device multiplies bfloat16 (docs/training.md)"
+        help="float32, or bf16: faster where the device multiplies bfloat16 (docs/guides/train.md)"
         " [default: bf16 on a GPU, float32 on a CPU]",
         metavar="NAME",
     ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(help="Learn these classes of the data alone, in this order (default: all)", metavar="A,B,..."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit-exactly")]
 
@@ -231,6 +235,10 @@ Workers = Annotated[
 ]
 Engine = Annotated[str, typer.Option(help="local, or ray: a cluster (RAY_ADDRESS)")]
 Column = Annotated[str, typer.Option(help="The Parquet column with image files as bytes")]
+Photos = Annotated[
+    bool,
+    typer.Option("--photos", help="Images are photographs: find their faces, a row for each (else each is one face)"),
+]
 RowsPerPart = Annotated[int, typer.Option(min=1, max=MAX_ROWS, help="Images in a part; a kill costs a worker one part")]
 ErrorMegapixels = Annotated[
     float, typer.Option(min=0.001, max=MAX_MEGAPIXELS, help="Larger images become rows with an error")

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.contract.preprocess import decode, fit_all
+from rarn_edge.contract.preprocess import decode, fit_originals
 from rarn_edge.contract.spec import CLASSES, FERPLUS_CLASSES, Preprocess
 from rarn_edge.data.stream import MEMORY_BYTES, Images, Reader, Streamed, batches
 from rarn_edge.errors import InputError
@@ -100,7 +100,7 @@ class Faces:
         if self.reader is None:
             originals = self.images if self.originals is None else self.originals
             assert not isinstance(originals, Streamed)
-            return replace(self, images=fit_all(originals, preprocess), originals=originals)
+            return replace(self, images=fit_originals(originals, preprocess), originals=originals)
         streamed = Streamed(self.names, self.reader, self.source, preprocess)
         if streamed.nbytes > MEMORY_BYTES:
             return replace(self, images=streamed)
@@ -252,6 +252,24 @@ class Faces:
                 f"{self.source} has {self.noun} of {listed(lacking)}, which the model does not know ({listed(classes)})"
             )
         return found
+
+    def only(self, classes: tuple[str, ...]) -> "Faces":
+        """The images of these classes, which then are the set's, in this order.
+
+        Raises:
+            InputError: the set has no such class, or fewer than two are left.
+        """
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        if len(classes) < 2 or twice:
+            raise InputError(f"--classes takes two or more different names, found {listed(classes) or 'none'}")
+        theirs = positions_in(classes, self.classes)  # [own classes]
+        lacking = sorted(set(range(len(classes))) - set(theirs.tolist()))
+        if lacking:
+            raise InputError(
+                f"{self.source} has no class {listed([classes[index] for index in lacking])}; it has: {listed(self.classes)}"
+            )
+        kept = self.where((self.labels != UNLABELLED) & (theirs[self.labels] >= 0))
+        return replace(kept, labels=theirs[kept.labels], classes=classes, votes=None)
 
     def known_to(self, classes: tuple[str, ...]) -> "Faces":
         """The labelled faces whose class a model with these classes has.

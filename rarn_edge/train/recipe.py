@@ -47,6 +47,7 @@ class Recipe:
     crop_share: float = 0.0  # of the epochs
     rounded_for: Target | None = None  # weights and activations are rounded as in its INT8 file, statistics stay
     drawn: int = 0  # drawn faces that are learnt beside the others, under the expression that was drawn
+    backbone_rate: float = 1.0  # of the learning rate, for every layer but the classifier
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint and a file's header."""
@@ -157,6 +158,16 @@ EDGE_QUANTIZED = replace(
     drawn=2048,
 )
 
+EDGE_TRANSFER = replace(
+    # Other classes for a trained net (--init): a new classifier at a full rate, the rest at a tenth; a few hundred images do.
+    EDGE,
+    name="edge-transfer",
+    epochs=12,
+    batch=32,
+    backbone_rate=0.1,
+    augmentation=replace(EDGE.augmentation, rotation_deg=15.0, scale=0.1, erase=0.0),
+)
+
 EDGE_NANO = replace(
     # For nets under half a million parameters, which underfit: every regulariser weaker, the teacher stronger.
     EDGE,
@@ -231,6 +242,9 @@ RECIPES = {
         EDGE_SETTLE,
         EDGE_TURNED,
         EDGE_QUANTIZED,
+)
+
+        EDGE_TRANSFER,
         EDGE_NANO,
         EDGE_NANO_REFINE,
         EDGE_TEACHER,
