@@ -32,7 +32,7 @@ from rarn_edge.pipeline.passes.uint8_input import byte_range, quantized_from_byt
 from rarn_edge.pipeline.prepare import Prepared, check_quantizable, prepare
 from rarn_edge.runtime.operators import QUANTIZED_OPS
 
-NEAR_A_STEP = 0.05
+NEAR_A_STEP = 0.1  # float16 keeps a weight to a sixteenth of one
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ def recipe_for(graph: onnx.ModelProto, target: Target) -> Recipe:
 
 
 def lie_on_seven_bits(graph: onnx.ModelProto) -> bool:
-    """Whether every weight is, within a twentieth of a step, one of 64 steps to its channel's largest, up or down.
+    """Whether every weight is, within a tenth of a step, one of 64 steps to its channel's largest, up or down.
 
-    So is a network that was finished for such weights (recipe `edge-quantized`); others have one weight in ten there.
+    So is a network that was finished for such weights (recipe `edge-quantized`); others have one weight in five there.
     """
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     weighted = [node for node in graph.graph.node if node.op_type in ("Conv", "Gemm") and node.input[1] in tensors]

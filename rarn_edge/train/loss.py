@@ -16,6 +16,8 @@ from rarn_edge.data.votes import label_shares
 from rarn_edge.train.distill import SoftTargets, softened
 from rarn_edge.train.run import Run
 
+DRAWN_SMOOTHING = 0.2
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -47,11 +49,13 @@ def targets_of(run: Run) -> Targets:
 
 
 def _with_drawn(known: Targets, run: Run, drawn: Faces) -> Targets:
-    """Further rows for drawn faces: what was drawn, for teachers as well."""
+    """Further rows for drawn faces: what was drawn, for teachers as well; smoothed, so that answers about them do not outgrow the
+    range of those about photographs."""
     parts = []
     for faces in run.label_sets:
-        rows, places = torch.zeros(len(drawn), len(faces.classes)), torch.from_numpy(drawn.labels_in(faces.classes))
-        rows[torch.arange(len(drawn)), places] = 1.0
+        count, places = len(faces.classes), torch.from_numpy(drawn.labels_in(faces.classes))
+        rows = torch.full((len(drawn), count), DRAWN_SMOOTHING / count)
+        rows[torch.arange(len(drawn)), places] += 1 - DRAWN_SMOOTHING
         parts.append(rows)
     shares = torch.cat(parts, dim=1)
     teacher = None if known.teacher is None else torch.cat((known.teacher, shares))

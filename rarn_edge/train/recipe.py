@@ -242,8 +242,6 @@ RECIPES = {
         EDGE_SETTLE,
         EDGE_TURNED,
         EDGE_QUANTIZED,
-)
-
         EDGE_TRANSFER,
         EDGE_NANO,
         EDGE_NANO_REFINE,
