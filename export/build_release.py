@@ -184,8 +184,8 @@ def package_weights(model: str, sha256: str) -> list[Weights]:
 def compacted(tensor: Tensor, on_grid: bool = False) -> Tensor:
     """Weights of convolutions and linear layers as float16 rounded to `SIGNIFICANT_BITS`; float32 when loaded.
 
-    Half the size in a repository, and the zeros at the end of each let a wheel compress the rest. Weights that lie `on_grid`, those
-    of an INT8 file, keep all bits of float16, so that they still do.
+    Half the size in a repository, and the zeros at the end of each let a wheel compress the rest. Weights that lie `on_grid`, the
+    one of an INT8 file, keep all bits of float16, so that they still do.
     """
     if tensor.dtype != torch.float32 or tensor.ndim <= 1:
         return tensor

@@ -88,7 +88,9 @@ def test_weights_are_put_on_the_grid(weights: Weights, simplified: Artifact, tmp
     prepared = prepare(placed)
     assert lie_on_seven_bits(prepared.integer)
     ranges = calibrate(prepared, SHOWN)
-    files = [quantize(prepared, target, ranges, tmp_path / target).artifact for target in (Target.X86_AVX2, Target.X86_VNNI)]
+    files = [
+        quantize(prepared, target, ranges, tmp_path / target).artifact for target in (Target.X86_AVX2, Target.X86_VNNI)
+    ]
     assert all("7 bits" in file.contract.provenance["recipe_int8"] for file in files)
     assert np.array_equal(*(file_form(file, JUDGED).logits for file in files))
 
@@ -114,7 +116,9 @@ def test_a_finished_network_flips_fewer_decisions(make_run: MakeRun, weights: We
     flips, noise = [], []
     for number, each in enumerate((plain, finished)):
         prepared = prepare(export(each, tmp_path / f"{number}.onnx"))
-        file = quantize(prepared, Target.X86_AVX2, calibrate(prepared, SHOWN), tmp_path / f"{number}.int8.onnx").artifact
+        file = quantize(
+            prepared, Target.X86_AVX2, calibrate(prepared, SHOWN), tmp_path / f"{number}.int8.onnx"
+        ).artifact
         with torch.no_grad():
             exact = each.model()(inputs(each, judged.pixels)).numpy()
         found = file_form(file, judged).logits
