@@ -28,7 +28,7 @@ MADE_ELSEWHERE = "made_elsewhere"
 
 Precision = Literal["float32", "int8", "int8-dynamic", "float16"]
 
-_INPUT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+INPUT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Artifact:
         if text is None:
             raise InputError(
                 f"{path}: an ONNX file without rarn-edge metadata, so its preprocessing and classes are unknown.\n"
-                f"Describe it in a TOML file and embed that: rarn-edge stamp {path} --spec spec.toml -o OUT.onnx"
+                f"rarn-edge inspect {path} shows what of them is missing; rarn-edge stamp {path} ... -o OUT.onnx adds them"
             )
         contract = Contract.of_file(text, path)
         inputs = [value.name for value in session.get_inputs()]
@@ -153,7 +153,7 @@ class Artifact:
                 f"{path}: the graph has {inputs} -> {outputs}, its metadata says otherwise; export it again"
             )
         check_shapes(str(path), session, contract.spec)
-        found, expected = session.get_inputs()[0].type, _INPUT_TYPES[contract.spec.input_dtype]
+        found, expected = session.get_inputs()[0].type, INPUT_TYPES[contract.spec.input_dtype]
         if found != expected:
             raise InputError(f"{path}: the graph takes {found}, its metadata says {expected}; make it again")
         return cls(path, contract, file_sha256(path), path.stat().st_size)

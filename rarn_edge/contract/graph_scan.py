@@ -102,6 +102,11 @@ class GraphScan:
         """How often each occurs, the commonest first."""
         return dict(Counter(node.operator for node in self.nodes).most_common())
 
+    @property
+    def layers(self) -> int:
+        """How many convolutions and matrix products there are, in float or in integers."""
+        return sum(_has_weight(node) or node.operator in (*_STATIC, *_DYNAMIC) for node in self.nodes)
+
     @cached_property
     def quantization(self) -> Quantization | None:
         """None: no convolution or matrix product of the graph is quantized."""
