@@ -50,7 +50,7 @@ def untrained_model(name: str, seed: int) -> nn.Module:
     Batch statistics are taken from synthetic faces: without them the activations of deep nets overflow or die away, and
     denormal numbers would distort the timing.
     """
-    faces = to_input(synthetic_faces(16, seed).images, find_model(name).spec.preprocess)
+    faces = to_input(synthetic_faces(16, seed).pixels, find_model(name).spec.preprocess)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_model(name)

@@ -20,7 +20,7 @@ from torch import nn
 from rarn_edge.contract.artifact import Artifact, Contract, open_unoptimised
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import GateError
 from rarn_edge.files import check_output
 from rarn_edge.models.build import untrained_model
@@ -117,7 +117,8 @@ def check_export(graph: onnx.ModelProto, model: nn.Module, spec: ModelSpec) -> N
     names = ([v.name for v in session.get_inputs()], [v.name for v in session.get_outputs()])
     if names != ([spec.input_name], [spec.output_name]):
         raise GateError(f"export of '{spec.name}': names {names}, expected {spec.input_name} -> {spec.output_name}")
-    faces = to_input(synthetic_faces(sum(CHECKED_BATCHES), seed=1).images, spec.preprocess)  # [10, C, H, W]
+    drawn = drawn_for(spec.preprocess, sum(CHECKED_BATCHES), seed=1)
+    faces = to_input(drawn.pixels, spec.preprocess)  # [10, C, H, W]
     expected = _torch_logits(model, faces)  # [10, classes]
     allowed = float_tolerance(model, faces, expected)
     start = 0

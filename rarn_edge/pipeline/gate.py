@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.contract.artifact import open_unoptimised
 from rarn_edge.contract.preprocess import model_input
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import GateError
 from rarn_edge.onnx_graph import LoadedModel
 
@@ -19,7 +19,7 @@ def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: flo
     `how` the second was changed is in the text. Each is given what it takes, floats or pixels; so noise is of pixels where one
     of them takes those, and of floats beyond any pixel otherwise.
     """
-    faces = synthetic_faces(CHECKED_FACES, seed=2).images
+    faces = drawn_for(before.spec.preprocess, CHECKED_FACES, seed=2).pixels
     rng = np.random.default_rng(2)
     given: list[tuple[str, list[NDArray[np.float32] | NDArray[np.uint8]]]]
     given = [("faces", [model_input(faces, model.spec) for model in (before, after)])]

@@ -99,12 +99,13 @@ def evaluate(
         check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, votes, *against], [data])
     subject = read_subject(path, provider, threads, on_notice)
     others = [read_subject(other, provider, threads, on_notice) for other in against]
+    preprocess = subject.spec.preprocess
     if report is None:
-        faces, training = labelled_faces(data, split, votes, on_notice), None
+        faces, training = labelled_faces(data, split, preprocess, votes, on_notice), None
     else:
-        faces, training = held_out_and_training(data, split, votes, on_notice)
+        faces, training = held_out_and_training(data, split, preprocess, votes, on_notice)
     faces = known_faces(faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
-    if votes is None and subject.label_source == FERPLUS:
+    if votes is None and subject.spec.label_source == FERPLUS:
         on_notice(
             f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",
             "",
@@ -116,9 +117,9 @@ def evaluate(
     written: tuple[Path, ...] = ()
     if report is None:
         right = logits.argmax(axis=1) == labels
-        compared = tuple((other.name, compare(other, faces, right)) for other in others)
+        compared = tuple((other.name, compare(other, other.sees(faces, subject), right)) for other in others)
         if faces.votes is not None:
-            figures = judge_votes(logits, faces, subject.classes, subject.temperature)
+            figures = judge_votes(logits, faces, subject.classes, subject.spec.temperature)
     else:
 
         def on_angle(model: str, done: int, total: int) -> None:

@@ -111,7 +111,7 @@ def parity(
         else:
             check_same_model(artifacts, start.spec, start.sha256)
         spec = artifacts[0].spec
-        shown = show(*comparison_faces(data, split, spec.classes, votes=votes, on_notice=on_notice), spec.preprocess)
+        shown = show(*comparison_faces(data, split, spec, votes=votes, on_notice=on_notice), spec.preprocess)
         first = None
         if start is not None:
             on_stage("torch")

@@ -164,7 +164,7 @@ def verdict(
     for artifact in (before, after):
         tell_origin(artifact, on_notice)
     check_same_model([before, after])
-    shown = comparison_faces(data, split, before.spec.classes, votes=votes)
+    shown = comparison_faces(data, split, before.spec, votes=votes)
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)
 
 
