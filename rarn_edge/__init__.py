@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rarn_edge.device.classifier import Classifier, Prediction
+    from rarn_edge.pipeline.inspect import inspect
     from rarn_edge.pipeline.simplify import simplify
     from rarn_edge.pipeline.stamp import stamp
     from rarn_edge.workflow.audit import audit
     from rarn_edge.workflow.bench import benchmark, compare
     from rarn_edge.workflow.bundle import bundle
     from rarn_edge.workflow.evaluate import evaluate
-    from rarn_edge.workflow.inspect import inspect
     from rarn_edge.workflow.model_files import export
     from rarn_edge.workflow.parity import parity
     from rarn_edge.workflow.quantize import quantize
@@ -42,7 +42,7 @@ _PLACES = {
     "simplify": ("rarn_edge.pipeline.simplify:simplify", _ONNX),
     "quantize": ("rarn_edge.workflow.quantize:quantize", _ONNX),
     "stamp": ("rarn_edge.pipeline.stamp:stamp", _ONNX),
-    "inspect": ("rarn_edge.workflow.inspect:inspect", _CPU),
+    "inspect": ("rarn_edge.pipeline.inspect:inspect", _CPU),
     "audit": ("rarn_edge.workflow.audit:audit", _ONNX),
     "verdict": ("rarn_edge.workflow.verdict:verdict", _CPU),
     "parity": ("rarn_edge.workflow.parity:parity", _CPU),

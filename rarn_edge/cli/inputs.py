@@ -6,8 +6,8 @@ from rarn_edge.boundary.limits import MAX_BATCH
 from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from rarn_edge.contract.draft import Colour, Said
-    from rarn_edge.contract.spec import InputDtype
+    from rarn_edge.contract.draft import Said
+    from rarn_edge.contract.spec import Color, InputDtype
     from rarn_edge.pipeline.histograms import Method
 
 
@@ -37,7 +37,7 @@ def one_of(text: str, choices: tuple[Any, ...], what: str) -> Any:
 def read_said(
     classes: str | None,
     name: str | None,
-    colours: "dict[Colour, bool]",
+    colours: "dict[Color, bool]",
     mean: str | None,
     std: str | None,
     size: str | None,

@@ -9,8 +9,8 @@ from rarn_edge.errors import require_extra
 def inspect(file: AnyOnnxFile, as_json: Json = False) -> None:
     """Show any ONNX file: inputs, outputs, operators, size, precision, and its contract or what one would need."""
     require_extra("onnxruntime", "cpu")
+    from rarn_edge.pipeline.inspect import inspect as inspect_file
     from rarn_edge.report.inspect import inspection_table
-    from rarn_edge.workflow.inspect import inspect as inspect_file
 
     found = inspect_file(file)
     if as_json:

@@ -54,8 +54,6 @@ def stamp(
     assert output is not None
     artifact = stamp_file(source, output, spec=spec, **vars(said), free_batch=free_batch, on_notice=note)
     found = artifact.spec
-    size_px = f"{found.preprocess.height_px}x{found.preprocess.width_px}"
-    say(
-        f"{artifact.path}: {found.name}, {len(found.classes)} classes, {found.output}, {found.preprocess.channels} x"
-        f" {size_px} {found.input_dtype}, sha256 {artifact.sha256[:12]}"
-    )
+    pictures = f"{found.preprocess.color} {list(found.input_shape)} ({found.layout[1:]}) {found.input_dtype}"
+    facts = f"{found.name}, {len(found.classes)} classes, {found.output}, {pictures}"
+    say(f"{artifact.path}: {facts}, sha256 {artifact.sha256[:12]}")

@@ -12,14 +12,12 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 from rarn_edge.boundary.names import printable, unfit_name
 from rarn_edge.contract.interface import Answer, ImageInput, Interface
-from rarn_edge.contract.spec import SCHEMA_VERSION, ModelSpec, Output, Preprocess
+from rarn_edge.contract.spec import SCHEMA_VERSION, Color, ModelSpec, Output, Preprocess
 from rarn_edge.errors import InputError
-
-Colour = Literal["gray", "rgb", "bgr"]
 
 _KEYS = tuple(each.name for each in fields(ModelSpec))
 _PREPROCESS_KEYS = tuple(each.name for each in fields(Preprocess))
@@ -31,7 +29,7 @@ class Said:
 
     classes: tuple[str, ...] = ()  # in the order of the outputs
     name: str | None = None
-    color: Colour | None = None
+    color: Color | None = None
     mean: tuple[float, ...] = ()  # a channel, of pixels 0..255
     std: tuple[float, ...] = ()
     size: tuple[int, int] | None = None  # height, width in pixels
@@ -277,7 +275,7 @@ def _placeholders(count: int | None) -> str:
     return ",".join("ABCD"[:count])
 
 
-def _channels_of(color: Colour | None) -> int | None:
+def _channels_of(color: Color | None) -> int | None:
     return {None: None, "gray": 1, "rgb": 3, "bgr": 3}[color]
 
 

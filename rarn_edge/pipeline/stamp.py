@@ -10,9 +10,9 @@ from onnx import numpy_helper
 
 from rarn_edge.boundary.documents import read_toml
 from rarn_edge.contract.artifact import Artifact, Contract, check_shapes, open_unoptimised
-from rarn_edge.contract.draft import Colour, Draft, Said, draft, merge
+from rarn_edge.contract.draft import Draft, Said, draft, merge
 from rarn_edge.contract.interface import read_interface
-from rarn_edge.contract.spec import SCHEMA_VERSION, ModelSpec, Output
+from rarn_edge.contract.spec import SCHEMA_VERSION, Color, ModelSpec, Output
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import check_outputs, file_sha256, write_text
 from rarn_edge.onnx_graph import LoadedModel, load_graph
@@ -34,7 +34,7 @@ def stamp(
     spec: AnyPath | None = None,
     classes: Sequence[str] = (),
     name: str | None = None,
-    color: Colour | None = None,
+    color: Color | None = None,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
     size: tuple[int, int] | None = None,
@@ -153,10 +153,9 @@ def _check_answers(model: onnx.ModelProto, spec: ModelSpec, made: Draft, source:
     )  # the file as it is, weights beside it too
     session = open_unoptimised(content)
     check_shapes(str(source), session, spec)
-    layout, size = getattr(spec, "layout", "NCHW"), spec.preprocess
-    axes = (size.channels, size.height_px, size.width_px)
-    shape = axes if layout == "NCHW" else (*axes[1:], axes[0])
-    noise = np.random.default_rng(0).integers(0, 256, (_TRIED, *shape), dtype=np.uint8)  # [N, C, H, W] or [N, H, W, C]
+    noise = np.random.default_rng(0).integers(
+        0, 256, (_TRIED, *spec.input_shape), dtype=np.uint8
+    )  # [N, C, H, W] or [N, H, W, C]
     pictures = noise if spec.input_dtype == "uint8" else ((noise - 128.0) / 64).astype(np.float32)
     how = "after --free-batch it " if made.image.batch is not None else "it "
     try:

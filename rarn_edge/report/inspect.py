@@ -8,7 +8,7 @@ from rarn_edge.report.table import Table, facts
 
 if TYPE_CHECKING:
     from rarn_edge.contract.artifact import Contract
-    from rarn_edge.workflow.inspect import Inspection
+    from rarn_edge.pipeline.inspect import Inspection
 
 
 def inspection_table(found: Inspection) -> Table:
@@ -57,7 +57,7 @@ def _contract(contract: Contract) -> list[tuple[str, str]]:
         ("answers", f"{spec.output}, temperature {spec.temperature:g}"),
         (
             "pictures",
-            f"{size.channels} x {size.height_px} x {size.width_px} {spec.input_dtype}, mean {mean}, deviation {std}",
+            f"{size.color}, {list(spec.input_shape)} ({spec.layout[1:]}) {spec.input_dtype}, mean {mean}, deviation {std}",
         ),
         *([("made elsewhere", contract.made_elsewhere)] if contract.made_elsewhere else []),
     ]

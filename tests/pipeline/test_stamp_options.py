@@ -71,7 +71,7 @@ def test_the_graph_tells_the_rest(cli: Cli, tmp_path: Path) -> None:
     done = cli("stamp", source, *NAMES, "--rgb", *SCALE, "-o", out)
     assert done.returncode == 0, done.stderr
     assert "ends in a softmax: its answers are probabilities" in done.stderr
-    assert "theirs, 4 classes, probabilities, 3 x 16x16 float32" in done.stdout
+    assert "theirs, 4 classes, probabilities, rgb [3, 16, 16] (CHW) float32" in done.stdout
     spec = Artifact.load(out).spec
     assert (spec.name, spec.output, spec.input_name, spec.output_name) == (
         "theirs",
@@ -163,6 +163,22 @@ def test_what_is_missing_or_wrong_is_said(
     for text in texts:
         assert text in done.stderr
     assert not (tmp_path / "ours.onnx").exists()
+
+
+def test_channels_last_and_blue_first(cli: Cli, tmp_path: Path) -> None:
+    source, out = write(tmp_path / "last.onnx", ("n", 16, 16, 3)), tmp_path / "ours.onnx"
+    done = cli("stamp", source, *NAMES, "--bgr", *SCALE, "-o", out)
+    assert done.returncode == 0, done.stderr
+    spec = Artifact.load(out).spec
+    assert (spec.layout, spec.input_shape, spec.preprocess.color) == ("NHWC", (16, 16, 3), "bgr")
+    assert cli("audit", out, "--json").returncode == 0
+
+
+def test_gray_three_times(cli: Cli, tmp_path: Path) -> None:
+    source, out = write(tmp_path / "gray.onnx"), tmp_path / "ours.onnx"
+    done = cli("stamp", source, *NAMES, "--gray", *SCALE, "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert Artifact.load(out).spec.preprocess.color == "gray"
 
 
 @pytest.mark.parametrize("reshape_to", [None, (1, 4), (1, -1)])

@@ -16,7 +16,6 @@ from rarn_edge.contract.interface import Interface, Port, read_interface
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.runtime.ort_profile import UNPACKED, end_profile, profiled_into
 from rarn_edge.runtime.types import NUMPY_NAMES
-from rarn_edge.workflow.callbacks import AnyPath
 
 _SCALES = ("QuantizeLinear", "DequantizeLinear")
 
@@ -61,7 +60,7 @@ class Inspection:
         return found
 
 
-def inspect(file: AnyPath) -> Inspection:
+def inspect(file: str | Path) -> Inspection:
     """What any ONNX file is, with or without our contract.
 
     Multiply-adds need the package `onnx`; everything else is read with onnxruntime alone.
