@@ -104,7 +104,9 @@ def openvino_nncf(folder: Path) -> Path:
 
     out = folder / "openvino_nncf.xml"
     images = calibration(folder)
-    done = nncf.quantize(_openvino_model(folder), nncf.Dataset([image[None] for image in images]), subset_size=len(images))
+    done = nncf.quantize(
+        _openvino_model(folder), nncf.Dataset([image[None] for image in images]), subset_size=len(images)
+    )
     openvino.save_model(done, out)
     return out
 
@@ -142,7 +144,19 @@ def litert_int8(folder: Path) -> Path:
 def _onnx2tf(folder: Path, kind: str) -> Path:
     out = folder / "litert"
     if not list(out.glob(f"*_{kind}.tflite")):
-        command = [sys.executable, "-m", "onnx2tf", "-i", str(folder / "simplified.onnx"), "-o", str(out), "-b", "1", "-n", "-osd"]
+        command = [
+            sys.executable,
+            "-m",
+            "onnx2tf",
+            "-i",
+            str(folder / "simplified.onnx"),
+            "-o",
+            str(out),
+            "-b",
+            "1",
+            "-n",
+            "-osd",
+        ]
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
     return next(out.glob(f"*_{kind}.tflite"))
@@ -167,7 +181,10 @@ def executorch_float(folder: Path) -> Path:
 
 def executorch_int8(folder: Path) -> Path:
     import torch
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     images = torch.from_numpy(calibration(folder))
@@ -282,7 +299,11 @@ def serve(runtime: str, file: str, reply: Any) -> None:
         __import__(name)
     before = memory_bytes()
     answer = globals()[f"open_{runtime}"](file)
-    image = np.load(Path(file).parent / "one.npy") if (Path(file).parent / "one.npy").exists() else np.zeros((1, 1, 48, 48), "f4")
+    image = (
+        np.load(Path(file).parent / "one.npy")
+        if (Path(file).parent / "one.npy").exists()
+        else np.zeros((1, 1, 48, 48), "f4")
+    )
     for _ in range(20):
         answer(image)
     print(json.dumps({"memory_bytes": memory_bytes() - before}), file=reply, flush=True)

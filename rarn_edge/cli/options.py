@@ -81,7 +81,7 @@ InitSpec = Annotated[
     Path | None, typer.Option("--init", help="Write that TOML file to edit, filled in from the graph, and nothing else")
 ]
 StampedFile = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write")]
-Classes = Annotated[str | None, typer.Option(help="Names in the order of the outputs, with commas between")]
+OutputClasses = Annotated[str | None, typer.Option(help="Names in the order of the outputs, with commas between")]
 ModelName = Annotated[str | None, typer.Option("--name", help="Name of the model (default: the file's)")]
 Rgb = Annotated[bool, typer.Option("--rgb", help="Three channels: red, green, blue")]
 Bgr = Annotated[bool, typer.Option("--bgr", help="Three channels: blue, green, red")]

@@ -4,13 +4,13 @@ from rarn_edge.cli.app import MAKE, app, note, say
 from rarn_edge.cli.options import (
     Answers,
     Bgr,
-    Classes,
     ForeignFile,
     FreeBatch,
     Gray,
     InitSpec,
     Mean,
     ModelName,
+    OutputClasses,
     Rgb,
     Size,
     Spec,
@@ -24,7 +24,7 @@ from rarn_edge.errors import InputError, require_extra
 def stamp(
     source: ForeignFile,
     spec: Spec = None,
-    classes: Classes = None,
+    classes: OutputClasses = None,
     rgb: Rgb = False,
     bgr: Bgr = False,
     gray: Gray = False,
