@@ -1,7 +1,7 @@
-"""Our INT8 file beside other tools' files of the same network: python benchmarks/rivals.py --data fer2013.zip --out RECORD.json
+"""Our INT8 file beside other tools' files of one network: python benchmarks/rivals.py --data fer2013.zip --out RECORD.json
 
-Each tool of benchmarks/rivals.toml gets an environment of its own (--envs) and makes its forms from the same exported rarn-s. Then
-every form is opened in a process of its own, and all are timed in turns, in a shuffled order, one picture at a time and one thread;
+Each tool of benchmarks/rivals.toml gets an environment of its own (--envs) and makes its forms from the same exported rarn-s.
+Then every form is opened in a process of its own, and all are timed in turns, in a shuffled order, one picture at a time and one thread;
 each ratio is to ONNX Runtime with the float32 file in the same rounds. A tool that cannot be installed, or a form that cannot be
 made or run, is recorded with its reason. --render writes the table of a record into docs/rivals.md, and --check compares.
 """
@@ -23,7 +23,7 @@ import numpy as np
 
 from rarn_edge.boundary.documents import to_json
 from rarn_edge.contract.preprocess import to_input
-from rarn_edge.contract.targets import Target, detect_host
+from rarn_edge.contract.targets import detect_host
 from rarn_edge.data import Split, load_faces
 from rarn_edge.errors import InputError, first_line, run_script
 from rarn_edge.files import check_outputs, make_folder, write_text
@@ -114,7 +114,9 @@ def environment(name: str, packages: list[str], folder: Path) -> tuple[str, dict
     if not python.exists():
         venv.create(place, with_pip=True)
     if not (place / "installed").exists():
-        done = subprocess.run([python, "-m", "pip", "install", "-q", *packages], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [python, "-m", "pip", "install", "-q", *packages], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise InputError(f"pip cannot install it: {last_line(done.stderr)}")
         (place / "installed").touch()
@@ -157,7 +159,8 @@ def prepare(data: Path, faces: int, folder: Path) -> tuple[list[Form], Path, Any
     module = bake(weights.model()).eval()
     torch.export.save(torch.export.export(module, (torch.zeros(1, 1, 48, 48),)), folder / "model.pt2")
     target = detect_host().target
-    quantized = rarn_edge.quantize(simple.path, folder / "ours.int8.onnx", target=target.value, calib=data, verdict=False).artifact
+    int8 = folder / "ours.int8.onnx"
+    quantized = rarn_edge.quantize(simple.path, int8, target=target.value, calib=data, verdict=False).artifact
     preprocess = plain.spec.preprocess
     calibration = load_faces(data, lambda found: found.split(Split.TRAINING).balanced_sample(CALIBRATION, SEED))
     shown = load_faces(data, lambda found: found.split(Split.PUBLIC_TEST))
@@ -226,11 +229,15 @@ def run(data: Path, out: Path, envs: Path, work: Path, faces: int, rounds: int) 
                 for own in ours:
                     own.python, own.versions = python, versions
     measure(forms, shown, labels, rounds, stage)
+    write_record(forms, len(labels), rounds, out)
+
+
+def write_record(forms: list[Form], faces: int, rounds: int, out: Path) -> None:
     found = {
         "environment": asdict(detect_environment()),
         "target": detect_host().target.value,
         "model": MODEL,
-        "faces": f"{len(labels)} faces of PublicTest (FER-2013)",
+        "faces": f"{faces} faces of PublicTest (FER-2013)",
         "rounds": rounds,
         "load_average": Path("/proc/loadavg").read_text().split()[:3],
         "forms": [{**asdict(each), "python": "", "file": Path(each.file).name} for each in forms],
@@ -301,7 +308,14 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when the page is out of date")
     options = parser.parse_args()
     if options.data is not None and options.out is not None:
-        run(options.data, options.out.resolve(), options.envs.resolve(), options.work.resolve(), options.faces, options.rounds)
+        run(
+            options.data,
+            options.out.resolve(),
+            options.envs.resolve(),
+            options.work.resolve(),
+            options.faces,
+            options.rounds,
+        )
     old = PAGE.read_text(encoding="utf-8")
     if options.check and rendered(old) != old:
         raise InputError(f"{PAGE} is out of date; run: python benchmarks/rivals.py --render")

@@ -158,7 +158,10 @@ def _onnx2tf(folder: Path, kind: str) -> Path:
             "-osd",
         ]
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
+        done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+        if done.returncode:  # its traceback ends in the arguments of a layer; the error stands above them
+            found = [line for line in (done.stdout + done.stderr).splitlines() if "Error" in line or "Depth" in line]
+            raise SystemExit(f"onnx2tf: {(found or ['no reason given'])[-1][:120]}")
     return next(out.glob(f"*_{kind}.tflite"))
 
 
