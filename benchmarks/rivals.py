@@ -1,9 +1,9 @@
 """Our INT8 file beside other tools' files of one network: python benchmarks/rivals.py --data fer2013.zip --out RECORD.json
 
-Each tool of benchmarks/rivals.toml gets an environment of its own (--envs) and makes its forms from the same exported rarn-s.
-Then every form is opened in a process of its own, and all are timed in turns, in a shuffled order, one picture at a time and one thread;
-each ratio is to ONNX Runtime with the float32 file in the same rounds. A tool that cannot be installed, or a form that cannot be
-made or run, is recorded with its reason. --render writes the table of a record into docs/rivals.md, and --check compares.
+Each tool of benchmarks/rivals.toml gets an environment of its own (--envs) and makes its forms from the same rarn-s. Then every
+form is opened in a process of its own, and all are timed in turns, in a shuffled order, one picture at a time and one thread;
+each ratio is to ONNX Runtime with the float32 file in the same rounds. A tool that cannot be installed, or a form that cannot
+be made or run, is recorded with its reason. --render writes the table of a record into docs/results/rivals.md, --check compares.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from rarn_edge.report.table import Table, table, text_column
 from rarn_edge.stats.ratio import latency_ratio, median_s
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "rivals.md"
+PAGE = ROOT / "docs" / "results" / "rivals.md"
 TOOLS = Path(__file__).with_name("rivals.toml")
 WORKER = Path(__file__).with_name("rivals_worker.py")
 MODEL, SEED = "rarn-s", 0
@@ -286,7 +286,7 @@ def rendered(page: str) -> str:
         title = (
             f"`{record['model']}` on {where['cpu']} ({record['target']}, {where['cores_available']} cores), one thread, batch 1,"
             f" {record['faces']}, {record['rounds']} interleaved rounds, {where['time_utc'][:10]}; load of the machine"
-            f" {record['load_average'][0]} ([raw samples](../benchmarks/results/{path.parent.name}/{path.name})):"
+            f" {record['load_average'][0]} ([raw samples](../../benchmarks/results/{path.parent.name}/{path.name})):"
         )
         parts.append(f"{title}\n\n{rivals_table(record).to_markdown()}\n")
     before, _, rest = page.partition(START)
