@@ -86,7 +86,8 @@ def executed_graph(artifact: Artifact) -> ExecutedGraph:
         options.log_severity_level = 4
         profiled_into(Path(folder) / "profile")(options)
         options.optimized_model_filepath = str(optimised)
-        image = np.full((1, *artifact.spec.input_shape), 100, dtype=np.uint8).astype(artifact.spec.input_dtype)
+        shape = (1, *artifact.spec.input_shape)
+        image = np.full(shape, 100, dtype=np.uint8).astype(artifact.spec.input_dtype)
         try:
             session = ort.InferenceSession(artifact.path, options, providers=["CPUExecutionProvider"])
             for _ in range(_RUNS):
