@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
+from rarn_edge.cli.network import says_input
 from rarn_edge.errors import GateError, InputError
 
 if TYPE_CHECKING:
     from rarn_edge.bench.config import BenchConfig
+    from rarn_edge.models.find import NetworkInput
 
 
 @app.command(rich_help_panel=CHECK)
+@says_input
 def bench(
+    takes: "NetworkInput",
     models: o.Models = None,
     suite: o.SuiteFile = None,
     files: o.SuiteFolder = None,
@@ -60,7 +64,7 @@ def bench(
     with when_needed(bench_progress(err)) as shown:
         report = benchmark(
             models or (), suite=chosen, files=files, baselines=baselines, config=config, data=data, split=split,
-            out=result, html=html, work=work, on_progress=lambda state: shown()(state),
+            out=result, html=html, work=work, takes=takes, on_progress=lambda state: shown()(state),
         )  # fmt: skip
     if as_json:
         print_json(report.to_dict())

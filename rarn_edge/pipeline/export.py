@@ -23,8 +23,6 @@ from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError
 from rarn_edge.files import check_output
-from rarn_edge.models.build import untrained_model
-from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import bake, count_multiply_adds, count_parameters
 from rarn_edge.onnx_graph import LoadedModel, opset
 from rarn_edge.train.checkpoint import Weights
@@ -50,24 +48,18 @@ def export(weights: Weights, out: Path) -> Artifact:
 
 def export_weights(weights: Weights) -> LoadedModel:
     """The same in memory."""
-    return _export(weights.model(), weights.spec, {**weights.provenance, "weights_sha256": weights.sha256})
-
-
-def export_untrained(name: str, seed: int = 0) -> LoadedModel:
-    """A model with seeded random weights (`build.untrained_model`), for measuring speed and memory only."""
-    return _export(untrained_model(name, seed), find_model(name).spec, {"weights": f"random, seed {seed}"})
-
-
-def _export(model: nn.Module, spec: ModelSpec, provenance: dict[str, object]) -> LoadedModel:
+    model, spec = weights.model(), weights.spec
     preprocess = spec.preprocess
+    shape = (preprocess.channels, preprocess.height_px, preprocess.width_px)
     plain = bake(model).eval()
+    made_by = {"weights_sha256": weights.sha256, "torch": torch.__version__, "onnx": onnx.__version__}
     contract = Contract(
         spec,
         parameters=count_parameters(model),
-        multiply_adds=count_multiply_adds(model, preprocess.channels, preprocess.height_px),
-        provenance={**provenance, "torch": torch.__version__, "onnx": onnx.__version__},
+        multiply_adds=count_multiply_adds(model, *shape),
+        provenance={**weights.provenance, **made_by},
     )
-    graph = _torch_export(plain, spec, torch.zeros(2, preprocess.channels, preprocess.height_px, preprocess.width_px))
+    graph = _torch_export(plain, spec, torch.zeros(2, *shape))
     check_export(graph, plain, spec)
     return LoadedModel(graph, contract)
 

@@ -9,6 +9,7 @@ from torch import nn
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import Faces
+from rarn_edge.models.count import device_of
 
 BATCH = 256
 
@@ -17,7 +18,7 @@ BATCH = 256
 def torch_logits(model: nn.Module, preprocess: Preprocess, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Gray faces [N, H, W] uint8 -> logits [N, classes] of `model`, which is in evaluation mode."""
     batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
-    device = next(model.parameters()).device
+    device = device_of(model)
     inputs = (torch.from_numpy(to_input(batch, preprocess)).to(device) for batch in batches)
     return np.concatenate([model(batch).float().cpu().numpy() for batch in inputs])
 

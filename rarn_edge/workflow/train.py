@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_apart, make_folder
 from rarn_edge.host.threads import default_threads
-from rarn_edge.models.catalog import find_model
-from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.models.find import find_network
+from rarn_edge.models.network import Network
+from rarn_edge.train.checkpoint import Weights, load_weights
 from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
 from rarn_edge.train.loop import check_folder
 from rarn_edge.train.loop import train as train_run
@@ -31,12 +34,15 @@ from rarn_edge.train.run import (
 from rarn_edge.train.workers import join_workers, workers_here
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
 
+if TYPE_CHECKING:
+    from rarn_edge.models.find import AnyNetwork
+
 
 @dataclass(frozen=True)
 class TrainOptions:
     """What to train and how; None: as the recipe, the machine or the model says."""
 
-    model: str = "rarn-s"
+    model: "AnyNetwork" = "rarn-s"
     recipe: str = "edge"
     epochs: int | None = None
     batch: int | None = None
@@ -49,6 +55,7 @@ class TrainOptions:
     seed: int = 0
     threads: int | None = None
     resume: bool = False
+    spec: ModelSpec | None = None  # of a model that is a callable; the classes are replaced by those of the data
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def train(
         0.31
     """
     asked, out = options or TrainOptions(), Path(folder)
-    recipe = _recipe(asked)
+    recipe, network = _recipe(asked), find_network(asked.model, spec=asked.spec)
     written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
     check_apart(
         [*(out / name for name in written), asked.teacher_answers], [asked.init, asked.votes, *asked.teachers], [data]
@@ -103,9 +110,13 @@ def train(
     train_faces, test_faces = split_for_training(
         load_faces(Path(data), votes=asked.votes, on_pairing=lambda pairing: on_notice(str(pairing), "")), asked.seed
     )
-    start = load_weights(asked.init, expected_model=asked.model) if asked.init else None
+    start = load_weights(asked.init, network) if asked.init else None
+    if start is not None:
+        network = network.for_spec(start.spec)
     answers = [path for path in asked.teachers if path.suffix == ".npz"]
-    teachers = [load_weights(path) for path in asked.teachers if path not in answers]
+    teachers = [_teacher(path, network) for path in asked.teachers if path not in answers]
+    trained = replace(network, spec=replace(network.spec, classes=train_faces.classes))
+    trained.check(trained.build(), training=True)
     if answers and recipe.live_teachers:
         raise InputError(f"recipe '{asked.recipe}' asks teachers about each batch; {answers[0]} has kept answers alone")
     with join_workers() as workers:
@@ -139,9 +150,7 @@ def train(
 
         targets = workers.in_turn(ask_teachers)
         live = tuple(teachers) if recipe.live_teachers else ()
-        job = Run(
-            asked.model, recipe, asked.seed, train_faces, test_faces, out, threads, targets, start, computed, live
-        )
+        job = Run(network, recipe, asked.seed, train_faces, test_faces, out, threads, targets, start, computed, live)
         if not workers.writes:  # it only computes gradients
             train_run(job, asked.resume, workers=workers)
             return None
@@ -150,10 +159,17 @@ def train(
     return TrainResult(out / WEIGHTS_FILE, tuple(history))
 
 
+def _teacher(path: Path, network: Network) -> Weights:
+    """A teacher's weights; one of the same network as the student is built by the same code."""
+    weights = load_weights(path)
+    return replace(weights, network=network.for_spec(weights.spec)) if weights.spec.name == network.name else weights
+
+
 def _tell(job: Run, on_notice: OnNotice) -> None:
     recipe = job.recipe
     on_notice(
-        f"{job.model}, recipe {recipe.name}: {len(job.train):,} faces to train on, {len(job.test):,} to test on", ""
+        f"{job.network.name}, recipe {recipe.name}: {len(job.train):,} faces to train on, {len(job.test):,} to test on",
+        "",
     )
     if not job.teachers and recipe.teacher_share and not recipe.label_smoothing:
         on_notice(
@@ -164,7 +180,6 @@ def _tell(job: Run, on_notice: OnNotice) -> None:
 
 def _recipe(asked: TrainOptions) -> Recipe:
     """The recipe with what was asked for in place of its own, refused where teachers would do nothing."""
-    find_model(asked.model)
     found = find_recipe(asked.recipe)
     chosen = replace(found, epochs=asked.epochs or found.epochs, batch=asked.batch or found.batch)
     if asked.teachers and not chosen.teacher_share:
