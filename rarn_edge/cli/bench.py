@@ -72,9 +72,8 @@ def bench(
         out.print(table.to_rich())
     for warning in bench_warnings(report):
         note(warning, "warning")
-    for path in (result, html):
-        if path is not None and not as_json:
-            say(str(path))
+    for path in () if as_json else filter(None, (result, html)):
+        say(str(path))
     if report.failures:
         raise GateError("\n".join(failure_lines(report)))
 

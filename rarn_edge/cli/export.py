@@ -26,15 +26,9 @@ def export(
     from rarn_edge.cli.inputs import read_input_dtype
     from rarn_edge.workflow.model_files import export as export_model
 
-    takes = read_input_dtype(input_dtype)
+    network, dtype = chosen_network(model, takes), read_input_dtype(input_dtype)
     done = export_model(
-        output,
-        chosen_network(model, takes),
-        weights=weights,
-        labels=labels,
-        input_dtype=takes,
-        simplify=simplify,
-        attention=attention,
+        output, network, weights=weights, labels=labels, input_dtype=dtype, simplify=simplify, attention=attention
     )
     if done.kept_because:
         note(done.kept_because, "not simplified")

@@ -38,9 +38,10 @@ def run(
     from rarn_edge.report.parity import parity_tables
     from rarn_edge.workflow.run import run as run_all
 
+    network = chosen_network(model, takes)
     with stages(err) as on_stage:
         done = run_all(
-            folder, chosen_network(model, takes), weights=weights, labels=labels, target=target, data=data, split=split, votes=votes, calib=calib,
+            folder, network, weights=weights, labels=labels, target=target, data=data, split=split, votes=votes, calib=calib,
             images=images, baselines=baselines, threads=threads, seed=seed, on_stage=on_stage, on_notice=note,
         )  # fmt: skip
     out.print(parity_tables(done.parity)[0].to_rich())

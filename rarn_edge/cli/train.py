@@ -41,8 +41,9 @@ def train(
     from rarn_edge.workflow.train import TrainOptions
     from rarn_edge.workflow.train import train as train_model
 
+    network = chosen_network(model, takes)
     options = TrainOptions(
-        chosen_network(model, takes), recipe, epochs, batch, votes, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
+        network, recipe, epochs, batch, votes, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
         threads, resume,
     )  # fmt: skip
     try:
