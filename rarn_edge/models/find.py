@@ -1,7 +1,7 @@
 """From the text of `--model`, or from a callable in Python, to a `Network`: the only place that reads such texts.
 
 `rarn-s` is of the catalog; `my_net.py:build` is a callable in a file; any other name is an entry point of an installed package,
-in the group `rarn_edge.models`. What the network takes is said by options, or by a TOML beside its file; else it takes gray 48x48:
+in the group `rarn_edge.models`. What the network takes is said by options or a TOML beside its file; else it takes 48x48 gray:
 
 name = "my-net"                                                       # in my_net.toml; each line may be left out
 classes = ["circle", "square"]                                        # training replaces them by those of its data
