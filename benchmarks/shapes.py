@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), default="float32", help="of training")
     parser.add_argument("--runs", type=Path, default=Path("runs/shapes"), help="where the training runs are kept")
     arguments = parser.parse_args()
-    splits = split_for_training(load_faces(arguments.data), seed=0) if arguments.data is not None else None
+    splits = split_for_training(load_faces(arguments.data)) if arguments.data is not None else None
     right: list[NDArray[np.float64]] = []  # by shape, 1 for each face that its INT8 file answers rightly
     with tempfile.TemporaryDirectory() as temporary:
         files = [Path(temporary) / f"{number}{end}" for number in range(len(SHAPES)) for end in (".onnx", ".int8.onnx")]

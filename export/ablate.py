@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
-    training, held_out = split_for_training(load_faces(arguments.data), arguments.seed)
+    training, held_out = split_for_training(load_faces(arguments.data))
     folder = make_folder(arguments.runs / f"{arguments.name}-{arguments.epochs}-{arguments.seed}")
     results = make_folder(arguments.results)
     rows: list[Row] = []

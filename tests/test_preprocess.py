@@ -58,7 +58,7 @@ def test_no_images() -> None:
     [np.zeros((48, 48), dtype=np.uint8), np.zeros((1, 48, 48), dtype=np.float32), np.zeros((1, 1, 48, 48), np.uint8)],
 )
 def test_other_arrays_are_refused(images: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"expected gray images \[N, H, W\] uint8, got "):
+    with pytest.raises(InputError, match=r"expected pictures \[N, H, W\] or \[N, H, W, 3\] uint8, got "):
         to_input(images, Preprocess())
 
 

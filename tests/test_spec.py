@@ -47,7 +47,7 @@ def test_channels() -> None:
         ({"width_px": 4097}, "height_px and width_px"),
         ({"width_px": 48.0}, "height_px and width_px"),
         ({"width_px": True}, "height_px and width_px"),
-        ({"mean": (1.0, 2.0), "std": (1.0, 2.0)}, r"mean has 1 \(gray\) or 3 \(RGB\) values"),
+        ({"mean": (1.0, 2.0), "std": (1.0, 2.0)}, r"mean has 1 \(gray\) or 3 \(colour\) values"),
         ({"mean": (1.0,), "std": (1.0, 1.0, 1.0)}, "mean and std have the same number of values"),
         ({"mean": (math.nan,)}, "mean and std are finite"),
         ({"std": (math.inf,)}, "mean and std are finite"),

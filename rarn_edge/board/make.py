@@ -1,4 +1,4 @@
-"""The bundle for a board: the model in two formats, a script of 40 lines, and what proves that both work where they arrive."""
+"""The bundle for a board: the model in two formats, a script of 50 lines, and what proves that both work where they arrive."""
 
 import contextlib
 import glob
@@ -23,8 +23,7 @@ from rarn_edge.board.triton import write_repository
 from rarn_edge.board.web.make import one_file, page_parts, write_site
 from rarn_edge.boundary.paths import exists, require_file
 from rarn_edge.contract.artifact import Artifact, is_one_file
-from rarn_edge.contract.preprocess import resize
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, check_output, check_outputs
 from rarn_edge.parity.bundle import check_bundle_fits, load_bundle
@@ -175,9 +174,7 @@ def _write_ort(model: Path, folder: Path) -> None:
 
 def _write_check(artifact: Artifact, path: Path) -> None:
     """Faces and this machine's answers to them."""
-    size = artifact.spec.preprocess
-    drawn = synthetic_faces(CHECK_FACES, CHECK_SEED).images
-    faces = np.stack([resize(face, size.height_px, size.width_px) for face in drawn])
+    faces = drawn_for(artifact.spec.preprocess, CHECK_FACES, CHECK_SEED).pixels
     answers = run_logits(open_session(artifact.path, threads=1), artifact.spec, faces)
     exact = artifact.contract.precision == "float32"
     arrays: dict[str, NDArray[Any]] = {

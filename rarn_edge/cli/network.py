@@ -10,6 +10,7 @@ import typer
 from rarn_edge.errors import InputError, require_extra
 
 if TYPE_CHECKING:
+    from rarn_edge.contract.spec import Color
     from rarn_edge.models.find import NetworkInput
     from rarn_edge.models.network import Network
 
@@ -26,7 +27,7 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
     "gray": (_option(bool, "--gray", text="One channel"), False),
     "rgb": (_option(bool, "--rgb", text="Three channels: red, green, blue"), False),
     "bgr": (_option(bool, "--bgr", text="Three channels: blue, green, red"), False),
-    "mean": (_option(str | None, "--mean", text="In pixel values 0..255, per channel: 123.7,116.3,103.5"), None),
+    "mean": (_option(str | None, "--mean", text="Per channel, in pixel values 0..255: 123.7,116.3,103.5"), None),
     "std": (_option(str | None, "--std", text="The same of the deviation: 58.4,57.1,57.4"), None),
 }
 
@@ -67,18 +68,17 @@ def read_input(size: str | None, gray: bool, rgb: bool, bgr: bool, mean: str | N
 
     if gray + rgb + bgr > 1:
         raise InputError("--gray, --rgb and --bgr say the same thing; give one")
-    if bgr:
-        raise InputError("--bgr is not possible yet")
-    height_px, width_px = (None, None) if size is None else _size(size)
-    channels = 1 if gray else 3 if rgb else None
+    colors: dict[Color, bool] = {"gray": gray, "rgb": rgb, "bgr": bgr}
+    color = next((name for name, asked in colors.items() if asked), None)
     means, stds = (None if text is None else _values(text, name) for text, name in ((mean, "--mean"), (std, "--std")))
     for name, values in (("--mean", means), ("--std", stds)):
-        if values is not None and channels is not None and len(values) != channels:
-            colour = "--gray" if gray else "--rgb"
-            raise InputError(f"{name} has {len(values)} value{'s' * (len(values) > 1)}, and {colour} needs {channels}")
+        needed = 1 if color == "gray" else 3
+        if values is not None and color is not None and len(values) != needed:
+            raise InputError(f"{name} has {len(values)} value{'s' * (len(values) > 1)}, and --{color} needs {needed}")
     if means is not None and stds is not None and len(means) != len(stds):
         raise InputError(f"--mean has {len(means)} values and --std {len(stds)}; give one for each channel in both")
-    return NetworkInput(height_px, width_px, channels, means, stds)
+    height_px, width_px = (None, None) if size is None else _size(size)
+    return NetworkInput(height_px, width_px, color, means, stds)
 
 
 def _size(text: str) -> tuple[int, int]:

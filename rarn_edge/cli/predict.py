@@ -59,9 +59,9 @@ def predict(
         note(classifier.host_warning, "warning")
     network = None if crop or given else open_detector(detector, detect_side)
     _tell_detector(detector)
-    drawn, pixels = annotate is not None, pixels_of(max_megapixels)
-    as_crops = True if crop else False if given else None
-    reading = Reading(as_crops, drawn, every=every, max_fps=max_fps, pass_skipped=drawn, max_pixels=pixels)
+    drawn, as_crops = annotate is not None, True if crop else False if given else None
+    colour, pixels = drawn or classifier.in_colour, pixels_of(max_megapixels)
+    reading = Reading(as_crops, colour, every=every, max_fps=max_fps, pass_skipped=drawn, max_pixels=pixels)
     live = any(is_camera(source) for source in found)
     form = "json" if as_json else "csv" if as_csv else "table"
     failures = 0

@@ -127,11 +127,11 @@ def check_shapes(name: str, session: ort.InferenceSession, spec: ModelSpec) -> N
         InputError: a fixed batch, another image size or number of channels, or another number of classes.
     """
     batch, *image = session.get_inputs()[0].shape or [None]
-    expected = [spec.preprocess.channels, spec.preprocess.height_px, spec.preprocess.width_px]
+    expected = list(spec.input_shape)
     if isinstance(batch, int):
         raise InputError(f"{name}: its batch size is fixed at {batch}; export it with a dynamic batch axis")
     if len(image) != 3 or any(isinstance(a, int) and a != b for a, b in zip(image, expected, strict=True)):
-        raise InputError(f"{name}: the graph takes images {image}, its spec says {expected} (channels, height, width)")
+        raise InputError(f"{name}: the graph takes images {image}, its spec says {expected} ({spec.layout[1:]})")
     output = next(value for value in session.get_outputs() if value.name == spec.output_name)
     classes = output.shape[-1] if output.shape else None
     if isinstance(classes, int) and classes != len(spec.classes):

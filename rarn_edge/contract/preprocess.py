@@ -1,6 +1,8 @@
-"""Image to network input: the ONLY implementation, used by training, calibration, parity, benchmark and prediction.
+"""Picture to network input: the ONLY implementation, used by training, calibration, parity, benchmark and prediction.
 
-OpenCV is loaded by the first image that must be decoded or resized: checking a bundle needs numpy alone.
+In memory a picture is uint8, gray [H, W] or colour [H, W, 3] in the order red, green, blue, whatever order a graph takes:
+`model_input` alone turns the channels. OpenCV is loaded by the first picture that must be decoded or resized: checking a
+bundle needs numpy alone.
 """
 
 import numpy as np
@@ -8,33 +10,49 @@ from numpy.typing import NDArray
 
 from rarn_edge.boundary.image_header import check_image
 from rarn_edge.boundary.limits import MAX_PIXELS
-from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.contract.spec import Interpolation, ModelSpec, Preprocess
 from rarn_edge.errors import InputError
 
+Picture = NDArray[np.uint8]
+"""[H, W] gray, or [H, W, 3] red, green, blue."""
 
-def decode_gray(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode an image file's bytes to gray [H, W] uint8, EXIF rotation applied; `name` is for the message.
+
+def decode(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode an image file's bytes as they are, gray or colour, EXIF rotation applied; `name` is for the message.
 
     Raises:
         InputError: the bytes are no image or a broken one, or one of more than `max_pixels` (said before decoding).
     """
-    return _decode(content, name, max_pixels, colour=False)
+    import cv2
+
+    image = _decode(content, name, max_pixels, cv2.IMREAD_ANYCOLOR)
+    return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def decode_gray(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """`decode`, then gray [H, W] by the weights of `to_gray`: a file and the array of its pixels give the same gray.
+
+    Raises:
+        InputError: as `decode`.
+    """
+    return to_gray(decode(content, name, max_pixels))
 
 
 def decode_colour(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """As `decode_gray`, but [H, W, 3] uint8 in OpenCV's order: blue, green, red.
+    """[H, W, 3] uint8 in OpenCV's order: blue, green, red; for drawing and face detectors.
 
     Raises:
-        InputError: as `decode_gray`.
+        InputError: as `decode`.
     """
-    return _decode(content, name, max_pixels, colour=True)
+    import cv2
+
+    return _decode(content, name, max_pixels, cv2.IMREAD_COLOR)
 
 
-def _decode(content: bytes, name: str, max_pixels: int, colour: bool) -> NDArray[np.uint8]:
+def _decode(content: bytes, name: str, max_pixels: int, mode: int) -> NDArray[np.uint8]:
     check_image(content, name, max_pixels)
     import cv2
 
-    mode = cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE
     try:
         image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), mode)
     except cv2.error as error:
@@ -44,40 +62,84 @@ def _decode(content: bytes, name: str, max_pixels: int, colour: bool) -> NDArray
     return np.asarray(image, dtype=np.uint8)
 
 
-def resize(image: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """[H, W] -> [height_px, width_px]: area average when both sides shrink, bilinear otherwise."""
-    if image.shape == (height_px, width_px):
+def to_gray(picture: Picture) -> Picture:
+    """[H, W] or [H, W, 3] -> [H, W]: OpenCV's integer weights of red, green and blue."""
+    if picture.ndim == 2:
+        return picture
+    import cv2
+
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def to_colour(picture: Picture) -> Picture:
+    """[H, W] or [H, W, 3] -> [H, W, 3]; gray is repeated."""
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+
+def resize(image: Picture, height_px: int, width_px: int, interpolation: Interpolation = "auto") -> Picture:
+    """[H, W] or [H, W, 3] -> the same with [height_px, width_px]."""
+    if image.shape[:2] == (height_px, width_px):
         return image
     import cv2
 
+    image = np.ascontiguousarray(image)
     shrinks = image.shape[0] >= height_px and image.shape[1] >= width_px
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if shrinks and interpolation == "auto" else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width_px, height_px), interpolation=method), dtype=np.uint8)
 
 
-def to_input(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
-    """Gray faces [N, H, W] uint8 -> network input [N, C, height_px, width_px] float32 (gray repeated for C = 3)."""
-    pixels = _resized(images, preprocess)
+def cropped(image: Picture, preprocess: Preprocess) -> Picture:
+    """The centred part of the output's shape, `crop` times as large as what fits; without a crop the whole."""
+    if not preprocess.crop:
+        return image
+    height, width = image.shape[:2]
+    scale = preprocess.crop * min(height / preprocess.height_px, width / preprocess.width_px)
+    rows = max(1, min(height, int(scale * preprocess.height_px + 0.5)))
+    columns = max(1, min(width, int(scale * preprocess.width_px + 0.5)))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return image[top : top + rows, left : left + columns]
+
+
+def fit(picture: Picture, preprocess: Preprocess) -> Picture:
+    """One picture of any size -> what the network is shown: [height_px, width_px], with 3 channels in colour."""
+    coloured = to_colour(picture) if preprocess.in_colour else to_gray(picture)
+    part = cropped(coloured, preprocess)
+    return resize(part, preprocess.height_px, preprocess.width_px, preprocess.interpolation)
+
+
+def fit_all(images: Picture, preprocess: Preprocess) -> Picture:
+    """Pictures of one size [N, H, W] or [N, H, W, 3] -> [N, *picture_shape]."""
+    if images.ndim not in (3, 4) or images.dtype != np.uint8 or (images.ndim == 4 and images.shape[3] != 3):
+        raise InputError(f"expected pictures [N, H, W] or [N, H, W, 3] uint8, got {list(images.shape)} {images.dtype}")
+    shape = preprocess.picture_shape
+    if images.shape[1:] == shape:
+        return images
+    found = np.empty((len(images), *shape), dtype=np.uint8)
+    for index, image in enumerate(images):
+        found[index] = fit(image, preprocess)
+    return found
+
+
+def _channels(images: Picture, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """[N, *any] -> [N, H, W, C] in the graph's channel order."""
+    pixels = fit_all(images, preprocess)
+    if not preprocess.in_colour:
+        return np.broadcast_to(pixels[..., None], (*pixels.shape, preprocess.channels))
+    return pixels[..., ::-1] if preprocess.color == "bgr" else pixels
+
+
+def to_input(images: Picture, preprocess: Preprocess) -> NDArray[np.float32]:
+    """Pictures [N, H, W] or [N, H, W, 3] uint8 -> normalised [N, C, height_px, width_px] float32, as torch takes it."""
+    pixels = np.moveaxis(_channels(images, preprocess), 3, 1)  # [N, C, H, W]
     mean = np.asarray(preprocess.mean, dtype=np.float32).reshape(1, -1, 1, 1)
     std = np.asarray(preprocess.std, dtype=np.float32).reshape(1, -1, 1, 1)
-    return np.ascontiguousarray((pixels[:, None].astype(np.float32) - mean) / std)  # [N, C, H, W]
+    return np.ascontiguousarray((pixels.astype(np.float32) - mean) / std)
 
 
-def model_input(images: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.float32] | NDArray[np.uint8]:
-    """Gray faces [N, H, W] uint8 -> what the graph takes: `to_input`, or the pixels [N, C, H, W] uint8 themselves."""
+def model_input(images: Picture, spec: ModelSpec) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """Pictures [N, H, W] or [N, H, W, 3] uint8 -> what the graph takes: normalised floats or pixels, in its layout."""
     if spec.input_dtype == "float32":
-        return to_input(images, spec.preprocess)
-    return np.repeat(_resized(images, spec.preprocess)[:, None], spec.preprocess.channels, axis=1)  # [N, C, H, W]
-
-
-def _resized(images: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
-    """[N, H, W] -> [N, height_px, width_px]."""
-    if images.ndim != 3 or images.dtype != np.uint8:
-        raise InputError(f"expected gray images [N, H, W] uint8, got {list(images.shape)} {images.dtype}")
-    height_px, width_px = preprocess.height_px, preprocess.width_px
-    if images.shape[1:] == (height_px, width_px):
-        return images
-    resized = np.empty((len(images), height_px, width_px), dtype=np.uint8)
-    for index, image in enumerate(images):
-        resized[index] = resize(image, height_px, width_px)
-    return resized
+        floats = to_input(images, spec.preprocess)
+        return floats if spec.layout == "NCHW" else np.ascontiguousarray(np.moveaxis(floats, 1, 3))
+    pixels = _channels(images, spec.preprocess)  # [N, H, W, C]
+    return np.ascontiguousarray(pixels if spec.layout == "NHWC" else np.moveaxis(pixels, 3, 1))

@@ -32,35 +32,68 @@ LABEL_CLASSES: dict[str, tuple[str, ...]] = {FERPLUS: FERPLUS_CLASSES, FER2013: 
 
 Output = Literal["logits", "probabilities"]
 InputDtype = Literal["float32", "uint8"]
+Color = Literal["gray", "rgb", "bgr"]
+"""What the channels of a graph are; three channels of `gray` are the same pixels three times."""
+Interpolation = Literal["auto", "bilinear"]
+"""`auto`: area average when both sides shrink, bilinear otherwise."""
+Layout = Literal["NCHW", "NHWC"]
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a uint8 image becomes the network's input: resize (bilinear), then `(pixel - mean) / std` per channel.
+    """How a uint8 picture becomes the network's input: colour, crop, one resize, then `(pixel - mean) / std` per channel.
 
-    The default mean of 128 and deviation of 64 are FER-2013's (129.5 and 65.0) rounded so that `(pixel - 128) / 64` is
-    exact in float32 and equal to dequantizing the raw byte with zero point 128 and scale 1/64.
+    `mean` and `std` are in the order of `color`, as the graph takes its channels. The default mean of 128 and deviation of
+    64 are FER-2013's (129.5 and 65.0) rounded so that `(pixel - 128) / 64` is exact in float32 and equal to dequantizing the
+    raw byte with zero point 128 and scale 1/64.
     """
 
     height_px: int = 48
     width_px: int = 48
     mean: tuple[float, ...] = (128.0,)  # per channel, in pixel values 0..255
     std: tuple[float, ...] = (64.0,)
+    color: Color | None = None  # None becomes `gray` for one channel and `rgb` for three
+    interpolation: Interpolation = "auto"
+    crop: float = (
+        0.0  # a centred crop of the output's shape that keeps this share of what fits; 0: stretch the whole picture
+    )
 
     def __post_init__(self) -> None:
         _require(
             _is_size(self.height_px) and _is_size(self.width_px), "height_px and width_px are whole numbers 1..4096"
         )
-        _require(len(self.mean) in (1, 3), "mean has 1 (gray) or 3 (RGB) values")
+        _require(len(self.mean) in (1, 3), "mean has 1 (gray) or 3 (colour) values")
         _require(len(self.mean) == len(self.std), "mean and std have the same number of values")
+        if self.color is None:
+            object.__setattr__(self, "color", "gray" if self.channels == 1 else "rgb")
+        _require(self.color in get_args(Color), f"color is one of {get_args(Color)}")
+        _require(self.color == "gray" or self.channels == 3, f"color {self.color!r} needs three values of mean and std")
+        _require(self.interpolation in get_args(Interpolation), f"interpolation is one of {get_args(Interpolation)}")
+        _require(_is_finite(self.crop) and 0 <= self.crop <= 1, "crop is a share of 0 (stretch) to 1")
         _require(all(_is_finite(value) for value in (*self.mean, *self.std)), "mean and std are finite numbers")
         _require(all(abs(value) <= MAX_MEAN for value in self.mean), f"mean is at most {MAX_MEAN:g} in size")
         _require(all(MIN_STD <= value <= MAX_STD for value in self.std), f"std is {MIN_STD:g} to {MAX_STD:g}")
 
     @property
     def channels(self) -> int:
-        """1 for gray, 3 for RGB."""
+        """1 or 3, of the graph's input."""
         return len(self.mean)
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether pictures keep their colours."""
+        return self.color != "gray"
+
+    @property
+    def picture_shape(self) -> tuple[int, ...]:
+        """Of one picture ready for the network: (height, width), or (height, width, 3) in colour."""
+        size = (self.height_px, self.width_px)
+        return (*size, 3) if self.in_colour else size
+
+    @property
+    def pixels_alike(self) -> tuple[object, ...]:
+        """Two models with the same value here are shown the same pixels (normalisation and channel order come after)."""
+        return (*self.picture_shape, self.interpolation, self.crop)
 
 
 @dataclass(frozen=True)
@@ -76,6 +109,7 @@ class ModelSpec:
     temperature: float = 1.0  # logits are divided by it before the softmax
     input_dtype: InputDtype = "float32"  # uint8: the graph takes the pixels and normalises them itself
     label_source: str = FER2013  # whose labels it was trained on: `fer2013`, `ferplus`, or another name
+    layout: Layout = "NCHW"  # the order of the graph's input axes
 
     def __post_init__(self) -> None:
         _require((why := unfit_name(self.name)) is None, f"name is {why}")
@@ -91,14 +125,31 @@ class ModelSpec:
         _require(len(set(self.classes)) == len(self.classes), "class names are unique")
         _require(self.output in get_args(Output), f"output is one of {get_args(Output)}")
         _require(self.input_dtype in get_args(InputDtype), f"input_dtype is one of {get_args(InputDtype)}")
+        _require(self.layout in get_args(Layout), f"layout is one of {get_args(Layout)}")
         _require(
             _is_finite(self.temperature) and MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE,
             f"temperature is {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}",
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary with the schema version."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        """A JSON-ready dictionary with the schema version; what was not there in its first files is left out at its default."""
+        found = asdict(self)
+        preprocess = found["preprocess"]
+        usual = Preprocess(mean=self.preprocess.mean, std=self.preprocess.std)
+        for key in ("color", "interpolation", "crop"):
+            if preprocess[key] == getattr(usual, key):
+                del preprocess[key]
+        if self.layout == "NCHW":
+            del found["layout"]
+        return {"schema_version": SCHEMA_VERSION, **found}
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Of one picture in the graph: (C, H, W), or (H, W, C) for NHWC."""
+        size = self.preprocess
+        if self.layout == "NHWC":
+            return size.height_px, size.width_px, size.channels
+        return size.channels, size.height_px, size.width_px
 
     @classmethod
     def from_dict(cls, data: object) -> "ModelSpec":

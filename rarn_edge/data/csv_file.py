@@ -18,6 +18,12 @@ SIDE_PX = 48
 _LABEL_OF_NUMBER = {str(number): CLASSES.index(name) for number, name in enumerate(CSV_CLASSES)}
 
 
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The names in a CSV's header, in lower case."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return tuple(name.strip().lower() for name in next(csv.reader(file), []))
+
+
 def read_csv(path: Path) -> Faces:
     """Read any of the four CSV files; images are [N, 48, 48].
 
@@ -28,27 +34,24 @@ def read_csv(path: Path) -> Faces:
     labels: list[int] = []
     splits: list[str] = []
     names: list[str] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            columns = {name.strip().lower(): index for index, name in enumerate(next(rows, []))}
-            if "pixels" not in columns:
-                raise InputError(
-                    f"{path}: no column 'pixels' in the header ({', '.join(columns)[:80] or 'the file is empty'});"
-                    " expected emotion,pixels,Usage as in fer2013.csv"
-                )
-            for row in rows:
-                if not row:
-                    continue
-                place = f"{path}, line {rows.line_num}"
-                if len(row) != len(columns):
-                    raise InputError(f"{place}: {len(row)} columns, but the header has {len(columns)}")
-                images.append(_pixels(row[columns["pixels"]], place))
-                labels.append(_label(row[columns["emotion"]], place) if "emotion" in columns else UNLABELLED)
-                splits.append(_split(row[columns["usage"]], place) if "usage" in columns else Split.UNSPLIT.value)
-                names.append(f"{path.name}:{rows.line_num}")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV text file ({error})") from error
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        columns = {name.strip().lower(): index for index, name in enumerate(next(rows, []))}
+        if "pixels" not in columns:
+            raise InputError(
+                f"{path}: no column 'pixels' in the header ({', '.join(columns)[:80] or 'the file is empty'});"
+                " expected emotion,pixels,Usage as in fer2013.csv, or file,label[,split]"
+            )
+        for row in rows:
+            if not row:
+                continue
+            place = f"{path}, line {rows.line_num}"
+            if len(row) != len(columns):
+                raise InputError(f"{place}: {len(row)} columns, but the header has {len(columns)}")
+            images.append(_pixels(row[columns["pixels"]], place))
+            labels.append(_label(row[columns["emotion"]], place) if "emotion" in columns else UNLABELLED)
+            splits.append(_split(row[columns["usage"]], place) if "usage" in columns else Split.UNSPLIT.value)
+            names.append(f"{path.name}:{rows.line_num}")
     if not images:
         raise InputError(f"{path}: a header but no rows")
     return Faces(

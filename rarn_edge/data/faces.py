@@ -1,17 +1,22 @@
-"""The one form in which images travel: a whole set as uint8 in memory (83 MB for all of FER-2013)."""
+"""The one form in which images travel: a set with labels and splits, its pixels in memory or decoded when asked for."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.preprocess import decode, fit_all
+from rarn_edge.contract.spec import CLASSES, FERPLUS_CLASSES, Preprocess
+from rarn_edge.data.stream import MEMORY_BYTES, Images, Reader, Streamed, batches
 from rarn_edge.errors import InputError
 
 UNLABELLED = -1
+HOLDOUT_FRACTION = 0.1
+HOLDOUT_SEED = 0  # the same part of data without splits is held out by every command
+SAMPLED = 256  # pictures that are looked at where looking at all would take long
 
 
 class Split(StrEnum):
@@ -41,20 +46,23 @@ class Split(StrEnum):
 
 @dataclass(frozen=True)
 class Faces:
-    """Gray face images of one size with their labels.
+    """Images of one size with their labels: faces or, with other classes, anything else.
 
-    images: [N, H, W] uint8; labels: [N] int64 index into `classes`, or `UNLABELLED`; splits: [N] of `Split`
-    values; names: where each image came from (file or row), for messages; votes: [N, classes + 2] uint8, how many people
-    chose each class, "unknown" and "not a face" (`data/votes.py`), where people were asked. A label is then their majority.
+    images: [N, H, W] uint8 gray or [N, H, W, 3] uint8 red, green, blue; labels: [N] int64 index into `classes`, or
+    `UNLABELLED`; splits: [N] of `Split` values; names: where each image came from (file or row); reader: where its bytes
+    are, of image files; votes: [N, classes + 2] uint8, how many people chose each class, "unknown" and "not a face"
+    (`data/votes.py`), where people were asked. A label is then their majority.
     """
 
-    images: NDArray[np.uint8]
+    images: Images
     labels: NDArray[np.int64]
     splits: NDArray[np.str_]
     names: tuple[str, ...]
     source: str
     classes: tuple[str, ...] = CLASSES
     votes: NDArray[np.uint8] | None = None
+    reader: Reader | None = field(default=None, repr=False, compare=False)
+    originals: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)  # of images that are no files
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,15 +77,61 @@ class Faces:
         positions = np.flatnonzero(mask) if mask.dtype == np.bool_ else mask
         return replace(
             self,
-            images=self.images[positions],
+            images=(
+                replace(self.images, names=tuple(self.images.names[i] for i in positions))
+                if isinstance(self.images, Streamed)
+                else self.images[positions]
+            ),
             labels=self.labels[positions],
             splits=self.splits[positions],
             names=tuple(self.names[i] for i in positions),
             votes=None if self.votes is None else self.votes[positions],
+            originals=None if self.originals is None else self.originals[positions],
         )
 
+    def shown_to(self, preprocess: Preprocess) -> "Faces":
+        """The same images as a network with this input sees them, from the originals: resized once.
+
+        Image files are decoded, into memory or, where they are too many, when they are asked for.
+
+        Raises:
+            InputError: an image that cannot be decoded (named).
+        """
+        if self.reader is None:
+            originals = self.images if self.originals is None else self.originals
+            assert not isinstance(originals, Streamed)
+            return replace(self, images=fit_all(originals, preprocess), originals=originals)
+        streamed = Streamed(self.names, self.reader, self.source, preprocess)
+        if streamed.nbytes > MEMORY_BYTES:
+            return replace(self, images=streamed)
+        return replace(self, images=streamed[:])
+
+    def colour_notice(self, preprocess: Preprocess) -> str | None:
+        """What to know when gray pictures meet a network for colour, or the reverse; counted on a sample of large sets."""
+        chosen = np.linspace(0, len(self) - 1, min(len(self), SAMPLED)).astype(int).tolist()
+        if self.reader is None:
+            gray = sum(_is_gray(np.asarray(self.images[index])) for index in chosen)
+        else:
+            gray = sum(
+                _is_gray(decode(self.reader(self.names[index]), f"{self.source}: {self.names[index]}"))
+                for index in chosen
+            )
+        unlike = gray if preprocess.in_colour else len(chosen) - gray
+        if not unlike:
+            return None
+        counted = f"{unlike:,} of {len(chosen):,} images" + (" looked at" if len(chosen) < len(self) else "")
+        if preprocess.in_colour:
+            return f"{counted} are gray, and the model takes colour: what it says of them may mean little"
+        return f"{counted} are in colour, and the model takes gray: their colours are dropped"
+
+    @property
+    def noun(self) -> str:
+        """What the images are called in messages."""
+        return "faces" if set(self.classes) <= set(FERPLUS_CLASSES) else "images"
+
     def split(self, split: Split) -> "Faces":
-        """One split; `TEST` means everything held out, and unsplit data has only `UNSPLIT` and, as such, `TRAINING`.
+        """One split; `TEST` means everything held out. Unsplit data is `UNSPLIT`, and `TRAINING` as well; its `TEST` is the
+        part that training leaves out.
 
         Raises:
             InputError: the data has no such split.
@@ -85,8 +139,11 @@ class Faces:
         if split is Split.UNSPLIT:
             return self
         available = self.available_splits
-        if split is Split.TRAINING and available == (Split.UNSPLIT,):
-            return self
+        if available == (Split.UNSPLIT,):
+            if split is Split.TRAINING:
+                return self
+            if split is Split.TEST and (mask := self.holdout_mask(HOLDOUT_FRACTION, HOLDOUT_SEED)).any():
+                return self.where(mask)
         wanted = {split.value}
         if split is Split.TEST:
             wanted |= {Split.PUBLIC_TEST.value, Split.PRIVATE_TEST.value}
@@ -109,24 +166,53 @@ class Faces:
     def intensities(self) -> NDArray[np.int64]:
         """[256] how many pixels have each value, counted in flat memory."""
         counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(self), 1024):
-            counts += np.bincount(self.images[start : start + 1024].ravel(), minlength=256)
+        for batch in batches(self._sample().images, SAMPLED):
+            counts += np.bincount(batch.ravel(), minlength=256)
         return counts
 
+    def _sample(self) -> "Faces":
+        """All images in memory, or some of many that would have to be decoded."""
+        if not isinstance(self.images, Streamed):
+            return self
+        return self.where(np.linspace(0, len(self) - 1, min(len(self), 4 * SAMPLED)).astype(np.intp))
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The images as one array, of sets that are small or were made so by `in_memory`."""
+        assert not isinstance(self.images, Streamed)
+        return self.images
+
+    def in_memory(self) -> "Faces":
+        """This set or, where it is too large for memory, a seeded balanced sample that fits."""
+        if not isinstance(self.images, Streamed):
+            return self
+        sample = self.balanced_sample(max(1, MEMORY_BYTES * len(self) // self.images.nbytes), seed=0)
+        assert isinstance(sample.images, Streamed)
+        return replace(sample, images=sample.images[:])
+
     def pixel_statistics(self) -> tuple[float, float]:
-        """Mean and standard deviation of all pixels, 0..255."""
+        """Mean and standard deviation of all pixels, 0..255; of an even sample of images that are not in memory."""
         counts = self.intensities()
         values = np.arange(256)
         mean = float((counts * values).sum() / counts.sum())
         return mean, float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
 
     def pixel_hashes(self) -> list[bytes]:
-        """A hash of each image's pixels: equal for byte-identical copies, whatever file or split they are in."""
-        return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.images]
+        """A hash of each image's pixels (of its file, where they are not in memory): equal for byte-identical copies."""
+        if isinstance(self.images, Streamed):
+            contents = (self.images.reader(name) for name in self.images.names)
+        else:
+            contents = (image.tobytes() for image in self.images)
+        return [hashlib.blake2b(content, digest_size=16).digest() for content in contents]
 
     def sha256(self) -> str:
-        """Hash over images, labels and votes in their order."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        """Hash over images (their files, where they are not in memory), labels and votes in their order."""
+        if isinstance(self.images, Streamed):
+            digest = hashlib.sha256(repr(self.images.preprocess).encode())
+            for content in self.pixel_hashes():
+                digest.update(content)
+        else:
+            digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
         digest.update(self.labels.tobytes())
         if self.votes is not None:
             digest.update(np.ascontiguousarray(self.votes).data)
@@ -163,7 +249,7 @@ class Faces:
         lacking = sorted({self.classes[label] for label in self.labels[(found < 0) & (self.labels >= 0)].tolist()})
         if lacking:
             raise InputError(
-                f"{self.source} has faces of {', '.join(lacking)}, which the model does not know ({', '.join(classes)})"
+                f"{self.source} has {self.noun} of {listed(lacking)}, which the model does not know ({listed(classes)})"
             )
         return found
 
@@ -176,7 +262,7 @@ class Faces:
         theirs = positions_in(classes, self.classes)
         known = self.where((self.labels != UNLABELLED) & (theirs[self.labels] >= 0))
         if not len(known):
-            raise InputError(f"{self.source} has no face of a class that the model knows ({', '.join(classes)})")
+            raise InputError(f"{self.source} has no face of a class that the model knows ({listed(classes)})")
         return known
 
     def balanced_sample(self, count: int, seed: int) -> "Faces":
@@ -216,19 +302,47 @@ _ALIASES = {
 CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
-def class_index(name: str) -> int | None:
-    """The project's index of a class called `name` in any usual spelling, or None."""
-    key = usual_name(name)
-    return CLASSES.index(key) if key in CLASSES else None
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """`angry, disgust, fear`, or the first few of many names."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def usual_name(name: str) -> str:
-    """The project's name of a class in any usual spelling; another class keeps its own, in lower case."""
+    """The project's name of an expression in any usual spelling; another class keeps its own, in lower case."""
     key = name.strip().lower()
     return _ALIASES.get(key, key)
 
 
+def classes_of(names: list[str], source: str) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The classes of a data set whose labels are called `names`, and which one each name is.
+
+    FER-2013's expressions, in any usual spelling, are its seven in the project's order; FER+ adds contempt. Other names are
+    classes as they stand, sorted.
+
+    Raises:
+        InputError: two names differ by case alone.
+    """
+    usual = {name: usual_name(name) for name in names}
+    for known in (CLASSES, FERPLUS_CLASSES):
+        if set(usual.values()) <= set(known):
+            return known, {name: known.index(usual[name]) for name in names}
+    by_lower: dict[str, str] = {}
+    for name in names:
+        other = by_lower.setdefault(name.strip().lower(), name)
+        if other != name:
+            raise InputError(f"{source}: the classes '{other}' and '{name}' differ by case alone; rename or merge them")
+    classes = tuple(sorted(names))
+    return classes, {name: classes.index(name) for name in names}
+
+
 def positions_in(classes: tuple[str, ...], own: tuple[str, ...]) -> NDArray[np.int64]:
-    """[own] where each class of `own` stands in `classes`, by its usual name; `UNLABELLED` where it does not."""
-    theirs = {usual_name(name): index for index, name in enumerate(classes)}
-    return np.array([theirs.get(usual_name(name), UNLABELLED) for name in own], dtype=np.int64)
+    """[own] where each class of `own` stands in `classes`, by its name or its usual one; `UNLABELLED` where it does not."""
+    exact = {name: index for index, name in enumerate(classes)}
+    usual = {usual_name(name): index for index, name in enumerate(classes)}
+    return np.array([exact.get(name, usual.get(usual_name(name), UNLABELLED)) for name in own], dtype=np.int64)
+
+
+def _is_gray(picture: NDArray[np.uint8]) -> bool:
+    """A gray file, or a colour file of gray pixels."""
+    return picture.ndim == 2 or bool((picture == picture[..., :1]).all())

@@ -1,18 +1,18 @@
-"""Image files in class folders, loose or in a zip: `train/happy/x.jpg`, `test/sad/y.png`, or just `happy/x.jpg`."""
+"""Image files in class folders, loose or zipped (`train/happy/x.jpg`, `happy/x.jpg`), or in a CSV `file,label[,split]`."""
 
+import csv
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from rarn_edge.boundary.limits import MAX_FILE_BYTES
 from rarn_edge.boundary.paths import read_bytes
-from rarn_edge.contract.preprocess import decode_gray, resize
-from rarn_edge.data.faces import UNLABELLED, Choose, Faces, Split, class_index
+from rarn_edge.data.faces import UNLABELLED, Faces, Split, classes_of
+from rarn_edge.data.stream import Reader
 from rarn_edge.errors import InputError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -38,48 +38,88 @@ _ZIP_ERRORS = (
 )
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One image to read: its path inside the set, its label and split."""
-
-    path: PurePosixPath
-    label: int
-    split: Split
-
-
-def read_folder(root: Path, side_px: int, choose: Choose | None = None) -> Faces:
-    """Read every image below `root`, or the chosen ones; images come out as [N, side_px, side_px].
+def read_folder(root: Path) -> Faces:
+    """Every image below `root`, not decoded yet.
 
     Raises:
-        InputError: no images, a folder name that is no class, or an image that cannot be decoded (file named).
+        InputError: no images, a class folder without any, or two classes that differ by case.
     """
     relative = {path: PurePosixPath(path.relative_to(root).as_posix()) for path in root.rglob("*")}
     files = sorted(entry for path, entry in relative.items() if is_image(entry) and not path.is_dir())
-    entries = _entries(files, str(root))
-    return _read(entries, lambda path: read_bytes(root / path, MAX_FILE_BYTES), str(root), side_px, choose)
+    found = _from_paths(files, str(root), lambda name: read_bytes(root / name, MAX_FILE_BYTES))
+    beside = {file.parent.parent for file in files if _class_folder(file) is not None}
+    holding = {parent for file in files for parent in file.parents}
+    for path, entry in sorted(relative.items()):
+        hidden = entry.name.startswith((".", "__"))
+        if entry.parent in beside and entry not in holding and not hidden and path.is_dir() and found.classes:
+            raise InputError(
+                f"{root}: the class folder '{entry}' holds no images ({' '.join(SUFFIXES)}); fill or remove it"
+            )
+    return found
 
 
-def read_zip(path: Path, side_px: int, choose: Choose | None = None) -> Faces:
-    """Read every image in a zip, or the chosen ones; nothing is unpacked to disk.
+def read_zip(path: Path) -> Faces:
+    """Every image in a zip, not decoded yet; nothing is unpacked to disk.
 
     Raises:
-        InputError: not a zip or a damaged one, no images, an unknown class folder, or a broken image (entry named).
+        InputError: not a zip or a damaged one, no images, or two classes that differ by case.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos: dict[PurePosixPath, zipfile.ZipInfo] = {}
-            for info in archive.infolist():
-                if not info.is_dir() and infos.setdefault(PurePosixPath(info.filename), info) is not info:
-                    raise InputError(f"{path}: holds {info.filename} twice, and only one of the two could be read")
-            files = sorted(file for file in infos if is_image(file))
-            for file in files:
-                size = infos[file].file_size
-                if size > MAX_FILE_BYTES:
-                    raise InputError(f"{path}: {file} is {size:,} bytes; {MAX_FILE_BYTES:,} is the limit")
-            entries = _entries(files, str(path))
-            return _read(entries, lambda file: archive.read(infos[file]), str(path), side_px, choose)
+        archive = zipfile.ZipFile(path)  # it stays open for as long as its images may be asked for
+        infos: dict[PurePosixPath, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            if not info.is_dir() and infos.setdefault(PurePosixPath(info.filename), info) is not info:
+                raise InputError(f"{path}: holds {info.filename} twice, and only one of the two could be read")
+        files = sorted(file for file in infos if is_image(file))
+        for file in files:
+            size = infos[file].file_size
+            if size > MAX_FILE_BYTES:
+                raise InputError(f"{path}: {file} is {size:,} bytes; {MAX_FILE_BYTES:,} is the limit")
     except _ZIP_ERRORS as error:
-        raise InputError(f"{path}: cannot be read as a zip of images ({first_line(error)})") from error
+        raise _damaged(path, error) from error
+
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(infos[PurePosixPath(name)])
+        except _ZIP_ERRORS as error:
+            raise _damaged(path, error) from error
+
+    return _from_paths(files, str(path), read)
+
+
+def read_listing(path: Path) -> Faces:
+    """The images that a CSV names in its column `file`, relative to it, with `label` and perhaps `split`; not decoded yet.
+
+    Raises:
+        InputError: a missing column or file, an unknown split, a row of another length (line named).
+    """
+    files: list[str] = []
+    labels: list[str] = []
+    splits: list[Split] = []
+    with path.open(newline="", encoding="utf-8-sig") as text:
+        rows = csv.reader(text)
+        columns = {name.strip().lower(): index for index, name in enumerate(next(rows, []))}
+        for row in rows:
+            place = f"{path}, line {rows.line_num}"
+            if not row:
+                continue
+            if len(row) != len(columns):
+                raise InputError(f"{place}: {len(row)} columns, but the header has {len(columns)}")
+            files.append(row[columns["file"]].strip())
+            labels.append(row[columns["label"]].strip() if "label" in columns else "")
+            try:
+                splits.append(_split_named(row[columns["split"]]) if "split" in columns else Split.UNSPLIT)
+            except InputError as error:
+                raise InputError(f"{place}: {error}") from error
+    if not files:
+        raise InputError(f"{path}: a header but no rows")
+    missing = [name for name in files if not (path.parent / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{path}: {len(missing):,} of {len(files):,} files are not there, '{missing[0]}' among them;"
+            f" names are relative to {path.parent}"
+        )
+    return _undecoded(files, labels, splits, str(path), lambda name: read_bytes(path.parent / name, MAX_FILE_BYTES))
 
 
 def is_image(path: PurePosixPath) -> bool:
@@ -87,22 +127,43 @@ def is_image(path: PurePosixPath) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
 
 
-def _entries(paths: list[PurePosixPath], source: str) -> list[_Entry]:
+def _damaged(path: Path, error: BaseException) -> InputError:
+    return InputError(f"{path}: cannot be read as a zip of images ({first_line(error)})")
+
+
+def _from_paths(paths: list[PurePosixPath], source: str, reader: Reader) -> Faces:
     if not paths:
         raise InputError(
             f"{source}: no images in it ({' '.join(SUFFIXES)}); expected folders such as train/happy/x.jpg"
         )
-    entries = []
-    for path in paths:
-        folder = path.parent.name
-        label = class_index(folder)
-        if label is None and folder.lower() not in _FOLDER_SPLITS and folder:
-            raise InputError(
-                f"{source}: folder '{folder}' (of {path.name}) is no expression;"
-                " expected angry, disgust, fear, happy, neutral, sad, surprise"
-            )
-        entries.append(_Entry(path, UNLABELLED if label is None else label, _split_of(path)))
-    return entries
+    labels = [_class_folder(path) or "" for path in paths]
+    return _undecoded([str(path) for path in paths], labels, [_split_of(path) for path in paths], source, reader)
+
+
+def _undecoded(
+    names: Sequence[str], labels: Sequence[str], splits: Sequence[Split], source: str, reader: Reader
+) -> Faces:
+    """A set of files with the class that each is labelled with, or "" for none."""
+    classes, index_of = classes_of(sorted({label for label in labels if label}), source)
+    return Faces(
+        np.empty((len(names), 0, 0), dtype=np.uint8),
+        np.array([index_of[label] if label else UNLABELLED for label in labels], dtype=np.int64),
+        np.array([split.value for split in splits]),
+        tuple(names),
+        source,
+        classes,
+        reader=reader,
+    )
+
+
+def _class_folder(path: PurePosixPath) -> str | None:
+    """The folder an image is in, unless that names a split."""
+    folder = path.parent.name
+    return folder if folder and folder.lower() not in _FOLDER_SPLITS else None
+
+
+def _split_named(text: str) -> Split:
+    return _FOLDER_SPLITS.get(text.strip().lower()) or Split.parse(text)
 
 
 def _split_of(path: PurePosixPath) -> Split:
@@ -114,24 +175,3 @@ def _split_of(path: PurePosixPath) -> Split:
         if folder.lower() in _FOLDER_SPLITS:
             return _FOLDER_SPLITS[folder.lower()]
     return Split.UNSPLIT
-
-
-def _read(
-    entries: list[_Entry],
-    content_of: Callable[[PurePosixPath], bytes],
-    source: str,
-    side_px: int,
-    choose: Choose | None,
-) -> Faces:
-    found = Faces(
-        np.empty((len(entries), 0, 0), dtype=np.uint8),
-        np.array([entry.label for entry in entries], dtype=np.int64),
-        np.array([entry.split.value for entry in entries]),
-        tuple(str(entry.path) for entry in entries),
-        source,
-    )
-    chosen = found if choose is None else choose(found)
-    images = np.empty((len(chosen), side_px, side_px), dtype=np.uint8)
-    for index, name in enumerate(chosen.names):
-        images[index] = resize(decode_gray(content_of(PurePosixPath(name)), f"{source}: {name}"), side_px, side_px)
-    return replace(chosen, images=images)

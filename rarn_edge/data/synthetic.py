@@ -5,13 +5,13 @@ with FER-2013 is size, brightness and contrast (pixel mean about 130, deviation 
 activations are exercised as real faces would.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.spec import CLASSES, Preprocess
 from rarn_edge.data.faces import Faces, Split
 from rarn_edge.errors import InputError
 
@@ -61,6 +61,22 @@ def synthetic_faces(count: int, seed: int) -> Faces:
     images = np.stack([_face(CLASSES[label], np.random.default_rng([seed, i])) for i, label in enumerate(labels)])
     names = tuple(f"synthetic-{seed}-{index}" for index in range(count))
     return Faces(images, labels, np.full(count, Split.UNSPLIT.value), names, f"synthetic faces (seed {seed})")
+
+
+def drawn_for(preprocess: Preprocess, count: int, seed: int) -> Faces:
+    """`synthetic_faces` as a network with this input sees them; in colour each face and its background have tints of their own.
+
+    Raises:
+        InputError: as `synthetic_faces`.
+    """
+    faces = synthetic_faces(count, seed)
+    if preprocess.in_colour:
+        tints = np.random.default_rng(seed).uniform(0.4, 1.0, (count, 2, 1, 1, 3)).astype(np.float32)
+        light = (faces.pixels.astype(np.float32) / 255)[..., None]  # [N, H, W, 1]
+        dark = 1 - light
+        mixed = 255 * (light * tints[:, 0] + 0.5 * dark * tints[:, 1])
+        faces = replace(faces, images=np.clip(np.rint(mixed), 0, 255).astype(np.uint8))
+    return faces.shown_to(preprocess)
 
 
 def _face(name: str, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -16,15 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_BATCH, check_count
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.preprocess import model_input, resize
+from rarn_edge.contract.preprocess import decode, fit, model_input
 from rarn_edge.contract.targets import detect_host
-from rarn_edge.device.image_file import MAX_PIXELS, gray_image, read_bytes
+from rarn_edge.device.image_file import MAX_PIXELS, read_bytes
 from rarn_edge.device.model import find_model_file
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.logits import BATCH, run_logits
@@ -34,13 +33,6 @@ from rarn_edge.stats.classification import softmax
 ColourOrder = Literal["rgb", "bgr"]
 Image = NDArray[np.uint8] | str | Path | bytes
 """A face crop: a path, an image file's bytes, or uint8 pixels [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]."""
-
-_TO_GRAY = {
-    ("rgb", 3): cv2.COLOR_RGB2GRAY,
-    ("rgb", 4): cv2.COLOR_RGBA2GRAY,
-    ("bgr", 3): cv2.COLOR_BGR2GRAY,
-    ("bgr", 4): cv2.COLOR_BGRA2GRAY,
-}
 
 
 @dataclass(frozen=True)
@@ -123,6 +115,11 @@ class Classifier:
         return self.artifact.spec.classes
 
     @property
+    def in_colour(self) -> bool:
+        """Whether the model looks at colours."""
+        return self.artifact.spec.preprocess.in_colour
+
+    @property
     def host_warning(self) -> str | None:
         """One line when an INT8 file was made for another kind of CPU than this one."""
         return detect_host().mismatch(self.artifact.contract.target)
@@ -147,7 +144,7 @@ class Classifier:
         answers: list[Prediction] = []
         for first in range(0, len(items), self._batch):
             part = items[first : first + self._batch]
-            pixels = self.pixels(part, first, colour)  # [n, height_px, width_px]
+            pixels = self.pixels(part, first, colour)  # [n, height_px, width_px], in colour [..., 3]
             logits = run_logits(self._session, self.artifact.spec, pixels, self._batch)
             end_s = time.perf_counter()
             answers += self.answers(logits, (end_s - start_s) / len(part))
@@ -155,12 +152,12 @@ class Classifier:
         return answers
 
     def pixels(self, images: Sequence[Image], first: int = 0, colour: ColourOrder = "rgb") -> NDArray[np.uint8]:
-        """The images as the model's gray [n, height_px, width_px] uint8; `first` is the number of the first in messages."""
-        size = self.artifact.spec.preprocess
-        pixels = np.empty((len(images), size.height_px, size.width_px), dtype=np.uint8)
+        """What the model is shown: gray [n, height_px, width_px] or, in colour, [n, height_px, width_px, 3] (red, green, blue);
+        `first` is the number of the first in messages."""
+        preprocess = self.artifact.spec.preprocess
+        pixels = np.empty((len(images), *preprocess.picture_shape), dtype=np.uint8)
         for index, image in enumerate(images):
-            gray = self._gray(image, first + index, colour)
-            pixels[index] = resize(gray, size.height_px, size.width_px)
+            pixels[index] = fit(self._picture(image, first + index, colour), preprocess)
         return pixels
 
     def answers(self, logits: NDArray[np.float32], latency_s: float) -> list[Prediction]:
@@ -183,7 +180,7 @@ class Classifier:
         ]
 
     def attention(self, pixels: NDArray[np.uint8], output: str = "attention") -> NDArray[np.float32]:
-        """The attention mask [n, h, w], 0..1, of gray crops [n, height_px, width_px]; from a file exported with it.
+        """The attention mask [n, h, w], 0..1, of what `pixels` gives; from a file exported with it.
 
         Raises:
             InputError: the model has no such output.
@@ -197,18 +194,19 @@ class Classifier:
         (mask,) = self._session.run([output], {spec.input_name: model_input(pixels, spec)})  # [n, 1, h, w]
         return np.asarray(mask[:, 0], dtype=np.float32)
 
-    def _gray(self, image: Image, index: int, colour: ColourOrder) -> NDArray[np.uint8]:
-        """[H, W] uint8."""
+    def _picture(self, image: Image, index: int, colour: ColourOrder) -> NDArray[np.uint8]:
+        """[H, W], or [H, W, 3] red, green, blue."""
         if isinstance(image, str | Path):
-            return gray_image(read_bytes(Path(image)), str(image), self._max_pixels)
+            return decode(read_bytes(Path(image)), str(image), self._max_pixels)
         if isinstance(image, bytes | bytearray | memoryview):
-            return gray_image(bytes(image), f"image {index}", self._max_pixels)
+            return decode(bytes(image), f"image {index}", self._max_pixels)
         if not isinstance(image, np.ndarray):
             raise InputError(f"image {index}: expected a path, bytes or a uint8 array, found {type(image).__name__}")
         _check_pixels(image, f"image {index}")
         if image.ndim == 2 or image.shape[2] == 1:
             return image.reshape(image.shape[:2])
-        return np.asarray(cv2.cvtColor(image, _TO_GRAY[colour, image.shape[2]]), dtype=np.uint8)
+        seen = image[..., :3]  # an alpha channel is left out
+        return seen if colour == "rgb" else seen[..., ::-1]
 
 
 def split_images(images: object) -> Sequence[Image]:

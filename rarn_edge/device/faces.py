@@ -135,7 +135,7 @@ def crop_to_picture(face: Face, side_px: int) -> NDArray[np.float64]:
 
 
 def crop_face(gray: NDArray[np.uint8], face: Face, side_px: int) -> NDArray[np.uint8]:
-    """The face upright, [side_px, side_px] uint8, of a picture [H, W]; beyond the edge its border is repeated.
+    """The face upright, [side_px, side_px] uint8, of a picture [H, W] or [H, W, 3]; beyond the edge its border is repeated.
 
     Raises:
         InputError: the face lies outside the picture.
@@ -166,7 +166,7 @@ def crop_face(gray: NDArray[np.uint8], face: Face, side_px: int) -> NDArray[np.u
 
 def _upright(gray: NDArray[np.uint8], matrix: NDArray[np.float64], side_px: int) -> NDArray[np.uint8]:
     """Cut whole pixels and resize them as the training data was."""
-    height_px, width_px = gray.shape
+    height_px, width_px = gray.shape[:2]
     left, top = (round(value) for value in matrix[:, 2].tolist())
     right = max(left + 1, round(matrix[0, 2] + side_px * matrix[0, 0]))
     bottom = max(top + 1, round(matrix[1, 2] + side_px * matrix[1, 1]))

@@ -107,7 +107,7 @@ def answer_pictures(
     def flush() -> Iterator[Answered]:
         nonlocal large
         pixels = np.stack(crops) if crops else np.empty((0, 1, 1), dtype=np.uint8)
-        answers = iter(classifier.predict(list(pixels)))
+        answers = iter(classifier.predict(list(pixels)))  # in colour they are red, green, blue by now
         masks: Iterator[NDArray[np.float32]] = iter(list(classifier.attention(pixels)) if explain and crops else [])
         for picture, faces, origin in waiting:
             found = [FaceAnswer(face, origin, next(answers), None, next(masks, None)) for face in faces]
@@ -121,7 +121,8 @@ def answer_pictures(
         crops.clear()
         large = 0
 
-    side_px = classifier.artifact.spec.preprocess.height_px
+    preprocess = classifier.artifact.spec.preprocess
+    side_px, in_colour = max(preprocess.height_px, preprocess.width_px), preprocess.in_colour
     for picture in pictures:
         faces: tuple[Face, ...] = ()
         origin: Origin = "crop"
@@ -129,9 +130,9 @@ def answer_pictures(
             try:
                 faces, origin = finding.faces(picture)
                 if faces:
-                    gray = _gray(picture.pixels)
-                    cut = [gray] if origin == "crop" else [crop_face(gray, face, side_px) for face in faces]
-                    crops += list(classifier.pixels(cut))
+                    seen = picture.pixels if in_colour else _gray(picture.pixels)
+                    cut = [seen] if origin == "crop" else [crop_face(seen, face, side_px) for face in faces]
+                    crops += list(classifier.pixels(cut, colour="bgr"))
             except InputError as error:
                 if picture.frame is not None:
                     raise  # the next frame would fail alike

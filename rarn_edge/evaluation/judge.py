@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.contract.spec import FER2013
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data import Faces
 from rarn_edge.evaluation.confidence import Confidence, judge_confidence
 from rarn_edge.evaluation.roll import Predict, RollPoint, roll_curve
@@ -96,15 +96,23 @@ class Subject:
     """A model ready to be judged."""
 
     name: str
-    classes: tuple[str, ...]
-    temperature: float
+    spec: ModelSpec
     predict: Predict
     train_pixels: tuple[float, float] | None  # mean, standard deviation
-    label_source: str = FER2013  # whose labels it was trained on
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.spec.classes
+
+    def sees(self, faces: Faces, like: "Subject") -> Faces:
+        """Of faces that were made for `like`, what this model sees."""
+        preprocess = self.spec.preprocess
+        alike = preprocess.pixels_alike == like.spec.preprocess.pixels_alike
+        return faces if alike else faces.shown_to(preprocess)
 
 
 def compare(other: Subject, faces: Faces, right: NDArray[np.bool_]) -> Paired:
-    """A model beside `other` on the same labelled faces: `right` [N] says which ones it gets right."""
+    """A model beside `other` on the same labelled faces, which `other` sees: `right` [N] says which ones it gets right."""
     return compare_decisions(other.predict(faces.images).argmax(axis=1) == faces.labels_in(other.classes), right)
 
 
@@ -131,7 +139,7 @@ def judge(
         model=subject.name,
         faces=description,
         evaluation=evaluate_logits(logits, labels, subject.classes),
-        confidence=judge_confidence(logits, labels, subject.temperature),
+        confidence=judge_confidence(logits, labels, subject.spec.temperature),
         without_copies=None if training is None else _without_copies(right, faces, training),
         roll=_roll(subject, faces, on_angle),
         pixels=Pixels(*faces.pixel_statistics(), *(subject.train_pixels or (None, None))),
@@ -140,9 +148,11 @@ def judge(
             for name, each in (("judged", faces), ("training", training))
             if each is not None
         ),
-        votes=None if faces.votes is None else judge_votes(logits, faces, subject.classes, subject.temperature),
+        votes=None if faces.votes is None else judge_votes(logits, faces, subject.classes, subject.spec.temperature),
         against=tuple(
-            Rival(other.name, compare(other, faces, right), _roll(other, faces, on_angle)) for other in against
+            Rival(other.name, compare(other, seen, right), _roll(other, seen, on_angle))
+            for other in against
+            for seen in (other.sees(faces, subject),)
         ),
     )
 
@@ -154,8 +164,10 @@ def _summary(name: str, faces: Faces, classes: tuple[str, ...]) -> DataSummary:
 
 
 def _roll(subject: Subject, faces: Faces, on_angle: Callable[[str, int, int], None]) -> tuple[RollPoint, ...]:
-    labels = faces.labels_in(subject.classes)
-    return roll_curve(subject.predict, faces.images, labels, on_angle=partial(on_angle, subject.name))
+    some = faces.in_memory()
+    return roll_curve(
+        subject.predict, some.pixels, some.labels_in(subject.classes), on_angle=partial(on_angle, subject.name)
+    )
 
 
 def _without_copies(right: NDArray[np.bool_], faces: Faces, training: Faces) -> WithoutCopies | None:

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.data.stream import Images
 from rarn_edge.stats.classification import wilson_interval
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # faces [N, H, W] uint8 -> logits [N, K]
+Predict = Callable[[Images], NDArray[np.float32]]  # pictures [N, H, W] or [N, H, W, 3] uint8 -> logits [N, K]
 
 ROLL_DEGREES = tuple(range(-90, 91, 15))
 
@@ -25,10 +26,10 @@ class RollPoint:
 
 
 def turned(images: NDArray[np.uint8], roll_deg: float) -> NDArray[np.uint8]:
-    """[N, H, W] uint8 turned about their centres, bilinear; what leaves the frame is refilled with the border's pixels."""
+    """[N, H, W] or [N, H, W, 3] uint8 turned about their centres, bilinear; the border's pixels fill what was outside."""
     if roll_deg == 0:
         return images
-    height, width = images.shape[1:]
+    height, width = images.shape[1:3]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), roll_deg, 1.0)
     result = np.empty_like(images)
     for index, image in enumerate(images):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import CLASSES
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.inception import inception_v4
 from rarn_edge.models.mobilenet import mobilenet_v1
@@ -55,7 +55,7 @@ def fresh_model(network: Network, seed: int) -> nn.Module:
     Batch statistics that no image has touched are taken from synthetic faces: without them the activations of deep nets overflow
     or die away, and denormal numbers would distort the timing.
     """
-    faces = to_input(synthetic_faces(16, seed).images, network.spec.preprocess)  # [16, C, H, W]
+    faces = to_input(drawn_for(network.spec.preprocess, 16, seed).pixels, network.spec.preprocess)  # [16, C, H, W]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = network.build()

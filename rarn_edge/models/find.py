@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rarn_edge.boundary.documents import read_toml
 from rarn_edge.boundary.names import unfit_name
 from rarn_edge.boundary.paths import exists, read_text, shown
-from rarn_edge.contract.spec import SCHEMA_VERSION, ModelSpec, Preprocess
+from rarn_edge.contract.spec import SCHEMA_VERSION, Color, ModelSpec, Preprocess
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG, find_model
 from rarn_edge.models.network import Builder, Network, their_code
@@ -41,8 +41,8 @@ class NetworkInput:
 
     height_px: int | None = None
     width_px: int | None = None
-    channels: int | None = None
-    mean: tuple[float, ...] | None = None  # per channel, in pixel values 0..255
+    color: Color | None = None  # of the channels: `gray` is one, `rgb` and `bgr` are three, in this order
+    mean: tuple[float, ...] | None = None  # per channel, in pixel values 0..255, in the order of `color`
     std: tuple[float, ...] | None = None
 
     @property
@@ -200,21 +200,21 @@ def _contract(name: str, described: dict[str, Any], takes: NetworkInput, where: 
 
 
 def _input(described: dict[str, Any], takes: NetworkInput) -> Preprocess:
-    """The input from the table of a TOML, then options, then defaults; what is not said of colour follows from the mean."""
+    """The input from the table of a TOML, then options, then defaults; what is not said of colour follows from mean and std."""
     stated = {key: value for key, value in asdict(takes).items() if value is not None}
-    channels = stated.pop("channels", None)
     whole = {**described, **stated}
+    listed = [len(whole[key]) for key in ("mean", "std") if isinstance(whole.get(key), list | tuple)]
+    # a network may take gray pictures three times over, which its mean says
+    count = {"rgb": 3, "bgr": 3}.get(str(whole.get("color"))) or (listed[0] if listed else 1)
     default = Preprocess()
-    count = channels or next(
-        (len(whole[key]) for key in ("mean", "std") if isinstance(whole.get(key), list | tuple)), 1
-    )
     for key, usual in (("mean", default.mean), ("std", default.std)):
         whole.setdefault(key, usual * count)
         if not isinstance(whole[key], list | tuple):
             raise InputError(f"{key} is a list with a value for each channel")
         if len(whole[key]) != count:
             raise InputError(
-                f"{key} has {len(whole[key])} value{'s' * (len(whole[key]) > 1)} for {count} channels; give {count}"
+                f"{key} has {len(whole[key])} value{'s' * (len(whole[key]) > 1)}, and its images have"
+                f" {count} channel{'s' * (count > 1)}; give {count}"
             )
     unknown = whole.keys() - asdict(default).keys()
     if unknown:

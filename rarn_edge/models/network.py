@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.errors import InputError, first_line
 
 if TYPE_CHECKING:  # a device has no torch
@@ -58,8 +58,8 @@ class Network:
         """
         if self.says_input and spec.preprocess != self.spec.preprocess:
             raise InputError(
-                f"the weights of '{spec.name}' were trained on {spec.preprocess}, and {self.reference} is said to take"
-                f" {self.spec.preprocess}; leave out --size, --rgb, --mean and --std, or mend the TOML beside it"
+                f"the weights of '{spec.name}' were trained on {_images(spec.preprocess)}, and {self.reference} is said to take"
+                f" {_images(self.spec.preprocess)};\nleave out --size, --rgb, --mean and --std, or mend the TOML beside its file"
             )
         return replace(self, spec=spec)
 
@@ -202,6 +202,11 @@ def _place(error: BaseException) -> str:
         if not Path(frame.filename).is_relative_to(_PACKAGE) and "site-packages" not in frame.filename
     ]
     return f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
+
+
+def _images(takes: Preprocess) -> str:
+    mean, std = (",".join(f"{value:g}" for value in values) for values in (takes.mean, takes.std))
+    return f"{takes.height_px}x{takes.width_px} {takes.color}, mean {mean}, std {std}"
 
 
 def _a(kind: str) -> str:

@@ -79,7 +79,7 @@ class Bundle:
 
     @property
     def images(self) -> NDArray[np.uint8]:
-        """[N, H, W]."""
+        """[N, H, W], or [N, H, W, 3] in colour."""
         return self.shown.images
 
     @property
@@ -247,7 +247,7 @@ def _parse(manifest: dict[str, Any], content: dict[str, bytes], source: str) -> 
     count = len(shown.images)
     lengths = {count, len(shown.names), len(bundle.logits), len(arrays["probabilities"])}
     labelled = shown.labels is None or shown.labels.shape == (shown.faces,)
-    sizes = shown.images.shape[1:] == (preprocess.height_px, preprocess.width_px)
+    sizes = shown.images.shape[1:] == preprocess.picture_shape
     if lengths != {count} or not 0 < shown.faces <= count or not labelled or not sizes:
         raise InputError(f"{source}: its arrays, names and labels do not belong together; make the bundle anew")
     if bundle.logits.shape[1] != len(bundle.spec.classes):

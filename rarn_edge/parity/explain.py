@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.preprocess import model_input, to_input
+from rarn_edge.contract.preprocess import model_input
 from rarn_edge.errors import InputError
 from rarn_edge.onnx_graph import (
     LoadedModel,
@@ -69,7 +69,7 @@ def explain(
     is_int8 = after.contract.precision == "int8"
     limit = MIN_INT8_SNR_DB if is_int8 else MIN_FLOAT_SNR_DB
     first, second = with_types(before.graph), ir.from_proto(after.graph)
-    image = to_input(images, before.spec.preprocess)
+    image = model_input(images, before.spec)
     wanted = [name for name in float_activations(first) if name != before.spec.input_name]
     exact = tensor_values(ir.to_proto(first), wanted, {before.spec.input_name: image})
     exact |= {before.spec.input_name: image, **(truth or {})}

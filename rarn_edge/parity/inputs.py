@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.contract.preprocess import resize
+from rarn_edge.contract.preprocess import fit_all
 from rarn_edge.contract.spec import Preprocess
 from rarn_edge.parity.tolerances import Inputs
 
@@ -23,7 +23,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Shown:
-    """Images [N, H, W] uint8 at the network's own size: the first `faces` are faces, the rest adversarial.
+    """Images [N, H, W] or [N, H, W, 3] uint8 at the network's own size: the first `faces` are faces, the rest adversarial.
 
     labels: [faces], where they mean something; names: [N].
     """
@@ -46,12 +46,19 @@ class Shown:
 
 def show(faces: "Faces", labels: NDArray[np.int64] | None, description: str, preprocess: Preprocess) -> Shown:
     """The faces, resized as the model wants them, and the adversarial images of that size."""
-    size = (preprocess.height_px, preprocess.width_px)
-    images = faces.images
-    if images.shape[1:] != size:
-        images = np.stack([resize(image, *size) for image in images])
-    names, adversarial = adversarial_images(*size)
+    images = fit_all(faces.in_memory().pixels, preprocess)
+    names, adversarial = adversarial_images(preprocess.height_px, preprocess.width_px)
+    if preprocess.in_colour:
+        names, adversarial = (*names, *COLOURS), np.concatenate([fit_all(adversarial, preprocess), _flat(preprocess)])
     return Shown(np.concatenate([images, adversarial]), (*faces.names, *names), len(images), labels, description)
+
+
+COLOURS = {"all red": (255, 0, 0), "all green": (0, 255, 0), "all blue": (0, 0, 255), "all yellow": (255, 255, 0)}
+
+
+def _flat(preprocess: Preprocess) -> Image:
+    """[colours, H, W, 3] of `COLOURS`."""
+    return np.stack([np.full(preprocess.picture_shape, colour, dtype=np.uint8) for colour in COLOURS.values()])
 
 
 def adversarial_images(height_px: int = 48, width_px: int = 48) -> tuple[tuple[str, ...], Image]:

@@ -18,8 +18,9 @@ from rarn_edge.assets import shipped_labels, shipped_models, shipped_ranges
 from rarn_edge.boundary.documents import read_json, to_json
 from rarn_edge.boundary.paths import reason
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.preprocess import model_input
 from rarn_edge.data import Faces
+from rarn_edge.data.stream import Images, batch_for, batches
 from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
 from rarn_edge.host.threads import default_threads
@@ -28,6 +29,7 @@ from rarn_edge.pipeline.histograms import BINS, DEFAULT_METHOD, Method, find_ran
 from rarn_edge.pipeline.prepare import Prepared, prepare
 
 BATCH = 32
+BATCH_PIXELS = 4 * 224 * 224
 SCHEMA_VERSION = 2
 _MAKE = "make one with: rarn-edge quantize --calib DATA --save-ranges FILE"
 SEVERAL_IMAGES = 32  # fewer do not show what a tensor can reach
@@ -177,7 +179,7 @@ def observe(
         weights_sha256=model.weights_sha256,
         model_sha256="" if model.source is None else model.source.sha256,
         sample=f"{len(faces)} images of {Path(faces.source).name}, per class {classes}",
-        sample_sha256=hashlib.sha256(np.ascontiguousarray(faces.images).data).hexdigest(),
+        sample_sha256=_sample_sha256(faces.images),
     )
 
 
@@ -187,8 +189,10 @@ def check_sample(faces: Faces) -> list[str]:
     Raises:
         InputError: every image is constant, so that no range would mean anything.
     """
-    flat = faces.images.reshape(len(faces), -1)
-    constant = int((flat.min(axis=1) == flat.max(axis=1)).sum())
+    constant = 0
+    for pixels in batches(faces.images, BATCH):
+        flat = pixels.reshape(len(pixels), -1)
+        constant += int((flat.min(axis=1) == flat.max(axis=1)).sum())
     if constant == len(faces):
         raise InputError(
             f"all {len(faces)} calibration images are of one gray value each; ranges measured on them would mean nothing"
@@ -204,6 +208,13 @@ def check_sample(faces: Faces) -> list[str]:
     return found
 
 
+def _sample_sha256(images: Images) -> str:
+    digest = hashlib.sha256()
+    for pixels in batches(images, BATCH):
+        digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
 class _Tap:
     """A session whose every float tensor is an output: a held resource, so that both passes share it."""
 
@@ -215,8 +226,9 @@ class _Tap:
         self.session = tapped_session(prepared.integer, self.fetched, default_threads())
 
     def _batches(self, report: Callable[[int], None]) -> Iterator[Any]:
-        for start in range(0, len(self.faces), BATCH):
-            inputs = to_input(self.faces.images[start : start + BATCH], self.spec.preprocess)
+        size = batch_for(self.spec.preprocess, BATCH, BATCH_PIXELS)  # of large pictures few: every tensor is kept
+        for pixels in batches(self.faces.images, size):
+            inputs = model_input(pixels, self.spec)
             values = self.session.run(self.fetched, {self.spec.input_name: inputs})
             yield zip([self.spec.input_name, *self.fetched], [inputs, *values], strict=True)
             report(len(inputs))

@@ -21,7 +21,7 @@ from torch import nn
 from rarn_edge.contract.artifact import Artifact, Contract, open_unoptimised
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import GateError, first_line
 from rarn_edge.files import check_output
 from rarn_edge.models.count import bake, count_multiply_adds, count_parameters
@@ -106,7 +106,11 @@ def _cause(error: BaseException, said: str) -> str:
     if operator:
         return f"it has no ONNX form of the operator {operator[1]}, so nothing is written; write forward without it"
     places = _PLACE.findall(said)
-    where = f"\nIt came to {Path(places[-1][0]).name}, line {places[-1][1]}: {places[-1][2].strip()[:120]}" if places else ""
+    where = (
+        f"\nIt came to {Path(places[-1][0]).name}, line {places[-1][1]}: {places[-1][2].strip()[:120]}"
+        if places
+        else ""
+    )
     return f"{first_line(first)}{where}\nA forward that exports takes no decision by the values of its tensors"
 
 
@@ -125,7 +129,8 @@ def check_export(graph: onnx.ModelProto, model: nn.Module, spec: ModelSpec) -> N
     names = ([v.name for v in session.get_inputs()], [v.name for v in session.get_outputs()])
     if names != ([spec.input_name], [spec.output_name]):
         raise GateError(f"export of '{spec.name}': names {names}, expected {spec.input_name} -> {spec.output_name}")
-    faces = to_input(synthetic_faces(sum(CHECKED_BATCHES), seed=1).images, spec.preprocess)  # [10, C, H, W]
+    drawn = drawn_for(spec.preprocess, sum(CHECKED_BATCHES), seed=1)
+    faces = to_input(drawn.pixels, spec.preprocess)  # [10, C, H, W]
     expected = _torch_logits(model, faces)  # [10, classes]
     allowed = float_tolerance(model, faces, expected)
     start = 0

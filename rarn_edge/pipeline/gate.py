@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.contract.artifact import open_unoptimised
 from rarn_edge.contract.preprocess import model_input
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import GateError
 from rarn_edge.onnx_graph import LoadedModel
 
@@ -20,9 +20,9 @@ def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: flo
     `how` the second was changed is in the text. Each is given what it takes, floats or pixels; so noise is of pixels where one
     of them takes those, and of floats beyond any pixel otherwise.
     """
-    pixels = before.spec.preprocess.height_px * before.spec.preprocess.width_px
-    count = max(MIN_CHECKED_FACES, min(CHECKED_FACES, CHECKED_FACES * 48 * 48 // pixels))
-    faces = synthetic_faces(count, seed=2).images
+    preprocess = before.spec.preprocess
+    fitting = CHECKED_FACES * 48 * 48 // (preprocess.height_px * preprocess.width_px)
+    faces = drawn_for(preprocess, max(MIN_CHECKED_FACES, min(CHECKED_FACES, fitting)), seed=2).pixels
     rng = np.random.default_rng(2)
     given: list[tuple[str, list[NDArray[np.float32] | NDArray[np.uint8]]]]
     given = [("faces", [model_input(faces, model.spec) for model in (before, after)])]

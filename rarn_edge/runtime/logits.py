@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from rarn_edge.contract.preprocess import model_input
 from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.data.stream import Images, Streamed, batch_for, batches
 from rarn_edge.errors import InputError, first_line
 
 BATCH = 64
+BATCH_PIXELS = 16 * 224 * 224  # of larger pictures fewer go together, so that memory stays flat
 LIMIT_S = 300.0
 """Of one batch in a check, which meets files that nobody ran before; far beyond any network on any board."""
 
@@ -19,22 +21,23 @@ LIMIT_S = 300.0
 def run_logits(
     session: ort.InferenceSession,
     spec: ModelSpec,
-    images: NDArray[np.uint8],
-    batch: int = BATCH,
+    images: Images,
+    batch: int | None = None,
     callers: int = 1,
     finite: bool = True,
 ) -> NDArray[np.float32]:
-    """Gray faces [N, H, W] uint8 -> logits [N, classes] float32 (log-probabilities where the graph ends in a softmax).
+    """Pictures [N, H, W] or [N, H, W, 3] uint8 -> logits [N, classes] float32; log-probabilities where a softmax ends the graph.
 
-    `callers` batches are in flight at once: of use where `session` has one thread. Answers leave this module only when they are
-    what the contract says; `finite=False` is for a check that judges NaN itself; a check gives up on a batch after `LIMIT_S`.
+    `batch` pictures go together (default: at most `BATCH`, fewer of large ones). `callers` batches are in flight at once: of
+    use where `session` has one thread. Answers leave this module only when they are what the contract says;
+    `finite=False` is for a check that judges NaN itself; a check gives up on a batch after `LIMIT_S`.
 
     Raises:
         InputError: the graph cannot run on a batch, or answers another shape, or a value that is no number.
     """
 
-    def answer(start: int) -> NDArray[np.float32]:
-        inputs = model_input(images[start : start + batch], spec)  # [batch, C, H, W]
+    def answer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        inputs = model_input(pixels, spec)  # [batch, C, H, W]
         options = ort.RunOptions()
         watch = None if finite else threading.Timer(LIMIT_S, _end, [options])
         try:
@@ -66,12 +69,12 @@ def run_logits(
             )
         return logits
 
-    starts = range(0, len(images), batch)
-    if callers == 1:
-        answers = [answer(start) for start in starts]
+    parts = batches(images, batch or batch_for(spec.preprocess, BATCH, BATCH_PIXELS))
+    if callers == 1 or isinstance(images, Streamed):
+        answers = [answer(part) for part in parts]
     else:
         with ThreadPoolExecutor(callers) as pool:
-            answers = list(pool.map(answer, starts))
+            answers = list(pool.map(answer, parts))
     logits = np.concatenate(answers) if answers else np.empty((0, len(spec.classes)), dtype=np.float32)
     return np.log(np.maximum(logits, np.finfo(np.float32).tiny)) if spec.output == "probabilities" else logits
 

@@ -9,9 +9,8 @@ from typing import cast
 import numpy as np
 
 from rarn_edge.boundary.names import printable
-from rarn_edge.contract.preprocess import resize
+from rarn_edge.contract.preprocess import decode, fit
 from rarn_edge.device.classifier import Classifier
-from rarn_edge.device.image_file import gray_image
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.logits import BATCH, run_logits
 from rarn_edge.score.parts import Done, Part, write_part
@@ -40,8 +39,7 @@ def score_unit(unit: Unit, job: Job) -> Done:
     names: list[str] = []
     errors: list[str | None] = []
     answers = []
-    size = spec.preprocess
-    pixels = np.zeros((BATCH, size.height_px, size.width_px), dtype=np.uint8)
+    pixels = np.zeros((BATCH, *spec.preprocess.picture_shape), dtype=np.uint8)
     waiting = 0
 
     def flush() -> None:
@@ -54,7 +52,7 @@ def score_unit(unit: Unit, job: Job) -> Done:
     for name, content in read_unit(unit, job.column, Path(job.base)):
         names.append(printable(name))
         try:
-            pixels[waiting] = resize(_decoded(content, name, job.max_pixels), size.height_px, size.width_px)
+            pixels[waiting] = fit(_decoded(content, name, job.max_pixels), spec.preprocess)
             errors.append(None)
         except InputError as error:
             errors.append(printable(str(error).removeprefix(f"{name}: ").splitlines()[0]))
@@ -75,7 +73,7 @@ def score_unit(unit: Unit, job: Job) -> Done:
 def _decoded(content: Content, name: str, max_pixels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     if isinstance(content, InputError):
         raise content
-    return gray_image(content, name, max_pixels)
+    return decode(content, name, max_pixels)
 
 
 @lru_cache(maxsize=1)

@@ -10,13 +10,13 @@ from rarn_edge.train.recipe import Augmentation
 
 
 def augment(images: Tensor, recipe: Augmentation, generator: torch.Generator, crop_px: int = 0) -> Tensor:
-    """[N, H, W] uint8 -> [N, 1, H, W] float32 in pixel values 0..255, each image changed by its own draw.
+    """[N, H, W] or [N, H, W, 3] uint8 -> [N, C, H, W] float32 in pixel values 0..255, each image changed by its own draw.
 
-    `crop_px` > 0: only the middle [N, 1, crop_px, crop_px] of the changed image is made, at the same scale. What leaves the
+    `crop_px` > 0: only the middle [N, C, crop_px, crop_px] of the changed image is made, at the same scale. What leaves the
     frame is refilled with the border's pixels, as a crop of a larger photograph would be. Images and generator are on one device,
     which is never asked for a value: the whole can be recorded as a CUDA graph.
     """
-    pixels = images[:, None].float()  # [N, 1, H, W]
+    pixels = (images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)).float()  # [N, C, H, W]
     pixels = _warp(pixels, recipe, generator, crop_px)
     pixels = _relight(pixels, recipe, generator)
     return _erase(pixels, recipe.erase, generator) if recipe.erase else pixels
@@ -61,7 +61,7 @@ def _relight(pixels: Tensor, recipe: Augmentation, generator: torch.Generator) -
     count = len(pixels)
     brightness = (1 + _uniform(count, recipe.brightness, generator)).view(-1, 1, 1, 1)
     contrast = (1 + _uniform(count, recipe.contrast, generator)).view(-1, 1, 1, 1)
-    mean = pixels.mean(dim=(2, 3), keepdim=True)  # [N, 1, 1, 1]
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)  # [N, 1, 1, 1]
     return (((pixels - mean) * contrast + mean) * brightness).clamp_(0, 255)
 
 
@@ -76,7 +76,7 @@ def _erase(pixels: Tensor, probability: float, generator: torch.Generator) -> Te
     inside_y = (torch.arange(height, device=pixels.device).view(1, -1, 1) - centre_y).abs() <= half_height  # [N, H, 1]
     inside_x = (torch.arange(width, device=pixels.device).view(1, 1, -1) - centre_x).abs() <= half_width  # [N, 1, W]
     chosen = (_rand(count, generator) < probability).view(-1, 1, 1)
-    hole = (inside_y & inside_x & chosen)[:, None]  # [N, 1, H, W]
+    hole = (inside_y & inside_x & chosen)[:, None]  # [N, 1, H, W], of every channel
     return torch.where(hole, _noise(pixels.shape, generator), pixels)
 
 

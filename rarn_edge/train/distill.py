@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rarn_edge.contract.spec import FER2013, LABEL_CLASSES, Preprocess
 from rarn_edge.data import Faces
+from rarn_edge.data.stream import Streamed
 from rarn_edge.errors import InputError
 from rarn_edge.files import atomic, check_output, file_sha256
 from rarn_edge.train.checkpoint import Weights
@@ -119,10 +120,11 @@ def check_classes(teachers: Sequence[Weights], classes: tuple[str, ...]) -> None
 
 
 def view_of(images: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """View 0 is the image, 1 its mirror image, 2 and 3 the same shifted by `SHIFT_PX`, and so on: [N, H, W] uint8."""
+    """View 0 is the image, 1 its mirror image, 2 and 3 the same shifted by `SHIFT_PX`, and so on: as [N, H, W, ...]."""
     shift_x, shift_y = SHIFTS[view // 2]
-    padded = np.pad(images, ((0, 0), (SHIFT_PX, SHIFT_PX), (SHIFT_PX, SHIFT_PX)), mode="edge")
-    height, width = images.shape[1:]
+    sides = (SHIFT_PX, SHIFT_PX)
+    padded = np.pad(images, ((0, 0), sides, sides, *((0, 0),) * (images.ndim - 3)), mode="edge")
+    height, width = images.shape[1:3]
     top, left = SHIFT_PX - shift_y, SHIFT_PX - shift_x
     shifted = padded[:, top : top + height, left : left + width]
     return np.ascontiguousarray(shifted[:, :, ::-1] if view % 2 else shifted)
@@ -166,6 +168,11 @@ def averaged_answers(
 
     `on_view(done)` is called after each pass over the faces.
     """
+    if isinstance(faces.images, Streamed):
+        raise InputError(
+            f"{faces.source}: {len(faces):,} images are too many to keep in memory for a teacher's answers;"
+            " choose a recipe that asks teachers about each batch (--recipe edge-patient)"
+        )
     total = torch.zeros(len(faces), sum(heads), dtype=torch.float64)
     for view in range(views):
         logits = torch.from_numpy(torch_logits(model, preprocess, view_of(faces.images, view)))

@@ -9,17 +9,19 @@ from torch import nn
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import Faces
+from rarn_edge.data.stream import Images, batch_for, batches
 from rarn_edge.models.count import device_of
 
 BATCH = 256
+BATCH_PIXELS = 32 * 224 * 224
 
 
 @torch.no_grad()
-def torch_logits(model: nn.Module, preprocess: Preprocess, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Gray faces [N, H, W] uint8 -> logits [N, classes] of `model`, which is in evaluation mode."""
-    batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+def torch_logits(model: nn.Module, preprocess: Preprocess, images: Images) -> NDArray[np.float32]:
+    """Pictures [N, H, W] or [N, H, W, 3] uint8 -> logits [N, classes] of `model`, which is in evaluation mode."""
     device = device_of(model)
-    inputs = (torch.from_numpy(to_input(batch, preprocess)).to(device) for batch in batches)
+    size = batch_for(preprocess, BATCH, BATCH_PIXELS)
+    inputs = (torch.from_numpy(to_input(batch, preprocess)).to(device) for batch in batches(images, size))
     return np.concatenate([model(batch).float().cpu().numpy() for batch in inputs])
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from rarn_edge.boundary.names import printable
 from rarn_edge.contract.spec import FER2013, FERPLUS, LABEL_CLASSES
 from rarn_edge.data import Faces, Split
+from rarn_edge.data.faces import HOLDOUT_FRACTION, HOLDOUT_SEED, listed
 from rarn_edge.data.votes import label_shares
 from rarn_edge.errors import InputError
 from rarn_edge.models.network import Network
@@ -114,12 +116,11 @@ class Run:
         return self.train.pixel_statistics()
 
 
-HOLDOUT_FRACTION = 0.1
-
-
 def source_of(faces: Faces) -> str:
-    """Whose labels these are, for the contract."""
-    return FERPLUS if faces.votes is not None else FER2013
+    """Whose labels these are, for the contract: FER+, FER-2013, or the name of a data set with classes of its own."""
+    if faces.votes is not None:
+        return FERPLUS
+    return FER2013 if faces.classes == LABEL_CLASSES[FER2013] else printable(Path(faces.source).stem)[:200] or "own"
 
 
 def joint_classes(*sources: str) -> tuple[str, ...]:
@@ -136,8 +137,8 @@ def trainable(faces: Faces) -> Faces:
     return faces.labelled() if faces.votes is None else faces.where(np.flatnonzero(label_shares(faces).any(axis=1)))
 
 
-def split_for_training(faces: Faces, seed: int) -> tuple[Faces, Faces]:
-    """(train, test): Training and the held-out split, or a seeded stratified tenth cut off where there is none.
+def split_for_training(faces: Faces) -> tuple[Faces, Faces]:
+    """(train, test): Training and the held-out split, or a seeded stratified tenth where there is none (`--split test`).
 
     PrivateTest is never touched: it is for the one final measurement.
 
@@ -148,8 +149,23 @@ def split_for_training(faces: Faces, seed: int) -> tuple[Faces, Faces]:
     for split in (Split.PUBLIC_TEST, Split.TEST):
         if split in faces.available_splits:
             part = faces.where(faces.splits == split.value)  # `faces.split(TEST)` would bring PrivateTest along
-            return training, part.labelled()
-    mask = training.holdout_mask(HOLDOUT_FRACTION, seed)
+            return _check_classes(training, part.labelled())
+    mask = training.holdout_mask(HOLDOUT_FRACTION, HOLDOUT_SEED)
     if not mask.any() or mask.all():
         raise InputError(f"{faces.source}: {len(training)} faces are too few to cut a test part from")
-    return training.where(~mask), training.where(mask)
+    return _check_classes(training.where(~mask), training.where(mask))
+
+
+def _check_classes(training: Faces, test: Faces) -> tuple[Faces, Faces]:
+    """Refuse what cannot be learnt or measured: a class of an own data set that one part lacks."""
+    counts = [np.bincount(part.labels[part.labels >= 0], minlength=len(part.classes)) for part in (training, test)]
+    if source_of(training) not in LABEL_CLASSES:
+        for part, count in (("Training", counts[0]), ("the held-out part", counts[1])):
+            lacking = [training.classes[index] for index in np.flatnonzero((count == 0) & (sum(counts) > 0)).tolist()]
+            if lacking:
+                raise InputError(
+                    f"{training.source}: {part} has no image of {listed(lacking)}; give each class some images in both"
+                )
+    if len(training.classes) < 2:
+        raise InputError(f"{training.source}: has {len(training.classes)} class; there is nothing to tell apart")
+    return training, test

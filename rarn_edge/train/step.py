@@ -4,13 +4,17 @@ A small network's kernels, several hundred a batch, take longer to launch than t
 value: what differs between batches lies on it before the epoch begins (`EpochPlan`), and losses are summed there.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rarn_edge.contract.spec import Preprocess
+from rarn_edge.data.stream import Streamed
 from rarn_edge.train.augment import augment
 from rarn_edge.train.distill import softened
 from rarn_edge.train.loss import loss_of, mix, targets_of
@@ -37,11 +41,15 @@ class BatchStep:
     def __init__(self, run: Run, preprocess: Preprocess, learner: Learner, workers: Workers = ALONE) -> None:
         self.device = device = workers.device
         self._run, self._learner, self._recipe, self._precision = run, learner, run.recipe, run.precision
-        self._images = torch.from_numpy(run.train.images).to(device)  # [faces, H, W] uint8
+        images = run.train.images
+        # [faces, H, W] or [faces, H, W, 3] uint8 on the device, or decoded ahead where they are too many for memory
+        self._images = images if isinstance(images, Streamed) else torch.from_numpy(images).to(device)
+        self._ahead: Iterator[NDArray[np.uint8]] = iter(())
         self._targets = targets_of(run).to(device)  # [faces, outputs]
         first = self._targets.labels[:, : run.heads[0]]
         self._labels = torch.where(first.any(dim=1), first.argmax(dim=1), -1)  # [faces] int64, of the first head
         self._teachers = [placed(teacher.model(), device).requires_grad_(False) for teacher in run.live]
+        self._turned = preprocess.color == "bgr"
         self._side_px = (preprocess.height_px, preprocess.width_px)
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std)
@@ -55,7 +63,8 @@ class BatchStep:
         self._position = torch.zeros(1, dtype=torch.int64, device=device)  # in the plan
         self._plan: EpochPlan | None = None
         self._crop_px = 0
-        self._records = device.type == "cuda" and learner.forward is learner.model
+        in_memory = isinstance(self._images, Tensor)  # a recorded batch reads its images there
+        self._records = device.type == "cuda" and learner.forward is learner.model and in_memory
         self._warmed_up = 0
         self._recorded: torch.cuda.CUDAGraph | None = None
 
@@ -67,6 +76,10 @@ class BatchStep:
             self._plan.copy_from(plan)
         if crop_px != self._crop_px:
             self._crop_px, self._warmed_up, self._recorded = crop_px, 0, None
+        if isinstance(self._images, Streamed):
+            names = self._images.names
+            order = tuple(names[index] for index in plan.chosen.flatten().tolist())
+            self._ahead = replace(self._images, names=order).batches(plan.chosen.shape[1])
         self._generator.manual_seed(augmentation_seed)
         self._sums.zero_()
         self._position.zero_()
@@ -104,7 +117,8 @@ class BatchStep:
             values.index_select(0, self._position)[0]
             for values in (plan.mixed_shares, plan.learning_rates, plan.average_weights)
         )
-        pixels = augment(self._images[chosen], recipe.augmentation, self._generator, self._crop_px)  # [N, 1, H, W]
+        images = self._images[chosen] if isinstance(self._images, Tensor) else self._next()
+        pixels = augment(images, recipe.augmentation, self._generator, self._crop_px)  # [N, C, H, W]
         targets = self._targets.at(chosen)
         if recipe.mixup:
             pixels, targets = mix(pixels, targets, share, partners)
@@ -124,14 +138,20 @@ class BatchStep:
         self._sums += torch.stack((loss.detach().double() * len(chosen), right.double()))
         self._position += 1
 
+    def _next(self) -> Tensor:
+        """The plan's next images, decoded."""
+        return torch.from_numpy(next(self._ahead)).to(self.device)
+
     def _normalised(self, pixels: Tensor) -> Tensor:
-        """Augmented pixels [N, 1, H, W] float32 -> network input [N, C, side, side]; the formula of `preprocess.to_input`.
+        """Augmented pixels [N, 1 or C, H, W] float32 -> network input [N, C, side, side]; as `preprocess.to_input` does.
 
         Crops keep their side.
         """
         size = (self._crop_px, self._crop_px) if self._crop_px else self._side_px
         if pixels.shape[-2:] != size:
             pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        if self._turned:
+            pixels = pixels.flip(1)  # the network takes blue, green, red
         return ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()

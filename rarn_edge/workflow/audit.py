@@ -44,5 +44,5 @@ def audit(
         True
     """
     artifact = Artifact.load(Path(file))
-    shown = comparison_faces(data, split, artifact.spec.classes)
-    return AuditResult(audit_file(artifact, shown.faces.images, threads), shown.description)
+    shown = comparison_faces(data, split, artifact.spec)
+    return AuditResult(audit_file(artifact, shown.faces.pixels, threads), shown.description)

@@ -10,6 +10,7 @@ from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import Judgement, compare, judge
+from rarn_edge.evaluation.sanity import doubts
 from rarn_edge.evaluation.votes import VoteFigures, judge_votes
 from rarn_edge.files import check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
@@ -38,6 +39,7 @@ class EvaluateResult:
     written: tuple[Path, ...]  # the files of the report
     calibrated: Calibrated | None
     votes: VoteFigures | None = None  # beside the people who voted on the faces
+    doubts: tuple[str, ...] = ()  # why the answers cannot be right
 
     def to_dict(self) -> dict[str, Any]:
         found = {"file": str(self.file), "faces": self.faces, **self.evaluation.to_dict()}
@@ -45,6 +47,7 @@ class EvaluateResult:
             found["judgement"] = self.report.to_dict()
         if self.votes is not None:
             found["votes"] = asdict(self.votes)
+        found["doubts"] = list(self.doubts)
         found["against"] = [{"model": name, **paired.to_dict()} for name, paired in self.against]
         if self.calibrated is not None:
             found["calibrated"] = {"file": str(self.calibrated.file), "temperature": self.calibrated.temperature}
@@ -99,12 +102,13 @@ def evaluate(
         check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, votes, *against], [data])
     subject = read_subject(path, provider, threads, on_notice)
     others = [read_subject(other, provider, threads, on_notice) for other in against]
+    preprocess = subject.spec.preprocess
     if report is None:
-        faces, training = labelled_faces(data, split, votes, on_notice), None
+        faces, training = labelled_faces(data, split, preprocess, votes, on_notice), None
     else:
-        faces, training = held_out_and_training(data, split, votes, on_notice)
+        faces, training = held_out_and_training(data, split, preprocess, votes, on_notice)
     faces = known_faces(faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
-    if votes is None and subject.label_source == FERPLUS:
+    if votes is None and subject.spec.label_source == FERPLUS:
         on_notice(
             f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",
             "",
@@ -112,13 +116,16 @@ def evaluate(
     labels = faces.labels_in(subject.classes)
     logits = subject.predict(faces.images)  # [N, classes]
     evaluation = evaluate_logits(logits, labels, subject.classes)
+    doubted = doubts(logits, labels, subject.spec)
+    for doubt in doubted:
+        on_notice(doubt, "warning")
     judgement, fitted, figures = None, None, None
     written: tuple[Path, ...] = ()
     if report is None:
         right = logits.argmax(axis=1) == labels
-        compared = tuple((other.name, compare(other, faces, right)) for other in others)
+        compared = tuple((other.name, compare(other, other.sees(faces, subject), right)) for other in others)
         if faces.votes is not None:
-            figures = judge_votes(logits, faces, subject.classes, subject.temperature)
+            figures = judge_votes(logits, faces, subject.classes, subject.spec.temperature)
     else:
 
         def on_angle(model: str, done: int, total: int) -> None:
@@ -138,7 +145,7 @@ def evaluate(
         model = LoadedModel.read(Artifact.load(path))
         made = with_temperature(model, fit_temperature(logits, labels), describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)
-    return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures)
+    return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures, doubted)
 
 
 def _check_calibrated(file: Path, calibrated: Path) -> None:

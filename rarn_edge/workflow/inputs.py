@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.faces import Choose
 from rarn_edge.data.select import describe, to_measure_on
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, warn
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rarn_edge.train.checkpoint import Weights
 
 SYNTHETIC_FACES = 512
+DRAWN_FOR_RANGES = 64  # seconds at 224x224
 SYNTHETIC_SEED = 7  # other faces than the ones export and simplification are checked on
 
 
@@ -72,11 +73,16 @@ def read_target(name: str, on_notice: OnNotice = warn) -> Target:
     return Target(name)
 
 
-def calibration_faces(data: AnyPath, images: int, seed: int, on_notice: OnNotice = warn) -> Faces:
+def calibration_faces(
+    data: AnyPath, images: int, seed: int, preprocess: Preprocess, on_notice: OnNotice = warn
+) -> Faces:
     """A balanced sample of the Training split: ranges tuned on a test split would flatter the result."""
     from rarn_edge.pipeline.calibrate import check_sample
 
-    faces = load_faces(Path(data), lambda found: found.split(Split.TRAINING).balanced_sample(images, seed))
+    def sample(found: Faces) -> Faces:
+        return found.split(Split.TRAINING).balanced_sample(images, seed)
+
+    faces = _load(data, sample, None, preprocess, on_notice)
     for warning in check_sample(faces):
         on_notice(warning, "warning")
     return faces
@@ -87,15 +93,15 @@ def ranges_for(
 ) -> "Ranges | Faces":
     """What an INT8 file's ranges come from: data, those shipped for these weights, or drawn faces for a network of one's own."""
     if calib is not None:
-        return calibration_faces(calib, images, seed, on_notice)
+        return calibration_faces(calib, images, seed, weights.spec.preprocess, on_notice)
     if weights.network is None or not weights.network.own:
         return read_ranges(weights.spec.name, weights.sha256)
     on_notice(
-        f"activation ranges are measured on {SYNTHETIC_FACES} drawn faces, which are not what '{weights.spec.name}' will see;"
+        f"activation ranges are measured on {DRAWN_FOR_RANGES} drawn faces, which are not what '{weights.spec.name}' will see;"
         " measure them on yours with --calib DATA",
         "warning",
     )
-    return synthetic_faces(SYNTHETIC_FACES, seed)
+    return drawn_for(weights.spec.preprocess, DRAWN_FOR_RANGES, seed)
 
 
 def read_ranges(model: str, weights_sha256: str | None, path: AnyPath | None = None) -> "Ranges":
@@ -105,25 +111,40 @@ def read_ranges(model: str, weights_sha256: str | None, path: AnyPath | None = N
     return ranges_of(model, weights_sha256) if path is None else Ranges.load(Path(path))
 
 
-def labelled_faces(data: AnyPath, split: str | None, votes: AnyPath | None = None, on_notice: OnNotice = warn) -> Faces:
-    """The faces to measure on: the split named, or the held-out one; labelled by people where there are `votes`."""
-    return _load(data, lambda found: to_measure_on(found, split), votes, on_notice)
+def labelled_faces(
+    data: AnyPath,
+    split: str | None,
+    preprocess: Preprocess,
+    votes: AnyPath | None = None,
+    on_notice: OnNotice = warn,
+) -> Faces:
+    """What to measure on, as a network with this input sees it: the split named, or the held-out one; labelled by people where
+    there are `votes`."""
+    return _load(data, lambda found: to_measure_on(found, split), votes, preprocess, on_notice)
 
 
 def held_out_and_training(
-    data: AnyPath, split: str | None, votes: AnyPath | None = None, on_notice: OnNotice = warn
+    data: AnyPath,
+    split: str | None,
+    preprocess: Preprocess,
+    votes: AnyPath | None = None,
+    on_notice: OnNotice = warn,
 ) -> tuple[Faces, Faces | None]:
     """The faces to measure on, and the Training split of the same data where that is another one."""
-    faces = _load(data, None, votes, on_notice)
+    faces = _load(data, None, votes, preprocess, on_notice)
     chosen = to_measure_on(faces, split)
     apart = Split.TRAINING in faces.available_splits and Split.TRAINING not in chosen.available_splits
     return chosen, faces.split(Split.TRAINING) if apart else None
 
 
-def _load(data: AnyPath, choose: Choose | None, votes: AnyPath | None, on_notice: OnNotice) -> Faces:
-    if votes is None:
-        return load_faces(Path(data), choose)
-    return load_faces(Path(data), choose, Path(votes), lambda pairing: on_notice(str(pairing), ""))
+def _load(
+    data: AnyPath, choose: Choose | None, votes: AnyPath | None, preprocess: Preprocess, on_notice: OnNotice
+) -> Faces:
+    path = None if votes is None else Path(votes)
+    faces = load_faces(Path(data), choose, path, lambda pairing: on_notice(str(pairing), ""), preprocess)
+    if notice := faces.colour_notice(preprocess):
+        on_notice(notice, "warning" if preprocess.in_colour else "")
+    return faces
 
 
 def known_faces(faces: Faces, models: Mapping[str, tuple[str, ...]], on_notice: OnNotice = warn) -> Faces:
@@ -180,13 +201,13 @@ def read_subject(file: AnyPath, provider: str, threads: int | None, on_notice: O
         predict = partial(run_logits, open_session(file, provider, threads), spec)
     mean, std = provenance.get("train_pixel_mean"), provenance.get("train_pixel_std")
     trained_on = (float(mean), float(std)) if isinstance(mean, int | float) and isinstance(std, int | float) else None
-    return Subject(file.name, spec.classes, spec.temperature, predict, trained_on, spec.label_source)
+    return Subject(file.name, spec, predict, trained_on)
 
 
 def comparison_faces(
     data: AnyPath | None,
     split: str | None,
-    classes: tuple[str, ...],
+    spec: ModelSpec,
     synthetic: int | None = None,
     votes: AnyPath | None = None,
     on_notice: OnNotice = warn,
@@ -196,6 +217,10 @@ def comparison_faces(
         if split is not None or votes is not None:
             raise InputError(f"--{'split' if split is not None else 'votes'} needs --data")
         count = synthetic or SYNTHETIC_FACES
-        return ComparisonFaces(synthetic_faces(count, SYNTHETIC_SEED), None, f"{count} synthetic faces")
-    faces = known_faces(labelled_faces(data, split, votes, on_notice), {"the model": classes}, on_notice)
-    return ComparisonFaces(faces, faces.labels_in(classes), describe(faces))
+        drawn = drawn_for(spec.preprocess, count, SYNTHETIC_SEED)
+        return ComparisonFaces(drawn, None, f"{len(drawn)} synthetic faces")
+    every = labelled_faces(data, split, spec.preprocess, votes, on_notice)
+    faces = known_faces(every, {"the model": spec.classes}, on_notice).in_memory()
+    if len(faces) < len(every):
+        on_notice(f"compared on {len(faces):,} of {len(every):,} images: a seeded sample that fits in memory", "")
+    return ComparisonFaces(faces, faces.labels_in(spec.classes), describe(faces))

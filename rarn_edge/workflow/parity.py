@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, require_extra
+from rarn_edge.evaluation.sanity import doubts
 from rarn_edge.files import check_outputs
 from rarn_edge.parity.bundle import Bundle, make_bundle, save_bundle
 from rarn_edge.parity.inputs import Shown, show
@@ -115,7 +116,7 @@ def parity(
         else:
             check_same_model(artifacts, start.spec, start.sha256)
         contract = artifacts[0].spec
-        faces = comparison_faces(data, split, contract.classes, votes=votes, on_notice=on_notice)
+        faces = comparison_faces(data, split, contract, votes=votes, on_notice=on_notice)
         shown = show(*faces, contract.preprocess)
         first = None
         if start is not None:
@@ -125,6 +126,9 @@ def parity(
             artifacts, shown, first, provider=provider, threads=threads, tolerances=limits, on_stage=on_stage
         )
         explained = _explain(report, artifacts, start, shown, on_stage) if explain else ()
+    if shown.labels is not None:
+        for doubt in doubts(reference.logits[: shown.faces], shown.labels, contract):
+            on_notice(doubt, "warning")
     made_from = start.sha256 if start else artifacts[0].contract.provenance.get("weights_sha256")
     evidence = make_bundle(contract, shown, reference, made_from, limits, named)
     if bundle is not None and report.passed:

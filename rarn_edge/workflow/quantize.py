@@ -145,7 +145,7 @@ def quantize(
     check_quantizable(given)
     chosen = read_target(target, on_notice)
     model = _simplified(given, on_notice)
-    faces = None if calib is None else calibration_faces(calib, images, seed, on_notice)
+    faces = None if calib is None else calibration_faces(calib, images, seed, given.spec.preprocess, on_notice)
     prepared = prepare(equalized(model) if equalize else model)
     observed: Observed | None = None
     if faces is None:
@@ -156,14 +156,14 @@ def quantize(
         measured = observed.ranges(method)
     comparison = None
     if compare_methods and observed is not None and faces is not None:
-        shown = comparison_faces(data, split, model.spec.classes, votes=votes, on_notice=on_notice)
+        shown = comparison_faces(data, split, model.spec, votes=votes, on_notice=on_notice)
         on_stage("comparing methods")
         rows = compare_calibration(prepared, observed, faces, chosen, shown.faces, shown.labels)
         comparison = Comparison(tuple(rows), shown.description)
     search = None
     if max_drop is not None and data is not None:
         options = SearchOptions(chosen, _choices(measured, observed), max_drop, input_dtype, faces)
-        judged = comparison_faces(data, split, model.spec.classes, votes=votes, on_notice=on_notice).faces
+        judged = comparison_faces(data, split, model.spec, votes=votes, on_notice=on_notice).faces
         search = quantize_within(
             prepared,
             judged,
@@ -182,7 +182,7 @@ def quantize(
     if verdict and chosen is detect_host().target:
         on_stage("measuring the verdict")
         faces_of_it = None if data is None else split  # a split of no data was never read
-        shown = comparison_faces(data, faces_of_it, model.spec.classes, VERDICT_FACES, votes, on_notice)
+        shown = comparison_faces(data, faces_of_it, model.spec, VERDICT_FACES, votes, on_notice)
         found = measure(float32, int8.artifact, shown, rounds=VERDICT_ROUNDS, launches=VERDICT_LAUNCHES)
         shown_on = shown.description
     return QuantizeResult(float32, int8.artifact, int8, measured, comparison, search, found, shown_on)

@@ -98,7 +98,7 @@ def run(
     check_apart([Path(folder, each.format(name)) for each in named], [weights, data, calib, votes], [data, calib])
     loaded, chosen, out = read_weights(network, weights, labels), read_target(target, on_notice), Path(folder)
     ranges = ranges_for(loaded, calib, images, seed, on_notice)
-    faces = comparison_faces(data, split, loaded.spec.classes, votes=votes, on_notice=on_notice)
+    faces = comparison_faces(data, split, loaded.spec, votes=votes, on_notice=on_notice)
     make_folder(out)
     made = make_files(loaded, chosen, out, ranges, on_stage)
     shown = show(*faces, loaded.spec.preprocess)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.spec import LABEL_CLASSES, ModelSpec
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
@@ -33,6 +34,8 @@ from rarn_edge.train.run import (
 )
 from rarn_edge.train.workers import join_workers, workers_here
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
+
+IMBALANCE = 10  # the largest class against the smallest; said beyond it
 
 if TYPE_CHECKING:
     from rarn_edge.models.find import AnyNetwork
@@ -107,12 +110,14 @@ def train(
         [*(out / name for name in written), asked.teacher_answers], [asked.init, asked.votes, *asked.teachers], [data]
     )
     precision = TrainingPrecision.named(asked.precision) if asked.precision is not None else None
-    train_faces, test_faces = split_for_training(
-        load_faces(Path(data), votes=asked.votes, on_pairing=lambda pairing: on_notice(str(pairing), "")), asked.seed
-    )
     start = load_weights(asked.init, network) if asked.init else None
     if start is not None:
         network = network.for_spec(start.spec)
+    preprocess = network.spec.preprocess
+    faces = load_faces(Path(data), None, asked.votes, lambda pairing: on_notice(str(pairing), ""), preprocess)
+    if notice := faces.colour_notice(preprocess):
+        on_notice(notice, "warning" if preprocess.in_colour else "")
+    train_faces, test_faces = split_for_training(faces)
     answers = [path for path in asked.teachers if path.suffix == ".npz"]
     teachers = [_teacher(path, network) for path in asked.teachers if path not in answers]
     trained = replace(network, spec=replace(network.spec, classes=train_faces.classes))
@@ -168,9 +173,18 @@ def _teacher(path: Path, network: Network) -> Weights:
 def _tell(job: Run, on_notice: OnNotice) -> None:
     recipe = job.recipe
     on_notice(
-        f"{job.network.name}, recipe {recipe.name}: {len(job.train):,} faces to train on, {len(job.test):,} to test on",
+        f"{job.network.name}, recipe {recipe.name}: {len(job.train):,} {job.train.noun} to train on,"
+        f" {len(job.test):,} to test on",
         "",
     )
+    counts = np.bincount(job.train.labels[job.train.labels >= 0], minlength=len(job.train.classes))
+    rare, frequent = int(counts.argmin()), int(counts.argmax())
+    if source_of(job.train) not in LABEL_CLASSES and counts[frequent] > IMBALANCE * max(1, counts[rare]):
+        on_notice(
+            f"{counts[frequent]:,} images of {job.train.classes[frequent]} and {counts[rare]:,} of"
+            f" {job.train.classes[rare]}: rare classes will be recognised less often",
+            "warning",
+        )
     if not job.teachers and recipe.teacher_share and not recipe.label_smoothing:
         on_notice(
             f"recipe '{recipe.name}' is made for teachers (--teacher WEIGHTS); it learns from labels alone now",

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rarn_edge.contract.spec import CLASSES
-from rarn_edge.data.faces import UNLABELLED, Faces, Split, class_index
+from rarn_edge.contract.spec import CLASSES, FERPLUS_CLASSES
+from rarn_edge.data.faces import UNLABELLED, Faces, Split, classes_of
 from rarn_edge.errors import InputError
 
 
@@ -102,7 +102,20 @@ def test_holdout_mask_is_seeded_and_stratified() -> None:
     assert len(faces.where(mask)) + len(faces.where(~mask)) == len(faces)
 
 
-def test_class_index_by_name() -> None:
-    assert [class_index(name) for name in CLASSES] == list(range(7))
-    assert class_index(" Anger ") == CLASSES.index("angry")
-    assert class_index("contempt") is None
+def test_expressions_in_any_spelling_are_the_project_s_classes() -> None:
+    classes, index_of = classes_of([" Anger ", "HAPPY", "sadness"], "x")
+    assert classes == CLASSES
+    assert [CLASSES[index] for index in index_of.values()] == ["angry", "happy", "sad"]
+    assert classes_of(["happy", "contempt"], "x")[0] == FERPLUS_CLASSES
+
+
+def test_other_names_are_classes_as_they_stand() -> None:
+    assert classes_of(["Rose", "daisy", "happy"], "x") == (
+        ("Rose", "daisy", "happy"),
+        {"Rose": 0, "daisy": 1, "happy": 2},
+    )
+
+
+def test_classes_that_differ_by_case_are_refused() -> None:
+    with pytest.raises(InputError, match="'Rose' and 'rose' differ by case alone"):
+        classes_of(["Rose", "daisy", "rose"], "x")

@@ -66,7 +66,7 @@ def test_it_answers_as_the_classifier(board: Path, tmp_path: Path) -> None:
 
 
 def test_the_script_is_short() -> None:
-    assert len((FILES / "predict.py").read_text(encoding="utf-8").splitlines()) <= 40
+    assert len((FILES / "predict.py").read_text(encoding="utf-8").splitlines()) <= 50
 
 
 def test_verify_passes_here_and_fails_on_a_changed_model(board: Path, tmp_path: Path) -> None:

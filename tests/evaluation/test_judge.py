@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.spec import CLASSES, ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
@@ -29,7 +29,7 @@ def answers(images: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(share * (index + 1) * 9) for index in range(len(CLASSES))], axis=1).astype(np.float32)
 
 
-SUBJECT = Subject("net.onnx", CLASSES, 1.0, answers, (129.5, 65.0))
+SUBJECT = Subject("net.onnx", ModelSpec("net"), answers, (129.5, 65.0))
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,8 @@ def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, 
 def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:
     from rarn_edge.workflow.inputs import held_out_and_training
 
-    faces, training = held_out_and_training(faces_folder, None)
+    faces, training = held_out_and_training(faces_folder, None, Preprocess())
     assert training is not None
     assert (len(faces), len(training)) == (14, 42)
-    assert held_out_and_training(faces_folder, "Training")[1] is None
-    assert held_out_and_training(faces_folder, Split.UNSPLIT.value)[1] is None
+    assert held_out_and_training(faces_folder, "Training", Preprocess())[1] is None
+    assert held_out_and_training(faces_folder, Split.UNSPLIT.value, Preprocess())[1] is None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.spec import CLASSES, ModelSpec
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.evaluation.judge import Subject, judge
 from rarn_edge.models.catalog import CATALOG
@@ -14,7 +14,9 @@ def test_the_card_carries_every_figure() -> None:
     faces = synthetic_faces(35, seed=3)
     logits = np.eye(7, dtype=np.float32)[faces.labels]
     logits[:5] = logits[:5, ::-1]  # five answers mirrored, so that the accuracy is not 100 %
-    subject = Subject("rarn-s", CLASSES, 1.5, lambda images: np.ones((len(images), 7), dtype=np.float32), None)
+    subject = Subject(
+        "rarn-s", ModelSpec("rarn-s", temperature=1.5), lambda images: np.ones((len(images), 7), dtype=np.float32), None
+    )
     judged = judge(subject, logits, faces, "35 drawn faces", training=None)
     first = {"recipe": {"name": "edge", "epochs": 40}, "epochs_done": 34, "seed": 0, "torch": "2.13.0"}
     second = {

@@ -16,7 +16,7 @@ from rarn_edge.train.run import Run, split_for_training
 @pytest.fixture(scope="session")
 def make_run(split_faces: Faces) -> Callable[..., Run]:
     """`make_run(folder, recipe="paper")`: three epochs of three batches of rarn-n."""
-    train, test = split_for_training(split_faces, seed=0)
+    train, test = split_for_training(split_faces)
 
     def make(
         folder: Path, recipe: str = "edge", epochs: int = 3, precision: TrainingPrecision = TrainingPrecision.FLOAT32

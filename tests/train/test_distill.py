@@ -174,7 +174,7 @@ def test_mixup_mixes_faces_and_targets_alike() -> None:
 def test_a_run_with_teachers_starts_from_given_weights(
     teachers: list[Weights], split_faces: Faces, tmp_path: Path
 ) -> None:
-    train_faces, test_faces = split_for_training(split_faces, seed=0)
+    train_faces, test_faces = split_for_training(split_faces)
     soft = soft_targets(teachers, train_faces, train_faces.sha256(), tmp_path / "t.npz", 1)
     recipe = replace(EDGE_NANO, epochs=1, batch=14, mixup=0.2)
     run = Run(find_network("rarn-n"), recipe, 0, train_faces, test_faces, tmp_path / "a", 1, soft, teachers[0])

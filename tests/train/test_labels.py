@@ -43,7 +43,7 @@ def answers(tmp_path: Path, split_faces: Faces) -> Path:
 
 
 def test_a_run_on_votes_writes_their_contract(split_faces: Faces, answers: Path, tmp_path: Path) -> None:
-    train_faces, test_faces = split_for_training(voted(split_faces), 0)
+    train_faces, test_faces = split_for_training(voted(split_faces))
     targets = mean_answers(train_faces, train_faces.sha256(), [answers, answers], [FERPLUS])
     run = Run(
         find_network("rarn-n"),

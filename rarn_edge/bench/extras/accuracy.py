@@ -35,7 +35,7 @@ def accuracy_of(path: Path, data: Path, split: str | None, provider: str) -> Acc
     from rarn_edge.stats.classification import evaluate_logits
 
     spec = Artifact.load(path).spec
-    faces = load_faces(data, lambda found: to_measure_on(found, split))
+    faces = load_faces(data, lambda found: to_measure_on(found, split), preprocess=spec.preprocess)
     logits = run_logits(open_session(path, provider), spec, faces.images)
     found = evaluate_logits(logits, faces.labels_in(spec.classes), spec.classes)
     return Accuracy(found.accuracy, found.accuracy_low, found.accuracy_high, found.images, describe(faces))

@@ -33,9 +33,10 @@ def audit_facts(label: str, path: Path, threads: int) -> AuditFacts:
     """
     require_extra("onnx", "export")
     from rarn_edge.audit.run import audit
-    from rarn_edge.data.synthetic import synthetic_faces
+    from rarn_edge.data.synthetic import drawn_for
 
-    found = audit(Artifact.load(path), synthetic_faces(AUDIT_FACES, 0).images, threads)
+    artifact = Artifact.load(path)
+    found = audit(artifact, drawn_for(artifact.spec.preprocess, AUDIT_FACES, 0).pixels, threads)
     islands = (
         f"{', '.join(dict.fromkeys(each.operators))} at {each.nodes[0]}: {each.reason}" for each in found.islands
     )

@@ -10,26 +10,34 @@ import onnxruntime as ort
 
 session = ort.InferenceSession(str(Path(__file__).with_name("model.onnx")), providers=["CPUExecutionProvider"])
 spec = json.loads(session.get_modelmeta().custom_metadata_map["rarn_edge"])["spec"]
-size = (spec["preprocess"]["width_px"], spec["preprocess"]["height_px"])
-mean, std = (np.float32(spec["preprocess"][key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+form = {"color": "rgb", "interpolation": "auto", "crop": 0, **spec["preprocess"]}
+size, gray = (form["width_px"], form["height_px"]), len(form["mean"]) == 1 or form["color"] == "gray"
 
 
-def logits(faces: np.ndarray) -> np.ndarray:
-    """Gray faces [N, H, W] uint8 of the model's own size -> [N, classes]."""
-    inputs = faces[:, None].repeat(len(mean), axis=1)  # [N, C, H, W]
+def logits(pictures: np.ndarray) -> np.ndarray:
+    """Pictures of the model's own size, gray [N, H, W] or red, green, blue [N, H, W, 3] uint8 -> [N, classes]."""
+    inputs = pictures[..., None].repeat(len(form["mean"]), 3) if gray else pictures  # [N, H, W, C]
+    inputs = inputs[..., ::-1] if form["color"] == "bgr" else inputs
     if spec.get("input_dtype") != "uint8":  # else the graph normalises by itself
-        inputs = (inputs.astype(np.float32) - mean) / std
-    answer = session.run([spec["output_name"]], {spec["input_name"]: inputs})[0]
+        inputs = (inputs.astype(np.float32) - np.float32(form["mean"])) / np.float32(form["std"])
+    inputs = inputs if spec.get("layout") == "NHWC" else np.moveaxis(inputs, 3, 1)
+    answer = session.run([spec["output_name"]], {spec["input_name"]: np.ascontiguousarray(inputs)})[0]
     return np.log(np.maximum(answer, 1e-38)) if spec["output"] == "probabilities" else answer
 
 
 def load(path: str) -> np.ndarray:
-    """[H, W] uint8, resized as in training: area average when it shrinks, bilinear otherwise."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    """A picture as `logits` takes it, cut and resized as in training: area average when it shrinks, bilinear otherwise."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # [H, W, 3] blue, green, red
     if image is None:
         sys.exit(f"{path}: cannot be decoded as an image")
-    shrinks = image.shape[0] >= size[1] and image.shape[1] >= size[0]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if gray else cv2.COLOR_BGR2RGB)
+    (height, width), (columns, rows) = image.shape[:2], size
+    if form["crop"]:  # the middle part of the output's shape
+        scale = form["crop"] * min(height / rows, width / columns)
+        rows, columns = (max(1, min(had, int(scale * side + 0.5))) for had, side in ((height, rows), (width, columns)))
+        image = image[(height - rows) // 2 :, (width - columns) // 2 :][:rows, :columns]
+    shrinks = image.shape[0] >= size[1] and image.shape[1] >= size[0] and form["interpolation"] == "auto"
+    return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,11 @@
 import json
 from dataclasses import asdict
 
-import numpy as np
 import onnxruntime as ort
 
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
-from rarn_edge.contract.preprocess import resize
 from rarn_edge.contract.targets import detect_host
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.parity.bundle import Bundle, check_bundle_fits
 from rarn_edge.runtime.logits import run_logits
 from rarn_edge.runtime.providers import open_session
@@ -33,8 +31,7 @@ def check_bytes(artifact: Artifact, bundle: Bundle | None) -> bytes:
     size = spec.preprocess
     header: dict[str, object] = {"height": size.height_px, "width": size.width_px, "classes": len(spec.classes)}
     if bundle is None:
-        drawn = synthetic_faces(FACES, SEED).images
-        images = np.stack([resize(face, size.height_px, size.width_px) for face in drawn])
+        images = drawn_for(size, FACES, SEED).pixels
         header |= {"images": len(images), "faces": len(images), "reference": None}
     else:
         check_bundle_fits(bundle, spec, artifact.contract.provenance.get("weights_sha256"), str(artifact.path))

@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from rarn_edge.contract.preprocess import to_input
+from rarn_edge.contract.preprocess import model_input
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data import Faces
 from rarn_edge.host.threads import default_threads
@@ -48,7 +48,7 @@ def correct_biases(
         faces: Of them `FACES` are used.
     """
     chosen = np.unique(np.linspace(0, len(faces) - 1, min(FACES, len(faces))).astype(int))
-    inputs = to_input(faces.images[chosen], spec.preprocess)
+    inputs = np.asarray(model_input(faces.images[chosen], spec), dtype=np.float32)
     layers = [node for node in reference.graph.node if node.op_type in _BIASED_OPS]
     means = _means(reference, [node.output[0] for node in layers], spec, inputs)
     work = ir.from_proto(quantized)
