@@ -178,7 +178,7 @@ def test_finished_run_resumes_to_itself(straight: Run) -> None:
     [
         ({"recipe": RECIPES["paper"]}, "recipe"),
         ({"seed": 1}, "seed"),
-        ({"model": "rarn-s"}, "model"),
+        ({"network": find_network("rarn-s")}, "model"),
         ({"recipe": replace(RECIPES["edge"], epochs=5, batch=14)}, "recipe"),
         ({"precision": TrainingPrecision.BF16}, "precision"),
     ],
