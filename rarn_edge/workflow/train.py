@@ -58,6 +58,7 @@ class TrainOptions:
     seed: int = 0
     threads: int | None = None
     resume: bool = False
+    classes: tuple[str, ...] = ()  # of the data, to learn these alone and in this order
     spec: ModelSpec | None = None  # of a model that is a callable; the classes are replaced by those of the data
 
 
@@ -111,13 +112,22 @@ def train(
     )
     precision = TrainingPrecision.named(asked.precision) if asked.precision is not None else None
     start = load_weights(asked.init, network) if asked.init else None
-    if start is not None:
-        network = network.for_spec(start.spec)
+    if start is not None and start.network is not None:
+        takes = start.network.spec.preprocess  # as the weights say, where nobody says otherwise
+        network = replace(network, spec=replace(network.spec, preprocess=takes))
     preprocess = network.spec.preprocess
     faces = load_faces(Path(data), None, asked.votes, lambda pairing: on_notice(str(pairing), ""), preprocess)
     if notice := faces.colour_notice(preprocess):
         on_notice(notice, "warning" if preprocess.in_colour else "")
+    if asked.classes:
+        faces = faces.only(asked.classes)
     train_faces, test_faces = split_for_training(faces)
+    if start is not None and start.spec.classes != train_faces.classes:
+        known = start.knows(train_faces.classes)
+        begun = f"; {', '.join(known)} begin as they know them" if known else ""
+        on_notice(
+            f"the weights of --init tell {len(start.spec.classes)} other classes: the classifier is new{begun}", ""
+        )
     answers = [path for path in asked.teachers if path.suffix == ".npz"]
     teachers = [_teacher(path, network) for path in asked.teachers if path not in answers]
     trained = replace(network, spec=replace(network.spec, classes=train_faces.classes))
