@@ -51,7 +51,9 @@ def main(folder: Path) -> None:
                 place.mkdir(parents=True)
                 for number in range(count):
                     cv2.imwrite(str(place / f"{number:03}.png"), picture(shape, colour, rng))
-    print(f"{folder}: {sum(IMAGES.values()) * len(SHAPES) * len(COLOURS):,} pictures of {len(SHAPES) * len(COLOURS)} classes")
+    print(
+        f"{folder}: {sum(IMAGES.values()) * len(SHAPES) * len(COLOURS):,} pictures of {len(SHAPES) * len(COLOURS)} classes"
+    )
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def bench(
     audit: o.WithAudit = None,
     data: o.BenchData = None,
     split: o.BenchSplit = None,
+    votes: o.Votes = None,
     result: o.Result = None,
     html: o.Html = None,
     work: o.Work = Path("build/models"),
@@ -63,7 +64,7 @@ def bench(
     )  # fmt: skip
     with when_needed(bench_progress(err)) as shown:
         report = benchmark(
-            models or (), suite=chosen, files=files, baselines=baselines, config=config, data=data, split=split,
+            models or (), suite=chosen, files=files, baselines=baselines, config=config, data=data, split=split, votes=votes,
             out=result, html=html, work=work, takes=takes, on_progress=lambda state: shown()(state),
         )  # fmt: skip
     if as_json:
@@ -72,7 +73,7 @@ def bench(
         out.print(table.to_rich())
     for warning in bench_warnings(report):
         note(warning, "warning")
-    for path in () if as_json else filter(None, (result, html)):
+    for path in filter(None, () if as_json else (result, html)):
         say(str(path))
     if report.failures:
         raise GateError("\n".join(failure_lines(report)))

@@ -138,6 +138,9 @@ def named_models(names: list[str], folder: Path, takes: NetworkInput = AS_IT_SAY
     Raises:
         InputError: no such model, torch is not installed, or `folder` cannot be written.
     """
+    for name in names:
+        if name not in CATALOG:
+            find_network(name, takes)  # what names nothing is said before anything is made
     found = {name: _reusable(name, folder) if name in CATALOG else None for name in names}
     missing = [name for name, artifact in found.items() if artifact is None]
     if missing:
