@@ -47,7 +47,6 @@ def bench(
     as_json: o.Json = False,
 ) -> None:
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
-    provider = with_device(provider, device)
     from rarn_edge.bench.config import BenchConfig
     from rarn_edge.bench.suite import load_suite
     from rarn_edge.cli.progress import bench_progress
@@ -58,7 +57,7 @@ def bench(
     chosen = None if suite is None else load_suite(suite)
     config = _config(
         BenchConfig() if chosen is None else chosen.config, scenario, batch, threads, rounds, budget, p99_bound,
-        provider=provider, allow_fallback=allow_fallback, cuda_graph=cuda_graph, seed=seed, launches=starts,
+        provider=with_device(provider, device), allow_fallback=allow_fallback, cuda_graph=cuda_graph, seed=seed, launches=starts,
         reference_label=reference, memory=memory, profile=profile or None,
         audit=html is not None if audit is None else audit,
     )  # fmt: skip
