@@ -1,7 +1,7 @@
 """Walk every command with every kind of bad path: python tests/hostile/walk.py [--every N]
 
 Each input of each command is replaced by each bad file in turn, in this process. What is held against each run: no traceback, no
-more than five seconds, an exit code of the README, an error of one or two lines, nothing written outside the folder for results,
+more than five seconds, a documented exit code, an error of one or two lines, nothing written outside the folder for results,
 and every input as it was.
 """
 
