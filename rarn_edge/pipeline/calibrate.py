@@ -29,7 +29,7 @@ from rarn_edge.pipeline.histograms import BINS, DEFAULT_METHOD, Method, find_ran
 from rarn_edge.pipeline.prepare import Prepared, prepare
 
 BATCH = 32
-BATCH_PIXELS = 4 * 224 * 224
+BATCH_PIXELS = 224 * 224
 SCHEMA_VERSION = 2
 _MAKE = "make one with: rarn-edge quantize --calib DATA --save-ranges FILE"
 SEVERAL_IMAGES = 32  # fewer do not show what a tensor can reach
