@@ -12,8 +12,8 @@ from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import GateError
 from rarn_edge.onnx_graph import LoadedModel
 
-CHECKED_FACES = 32
-CHECKED_PIXELS = 8 * 224 * 224  # of larger pictures fewer are enough: each has as many values to differ in
+CHECKED_FACES = 32  # of 48x48
+MIN_CHECKED_FACES = 8  # of larger ones: as many values, in the time that they take
 BATCH_PIXELS = 2 * 224 * 224  # that go through a graph together: as written it keeps every tensor
 TOLERANCE = 1e-4  # of the largest logit difference, relative to the largest logit where that is above 1
 
@@ -25,7 +25,8 @@ def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: flo
     of them takes those, and of floats beyond any pixel otherwise.
     """
     preprocess = before.spec.preprocess
-    faces = drawn_for(preprocess, batch_for(preprocess, CHECKED_FACES, CHECKED_PIXELS), seed=2).pixels
+    fitting = CHECKED_FACES * 48 * 48 // (preprocess.height_px * preprocess.width_px)
+    faces = drawn_for(preprocess, max(MIN_CHECKED_FACES, min(CHECKED_FACES, fitting)), seed=2).pixels
     rng = np.random.default_rng(2)
     given: list[tuple[str, list[NDArray[np.float32] | NDArray[np.uint8]]]]
     given = [("faces", [model_input(faces, model.spec) for model in (before, after)])]

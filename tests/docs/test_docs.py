@@ -300,3 +300,11 @@ def test_one_version_everywhere() -> None:
     assert (
         version in re.findall(r"(?m)^## \[(.+?)\]", changelog)[:2]
     )  # the topmost, or the one below what is unreleased
+
+
+@pytest.mark.parametrize(
+    "line", ["quantize a.onnx -o b.onnx --bogus 1", "quantize a.onnx", "nonsense", "bench a.onnx --rounds many"]
+)
+def test_a_wrong_command_is_found(line: str) -> None:
+    with pytest.raises(Exception, match=r"bogus|output|nonsense|valid integer"):
+        parse(line.split())

@@ -271,6 +271,8 @@ SLOTS = [
     slot("bundle GOOD/tiny.onnx -o OUT/page.html --format web --ort-web BAD", ""),
     slot("stamp BAD --spec GOOD/spec.toml -o OUT/x.onnx", ".onnx"),
     slot("stamp GOOD/foreign.onnx --spec BAD -o OUT/x.onnx", ".toml"),
+    slot("stamp BAD --init OUT/spec.toml", ".onnx"),
+    slot("inspect BAD", ".onnx"),
     slot("export --model rarn-n --weights BAD -o OUT/x.onnx", ".safetensors"),
     slot("quantize BAD -o OUT/x.onnx --target arm --no-verdict --calib GOOD/faces", ".onnx"),
     slot("quantize GOOD/tiny.onnx -o OUT/x.onnx --target arm --no-verdict --ranges BAD", ".json"),
