@@ -131,7 +131,8 @@ def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> Release:
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
     held_out = faces.held_out().labelled()
-    stored = {key: compacted(tensor) for key, tensor in weights.tensors.items()}
+    on_grid = provenance["recipe"].get("rounded_for") is not None
+    stored = {key: compacted(tensor, on_grid) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
     spec = replace(weights.spec, temperature=temperature)
@@ -181,13 +182,16 @@ def package_weights(model: str, sha256: str) -> list[Weights]:
     return [weights for weights in found if weights.sha256 == sha256] or found[:1]
 
 
-def compacted(tensor: Tensor) -> Tensor:
+def compacted(tensor: Tensor, on_grid: bool = False) -> Tensor:
     """Weights of convolutions and linear layers as float16 rounded to `SIGNIFICANT_BITS`; float32 when loaded.
 
-    Half the size in a repository, and the zeros at the end of each let a wheel compress the rest.
+    Half the size in a repository, and the zeros at the end of each let a wheel compress the rest. Weights that lie `on_grid`, the
+    one of an INT8 file, keep all bits of float16, so that they still do.
     """
     if tensor.dtype != torch.float32 or tensor.ndim <= 1:
         return tensor
+    if on_grid:
+        return tensor.half()
     mantissa, exponent = torch.frexp(tensor)  # mantissa in 0.5..1
     return torch.ldexp(torch.round(mantissa * 2**SIGNIFICANT_BITS) / 2**SIGNIFICANT_BITS, exponent).half()
 

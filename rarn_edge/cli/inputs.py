@@ -8,12 +8,12 @@ from rarn_edge.errors import InputError
 if TYPE_CHECKING:
     from rarn_edge.contract.draft import Said
     from rarn_edge.contract.spec import Color, InputDtype
-    from rarn_edge.pipeline.histograms import Method
+    from rarn_edge.stats.histograms import Method
 
 
 def read_method(text: str) -> "Method":
     """A calibration method by name."""
-    from rarn_edge.pipeline.histograms import Method
+    from rarn_edge.stats.histograms import Method
 
     method: Method = one_of(text, get_args(Method), "calibration method")
     return method

@@ -25,8 +25,8 @@ from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
 from rarn_edge.host.threads import default_threads
 from rarn_edge.onnx_graph import LoadedModel, tapped_session
-from rarn_edge.pipeline.histograms import BINS, DEFAULT_METHOD, Method, find_range
 from rarn_edge.pipeline.prepare import Prepared, prepare
+from rarn_edge.stats.histograms import BINS, DEFAULT_METHOD, Method, find_range
 
 BATCH = 32
 BATCH_PIXELS = 224 * 224

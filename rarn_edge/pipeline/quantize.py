@@ -20,7 +20,7 @@ from onnxruntime.quantization.quant_utils import QuantType, add_infer_metadata
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
-from rarn_edge.contract.targets import RECIPES, Target
+from rarn_edge.contract.targets import RECIPES, Recipe, Target
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
@@ -31,6 +31,8 @@ from rarn_edge.pipeline.passes.int8_kernels import fold_scales
 from rarn_edge.pipeline.passes.uint8_input import byte_ranges, into_first_convolution, quantized_from_bytes
 from rarn_edge.pipeline.prepare import Prepared, check_quantizable, prepare
 from rarn_edge.runtime.operators import QUANTIZED_OPS
+
+NEAR_A_STEP = 0.1  # float16 keeps a weight to a sixteenth of one
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def quantize(
         **({} if model.source is None else {"source_sha256": model.source.sha256}),
         calibration=f"{ranges.method}, {ranges.sample}",
         calibration_sample_sha256=ranges.sample_sha256,
-        recipe_int8=RECIPES[target].describe(),
+        recipe_int8=recipe_for(prepared.integer, target).describe(),
         onnxruntime_quantization=onnxruntime.__version__,
         **({"kept_in_float": sorted(keep_float)} if keep_float else {}),
         **({"biases": "corrected"} if bias_faces is not None else {}),
@@ -125,11 +127,35 @@ def check_ranges(prepared: Prepared, ranges: Ranges) -> None:
         )
 
 
+def recipe_for(graph: onnx.ModelProto, target: Target) -> Recipe:
+    """The recipe of a target; weights that lie on the 7-bit grid already keep it, where finer steps would miss it."""
+    recipe = RECIPES[target]
+    return recipe if recipe.reduced_weights else replace(recipe, reduced_weights=lie_on_seven_bits(graph))
+
+
+def lie_on_seven_bits(graph: onnx.ModelProto) -> bool:
+    """Whether every weight is, within a tenth of a step, one of 64 steps to its channel's largest, up or down.
+
+    So is a network that was finished for such weights (recipe `edge-quantized`); others have one weight in five there.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
+    weighted = [node for node in graph.graph.node if node.op_type in ("Conv", "Gemm") and node.input[1] in tensors]
+    for node in weighted:
+        weight = onnx.numpy_helper.to_array(tensors[node.input[1]])  # [channels, ...]
+        if node.op_type == "Gemm" and not any(each.name == "transB" and each.i for each in node.attribute):
+            weight = weight.T
+        rows = weight.reshape(len(weight), -1)
+        steps = 64 * rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        if np.abs(steps - np.round(steps)).max() > NEAR_A_STEP:
+            return False
+    return bool(weighted)
+
+
 def _to_qdq(
     graph: onnx.ModelProto, target: Target, tensors: dict[str, tuple[float, float]], keep_float: Collection[str]
 ) -> onnx.ModelProto:
     """Quantize and dequantize nodes around every operator with an INT8 kernel, in a copy."""
-    recipe = RECIPES[target]
+    recipe = recipe_for(graph, target)
     model = onnx.ModelProto()
     model.CopyFrom(graph)  # the quantizer changes the graph it is given
     data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in tensors.items()}

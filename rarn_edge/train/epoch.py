@@ -32,7 +32,7 @@ def train_epoch(
     """
     recipe, device = run.recipe, step.device
     seeds = EpochSeeds.of(run.seed, epoch, workers)
-    plan = plan_epoch(recipe, len(run.train), run.seed, epoch, workers)
+    plan = plan_epoch(recipe, run.learnt, run.seed, epoch, workers)
     batches, size = plan.chosen.shape
     every = report_every(device)
     started = time.perf_counter()

@@ -57,20 +57,23 @@ def train(
             f"recipe '{run.recipe.name}' crops images of {image_px} pixels at their own scale, '{spec.name}' takes {height_px}"
             " pixels; choose another recipe"
         )
+    if run.recipe.rounded_for is not None and workers.count > 1:
+        raise InputError(f"recipe '{run.recipe.name}' has one worker; start it without torchrun")
     _check_live(run, spec)
     learner, history = _start(run, spec, resume, workers)
     step = BatchStep(run, spec.preprocess, learner, workers)
-    learner.forward.train()
+    learner.forward.train(run.recipe.rounded_for is None)
     for epoch in range(len(history) + 1, run.recipe.epochs + 1):
         started = time.perf_counter()
         loss, accuracy = train_epoch(run, step, epoch, on_batch, workers)
         elapsed = time.perf_counter() - started
-        tested = evaluate_torch(learner.averaged, spec.preprocess, run.test) if workers.writes else (math.nan, math.nan)
+        finished = step.finished()
+        tested = evaluate_torch(finished, spec.preprocess, run.test) if workers.writes else (math.nan, math.nan)
         rate = float(learner.optimizer.param_groups[0]["lr"])
         log = EpochLog(epoch, rate, loss, accuracy, *tested, len(run.train) / elapsed, elapsed)
         history.append(log)
         if workers.writes:
-            _save(run, spec, learner, history, workers)
+            _save(run, spec, learner, finished, history, workers)
         workers.wait()
         if on_epoch is not None:
             on_epoch(log)
@@ -119,7 +122,7 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
     workers.wait()  # the others have looked at the folder before the first writes into it
     learner = Learner(model, workers.wrap(model), averaged, optimizer)
     if state is None and workers.writes:
-        _save(run, spec, learner, history, workers)
+        _save(run, spec, learner, averaged, history, workers)
     return learner, history
 
 
@@ -196,7 +199,9 @@ def classifier_of(model: nn.Module, outputs: int) -> nn.Module:
     return layers[-1]
 
 
-def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog], workers: Workers) -> None:
+def _save(
+    run: Run, spec: ModelSpec, learner: Learner, finished: nn.Module, history: list[EpochLog], workers: Workers
+) -> None:
     state = {
         "format": STATE_FORMAT,
         "identity": _identity(run, workers),
@@ -223,7 +228,7 @@ def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog], 
         "test_accuracy": round(history[-1].test_accuracy, 6) if history else None,
         "test_images": len(run.test),
     }
-    save_weights(run.folder / WEIGHTS_FILE, spec, dict(learner.averaged.state_dict()), provenance)
+    save_weights(run.folder / WEIGHTS_FILE, spec, dict(finished.state_dict()), provenance)
     if history:
         write_curves(run.folder, history, finished=len(history) == run.recipe.epochs)
     save_state(run.folder / STATE_FILE, state)  # last: what it says is done is then on disk

@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rarn_edge.data import Faces
 from rarn_edge.data.votes import label_shares
 from rarn_edge.train.distill import SoftTargets, softened
 from rarn_edge.train.run import Run
+
+DRAWN_SMOOTHING = 0.2
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,22 @@ def targets_of(run: Run) -> Targets:
             shares = torch.lerp(shares, torch.full_like(shares, 1 / shares.shape[1]), run.recipe.label_smoothing)
         parts.append(shares)
     soft = None if run.targets is None else kept_answers(run.targets, run.recipe.teacher_temperature, run.heads)
-    return Targets(torch.cat(parts, dim=1), soft)
+    known = Targets(torch.cat(parts, dim=1), soft)
+    return known if run.drawn is None else _with_drawn(known, run, run.drawn)
+
+
+def _with_drawn(known: Targets, run: Run, drawn: Faces) -> Targets:
+    """Further rows for drawn faces: what was drawn, for teachers as well; smoothed, so that answers about them do not outgrow the
+    range of those about photographs."""
+    parts = []
+    for faces in run.label_sets:
+        count, places = len(faces.classes), torch.from_numpy(drawn.labels_in(faces.classes))
+        rows = torch.full((len(drawn), count), DRAWN_SMOOTHING / count)
+        rows[torch.arange(len(drawn)), places] += 1 - DRAWN_SMOOTHING
+        parts.append(rows)
+    shares = torch.cat(parts, dim=1)
+    teacher = None if known.teacher is None else torch.cat((known.teacher, shares))
+    return Targets(torch.cat((known.labels, shares)), teacher)
 
 
 def kept_answers(targets: SoftTargets, temperature: float, heads: tuple[int, ...]) -> Tensor:

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError
 
 
@@ -44,10 +45,13 @@ class Recipe:
     live_teachers: bool = False  # asked about each batch as the model sees it, instead of once about each face
     crop_px: int = 0  # side of the crops, at the image's own scale, that the first epochs see; 0: whole images
     crop_share: float = 0.0  # of the epochs
+    rounded_for: Target | None = None  # weights and activations are rounded as in its INT8 file, statistics stay
+    drawn: int = 0  # drawn faces that are learnt beside the others, under the expression that was drawn
     backbone_rate: float = 1.0  # of the learning rate, for every layer but the classifier
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values, for a checkpoint and a file's header."""
+        return {**asdict(self), "rounded_for": None if self.rounded_for is None else self.rounded_for.value}
 
 
 PAPER = Recipe(
@@ -144,6 +148,16 @@ EDGE_TURNED = replace(
     teacher_share=0.7,
 )
 
+EDGE_QUANTIZED = replace(
+    # The very last epochs, as the INT8 file answers. Labels count more than teachers, whose smooth answers make a net too modest
+    # about faces that it knows and too sure of others; drawn faces keep decisions about such faces away from the rounding.
+    EDGE_SETTLE,
+    name="edge-quantized",
+    teacher_share=0.3,
+    rounded_for=Target.X86_AVX2,
+    drawn=2048,
+)
+
 EDGE_TRANSFER = replace(
     # Other classes for a trained net (--init): a new classifier at a full rate, the rest at a tenth; a few hundred images do.
     EDGE,
@@ -227,6 +241,7 @@ RECIPES = {
         EDGE_TAUGHT,
         EDGE_SETTLE,
         EDGE_TURNED,
+        EDGE_QUANTIZED,
         EDGE_TRANSFER,
         EDGE_NANO,
         EDGE_NANO_REFINE,

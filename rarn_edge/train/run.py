@@ -1,6 +1,6 @@
 """One training run as data: what is trained on what, the files it leaves, and the figures it reports."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from rarn_edge.boundary.names import printable
-from rarn_edge.contract.spec import FER2013, FERPLUS, LABEL_CLASSES
+from rarn_edge.contract.preprocess import resize
+from rarn_edge.contract.spec import CLASSES, FER2013, FERPLUS, LABEL_CLASSES
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.faces import HOLDOUT_FRACTION, HOLDOUT_SEED, listed
+from rarn_edge.data.stream import Streamed
+from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.data.votes import label_shares
 from rarn_edge.errors import InputError
 from rarn_edge.models.network import Network
@@ -23,6 +26,7 @@ STATE_FILE = "last.pt"
 WEIGHTS_FILE = "weights.safetensors"
 LOG_FILE = "log.csv"
 TARGETS_FILE = "teachers.npz"
+DRAWN_SEED = 2013  # other faces than any that something is judged on
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,22 @@ class Run:
     def label_source(self) -> str:
         """Whose labels the outputs are, for the contract: `ferplus`, or `fer2013+ferplus` of a model that has both."""
         return "+".join(source_of(faces) for faces in self.label_sets)
+
+    @cached_property
+    def drawn(self) -> Faces | None:
+        """Drawn faces that the recipe adds to the training faces, of their size; none beside colour pictures or other classes."""
+        images = self.train.images
+        gray = not isinstance(images, Streamed) and images.ndim == 3
+        if not self.recipe.drawn or not gray or not set(CLASSES) <= set(self.train.classes):
+            return None
+        faces = synthetic_faces(self.recipe.drawn, DRAWN_SEED)
+        height, width = images.shape[1:]
+        return replace(faces, images=np.stack([resize(image, height, width) for image in faces.pixels]))
+
+    @property
+    def learnt(self) -> int:
+        """How many faces an epoch goes through."""
+        return len(self.train) + (0 if self.drawn is None else len(self.drawn))
 
     @property
     def teachers(self) -> list[str]:

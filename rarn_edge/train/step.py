@@ -13,15 +13,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data.stream import Streamed
 from rarn_edge.train.augment import augment
 from rarn_edge.train.distill import softened
 from rarn_edge.train.loss import loss_of, mix, targets_of
 from rarn_edge.train.plan import EpochPlan
+from rarn_edge.train.quantization_aware import Finish
 from rarn_edge.train.run import Run
 from rarn_edge.train.workers import ALONE, Workers, placed
 
+MEASURED_FACES, MEASURED_AT_ONCE = 512, 64  # to find the ranges of activations on, as `export/build_release.py` does
 WARM_UP = 3  # batches before one is recorded: the optimizer's buffers and the libraries' workspaces are made in them
 
 
@@ -42,6 +45,8 @@ class BatchStep:
         self.device = device = workers.device
         self._run, self._learner, self._recipe, self._precision = run, learner, run.recipe, run.precision
         images = run.train.images
+        if run.drawn is not None:
+            images = np.concatenate([run.train.pixels, run.drawn.pixels])
         # [faces, H, W] or [faces, H, W, 3] uint8 on the device, or decoded ahead where they are too many for memory
         self._images = images if isinstance(images, Streamed) else torch.from_numpy(images).to(device)
         self._ahead: Iterator[NDArray[np.uint8]] = iter(())
@@ -54,6 +59,13 @@ class BatchStep:
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std)
         )
+        self._finish: Finish | None = None
+        if run.recipe.rounded_for is not None:
+            sample = run.train.balanced_sample(MEASURED_FACES, seed=0).in_memory().pixels
+            parts = [sample[start : start + MEASURED_AT_ONCE] for start in range(0, len(sample), MEASURED_AT_ONCE)]
+            shown = [torch.from_numpy(to_input(part, preprocess)).to(device) for part in parts]
+            self._finish = Finish(learner.model, learner.averaged, shown, run.recipe.rounded_for)
+        self._forward = learner.forward if self._finish is None else self._finish.rounded
         self._average = _Average(learner.averaged, learner.model)
         self._generator = torch.Generator(device)
         self._rates: list[
@@ -67,7 +79,7 @@ class BatchStep:
         self._plan: EpochPlan | None = None
         self._crop_px = 0
         in_memory = isinstance(self._images, Tensor)  # a recorded batch reads its images there
-        self._records = device.type == "cuda" and learner.forward is learner.model and in_memory
+        self._records = device.type == "cuda" and self._forward is learner.model and in_memory
         self._warmed_up = 0
         self._recorded: torch.cuda.CUDAGraph | None = None
 
@@ -79,6 +91,8 @@ class BatchStep:
             self._plan.copy_from(plan)
         if crop_px != self._crop_px:
             self._crop_px, self._warmed_up, self._recorded = crop_px, 0, None
+        if self._finish is not None:
+            self._finish.measure()
         if isinstance(self._images, Streamed):
             names = self._images.names
             order = tuple(names[index] for index in plan.chosen.flatten().tolist())
@@ -91,6 +105,10 @@ class BatchStep:
         """Sum of the losses and number of right answers since the epoch began; waits for the device."""
         loss, correct = self._sums.tolist()
         return loss, int(correct)
+
+    def finished(self) -> nn.Module:
+        """The averaged network, in evaluation mode; with the weights of its INT8 file where it is trained for one."""
+        return self._learner.averaged if self._finish is None else self._finish.finished()
 
     def __call__(self) -> None:
         """Learn from the plan's next batch."""
@@ -129,7 +147,7 @@ class BatchStep:
         if self._teachers:
             targets = replace(targets, teacher=self._answers(inputs))
         with self._precision.autocast(self.device.type):
-            logits = learner.forward(inputs)  # [N, outputs]
+            logits = self._forward(inputs)  # [N, outputs]
         logits = logits.float()
         loss = loss_of(logits, targets, self._run)
         learner.optimizer.zero_grad()

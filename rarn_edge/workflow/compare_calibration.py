@@ -11,10 +11,10 @@ from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.parity.outputs import file_form
 from rarn_edge.pipeline.calibrate import MethodRow, Observed, Ranges, calibrate
-from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
 from rarn_edge.pipeline.passes.equalize import equalize, has_pairs
 from rarn_edge.pipeline.prepare import Prepared, prepare
 from rarn_edge.pipeline.quantize import quantize
+from rarn_edge.stats.histograms import DEFAULT_METHOD, Method
 from rarn_edge.stats.sqnr import sqnr_db
 
 

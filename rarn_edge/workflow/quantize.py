@@ -12,13 +12,13 @@ from rarn_edge.errors import InputError
 from rarn_edge.files import check_outputs
 from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.pipeline.calibrate import MethodRow, Observed, Ranges, observe
-from rarn_edge.pipeline.histograms import DEFAULT_METHOD, Method
 from rarn_edge.pipeline.passes.equalize import equalize as equalized
 from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
 from rarn_edge.pipeline.prepare import check_float32, check_quantizable, prepare
 from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.pipeline.quantize import quantize as write_int8
 from rarn_edge.pipeline.simplify import SIMPLIFIED, simplify_model
+from rarn_edge.stats.histograms import DEFAULT_METHOD, Method
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
 from rarn_edge.workflow.compare_calibration import compare_calibration
 from rarn_edge.workflow.inputs import calibration_faces, comparison_faces, read_ranges, read_target

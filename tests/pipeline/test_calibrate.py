@@ -18,8 +18,8 @@ from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.onnx_graph import save_artifact
 from rarn_edge.pipeline.calibrate import Ranges, calibrate, check_sample, observe
-from rarn_edge.pipeline.histograms import BINS, PERCENTILE, find_range
 from rarn_edge.pipeline.quantize import Quantized
+from rarn_edge.stats.histograms import BINS, PERCENTILE, find_range
 
 SPEC = ModelSpec("net", ("angry", "disgust", "fear", "happy"), preprocess=Preprocess(4, 4))
 

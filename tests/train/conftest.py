@@ -21,7 +21,7 @@ def make_run(split_faces: Faces) -> Callable[..., Run]:
     def make(
         folder: Path, recipe: str = "edge", epochs: int = 3, precision: TrainingPrecision = TrainingPrecision.FLOAT32
     ) -> Run:
-        chosen = replace(RECIPES[recipe], epochs=epochs, batch=14)
+        chosen = replace(RECIPES[recipe], epochs=epochs, batch=14, drawn=min(14, RECIPES[recipe].drawn))
         return Run(find_network("rarn-n"), chosen, 0, train, test, folder, threads=1, precision=precision)
 
     return make

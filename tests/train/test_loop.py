@@ -47,7 +47,7 @@ def interrupt_in(epoch: int, batch: int = 2) -> Callable[[BatchLog], None]:
     return on_batch
 
 
-@pytest.fixture(scope="module", params=["edge", "edge-distilled", "paper", "edge in bf16"])
+@pytest.fixture(scope="module", params=["edge", "edge-distilled", "edge-quantized", "paper", "edge in bf16"])
 def straight(request: pytest.FixtureRequest, make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run of three epochs, for each recipe and precision."""
     recipe, _, precision = request.param.partition(" in ")
