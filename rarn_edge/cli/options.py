@@ -215,7 +215,10 @@ TeacherAnswers = Annotated[
         metavar="FILE",
     ),
 ]
-Init = Annotated[Path | None, typer.Option(help="Weights of the same model to start from", metavar="WEIGHTS")]
+Init = Annotated[
+    Path | None,
+    typer.Option(help="Weights of the same model to start from: a file, or a shipped model's name", metavar="WEIGHTS"),
+]
 TrainingPrecision = Annotated[
     str | None,
     typer.Option(
