@@ -10,16 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from rarn_edge.bench.result import BenchReport
 from rarn_edge.host.noise import unsteady
-from rarn_edge.report.bench import bench_warnings
 
 PACKAGE = Path(__file__).parents[1] / "rarn_edge"
 COLUMNS = 100
 LABELS = ("warning", "problem", "notice", "skipped")
-MAKERS = (
-    "warning warnings row_warnings few_samples mismatch check_sample colour_notice _problems doubts unsteady".split()
-)
+MAKERS = ("warning", "warnings", "row_warnings", "few_samples", "mismatch", "check_sample", "colour_notice")
+MAKERS += ("_problems", "doubts", "unsteady")
 ROW = "rarn-s.ferplus.int8 and 12 more: "  # what stands before the warning of a benchmark's row
 OF_ROWS = ("row_warnings", "few_samples", "mismatch")
 
@@ -74,9 +71,9 @@ def said_in(function: ast.FunctionDef) -> Iterator[ast.expr]:
             skipped |= {id(inner) for inner in ast.walk(node)} - {id(node)}
     docstring = function.body[0].value if isinstance(function.body[0], ast.Expr) else None
     for node in ast.walk(function):
-        if isinstance(node, ast.expr) and is_text(node) and id(node) not in skipped and node is not docstring:
-            if len(filled(node).split()) >= 6:
-                yield node
+        wanted = isinstance(node, ast.expr) and is_text(node) and id(node) not in skipped and node is not docstring
+        if wanted and len(filled(node).split()) >= 6:
+            yield node
 
 
 def is_text(node: ast.expr) -> bool:

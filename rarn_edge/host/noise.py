@@ -75,9 +75,7 @@ class Counters:
         total = change.get("ticks", 0)
         if total and change.get("steal", 0) / total > 0.01:
             share = change["steal"] / total
-            found.append(
-                f"the host took {share:.0%} of this machine's processor time: use a machine of its own"
-            )
+            found.append(f"the host took {share:.0%} of this machine's processor time: use a machine of its own")
         if change.get("throttled", 0) > 0:
             found.append(
                 f"the CPU quota stopped this process {change['throttled']:.0f} times: use fewer threads or raise it"

@@ -7,7 +7,6 @@ import pytest
 from rarn_edge.host import noise
 from rarn_edge.host.noise import Counters, unsteady, workload_s
 
-
 STEADY = [1e-3 * (1 + 0.001 * (i % 3)) for i in range(90)]
 
 
