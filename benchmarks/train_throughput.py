@@ -61,7 +61,7 @@ def compare(run: Run, preprocess: Preprocess, workers: Workers, rounds: int) -> 
     """Both in turns, and what they say."""
     faces, recipe, device = run.train, run.recipe, workers.device
     model, averaged = (placed(build_model(run.model), device) for _ in range(2))
-    learner = Learner(model, model, averaged.eval(), sgd(model, recipe))
+    learner = Learner(model, model, averaged.eval(), sgd(model, recipe, 7))
     step = BatchStep(run, preprocess, learner, workers)
     model.train()
     inputs = (

@@ -137,7 +137,7 @@ class Net:
                 run.start.begin(model, run.classes)
             averaged = placed(build_model(run.model, len(run.classes)), device).eval()
             averaged.load_state_dict(model.state_dict())
-            self.learner = Learner(model, model, averaged, sgd(model, run.recipe))
+            self.learner = Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes)))
             self.step = BatchStep(run, self.spec.preprocess, self.learner, workers)
             model.train()
 

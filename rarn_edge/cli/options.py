@@ -199,6 +199,10 @@ TrainingPrecision = Annotated[
         metavar="NAME",
     ),
 ]
+Classes = Annotated[
+    str | None,
+    typer.Option(help="Learn these classes of the data alone, in this order (default: all)", metavar="A,B,..."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit-exactly")]
 
 # predict, score

@@ -24,6 +24,7 @@ def train(
     seed: o.Seed = 0,
     threads: o.Threads = None,
     resume: o.Resume = False,
+    classes: o.Classes = None,
 ) -> None:
     """Train a model. A checkpoint is written after every epoch; Ctrl-C loses at most the epoch in progress."""
     require_extras("train")
@@ -35,7 +36,7 @@ def train(
 
     options = TrainOptions(
         model, recipe, epochs, batch, votes, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
-        threads, resume,
+        threads, resume, tuple(name.strip() for name in classes.split(",")) if classes else (),
     )  # fmt: skip
     try:
         with when_needed(training_progress(err, epochs or find_recipe(recipe).epochs)) as shown:

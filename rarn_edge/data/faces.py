@@ -253,6 +253,24 @@ class Faces:
             )
         return found
 
+    def only(self, classes: tuple[str, ...]) -> "Faces":
+        """The images of these classes, which then are the set's, in this order.
+
+        Raises:
+            InputError: the set has no such class, or fewer than two are left.
+        """
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        if len(classes) < 2 or twice:
+            raise InputError(f"--classes takes two or more different names, found {listed(classes) or 'none'}")
+        theirs = positions_in(classes, self.classes)  # [own classes]
+        lacking = sorted(set(range(len(classes))) - set(theirs.tolist()))
+        if lacking:
+            raise InputError(
+                f"{self.source} has no class {listed([classes[index] for index in lacking])}; it has: {listed(self.classes)}"
+            )
+        kept = self.where((self.labels != UNLABELLED) & (theirs[self.labels] >= 0))
+        return replace(kept, labels=theirs[kept.labels], classes=classes, votes=None)
+
     def known_to(self, classes: tuple[str, ...]) -> "Faces":
         """The labelled faces whose class a model with these classes has.
 

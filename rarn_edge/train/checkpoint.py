@@ -17,8 +17,9 @@ from rarn_edge.files import atomic, file_sha256
 from rarn_edge.models.build import build_model
 
 METADATA_KEY = "rarn_edge"
-# 2: a run's identity has the teachers' views and the number of workers; 3: and its precision; 4: the rate is a tensor
-STATE_FORMAT = 4
+# 2: a run's identity has the teachers' views and the number of workers; 3: and its precision; 4: the rate is a tensor;
+# 5: each group of the optimizer has a share of it
+STATE_FORMAT = 5
 STATE_KEYS = {"identity", "model", "averaged", "optimizer", "history"}
 
 
@@ -43,6 +44,11 @@ class Weights:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise InputError(f"these weights do not fit '{self.spec.name}': {first[:200]}") from error
         return model
+
+    def knows(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of these classes that the weights have an output for."""
+        known = {name.rpartition(":")[2] for name in self.spec.classes}
+        return tuple(name for name in classes if name.rpartition(":")[2] in known)
 
     def begin(self, model: nn.Module, classes: tuple[str, ...]) -> nn.Module:
         """Copy the parameters into a model of the same architecture that may have other classes.

@@ -113,7 +113,7 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
             model.load_state_dict(state["model"])
     with _of_this_run(state_path):
         averaged.load_state_dict(model.state_dict() if state is None else state["averaged"])
-        optimizer = sgd(model, run.recipe)
+        optimizer = sgd(model, run.recipe, len(run.classes))
         if state is not None:
             optimizer.load_state_dict(state["optimizer"])
         history = [EpochLog(**log) for log in state["history"]] if state is not None else []
@@ -155,14 +155,46 @@ def _identity(run: Run, workers: Workers) -> dict[str, Any]:
     return {**run.identity, "workers": workers.count}
 
 
-def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD; weight decay on convolution and linear weights, not on biases and normalisation."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+def sgd(model: nn.Module, recipe: Recipe, outputs: int) -> torch.optim.Optimizer:
+    """SGD; weight decay on convolution and linear weights, not on biases and normalisation.
+
+    Each group has a `share`, of the learning rate: the recipe's `backbone_rate` for all but the classifier of `outputs` classes.
+    """
+    slow: set[int] = set()
+    if recipe.backbone_rate != 1:
+        classifier = {id(parameter) for parameter in classifier_of(model, outputs).parameters()}
+        slow = {id(parameter) for parameter in model.parameters()} - classifier
+    groups = []
+    for share in (1.0, recipe.backbone_rate) if slow else (1.0,):
+        own = [p for p in model.parameters() if (id(p) in slow) == (share != 1)]
+        decayed, plain = [p for p in own if p.ndim > 1], [p for p in own if p.ndim <= 1]
+        groups += [
+            {"params": decayed, "weight_decay": recipe.weight_decay, "share": share},
+            {"params": plain, "weight_decay": 0.0, "share": share},
+        ]
     return torch.optim.SGD(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True
     )
+
+
+def classifier_of(model: nn.Module, outputs: int) -> nn.Module:
+    """The last layer of a network: the last linear layer or convolution with that many outputs.
+
+    Raises:
+        InputError: it has none.
+    """
+    layers = [
+        layer
+        for layer in model.modules()
+        if (isinstance(layer, nn.Linear) and layer.out_features == outputs)
+        or (isinstance(layer, nn.Conv2d) and layer.out_channels == outputs)
+    ]
+    if not layers:
+        raise InputError(
+            f"the network has no linear layer or convolution of {outputs} outputs, so a recipe with a slower backbone does not"
+            " know its classifier; choose another recipe"
+        )
+    return layers[-1]
 
 
 def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog], workers: Workers) -> None:

@@ -44,6 +44,7 @@ class Recipe:
     live_teachers: bool = False  # asked about each batch as the model sees it, instead of once about each face
     crop_px: int = 0  # side of the crops, at the image's own scale, that the first epochs see; 0: whole images
     crop_share: float = 0.0  # of the epochs
+    backbone_rate: float = 1.0  # of the learning rate, for every layer but the classifier
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -143,6 +144,16 @@ EDGE_TURNED = replace(
     teacher_share=0.7,
 )
 
+EDGE_TRANSFER = replace(
+    # Other classes for a trained net (--init): a new classifier at a full rate, the rest at a tenth; a few hundred images do.
+    EDGE,
+    name="edge-transfer",
+    epochs=12,
+    batch=32,
+    backbone_rate=0.1,
+    augmentation=replace(EDGE.augmentation, rotation_deg=15.0, scale=0.1, erase=0.0),
+)
+
 EDGE_NANO = replace(
     # For nets under half a million parameters, which underfit: every regulariser weaker, the teacher stronger.
     EDGE,
@@ -216,6 +227,7 @@ RECIPES = {
         EDGE_TAUGHT,
         EDGE_SETTLE,
         EDGE_TURNED,
+        EDGE_TRANSFER,
         EDGE_NANO,
         EDGE_NANO_REFINE,
         EDGE_TEACHER,

@@ -56,9 +56,12 @@ class BatchStep:
         )
         self._average = _Average(learner.averaged, learner.model)
         self._generator = torch.Generator(device)
-        self._rate = torch.zeros((), device=device)
+        self._rates: list[
+            tuple[Tensor, float]
+        ] = []  # on the device, where a recorded batch reads them; and their share
         for group in learner.optimizer.param_groups:
-            group["lr"] = self._rate  # on the device: a recorded batch reads it there
+            group["lr"] = torch.zeros((), device=device)
+            self._rates.append((group["lr"], group["share"]))
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # of losses, of right answers
         self._position = torch.zeros(1, dtype=torch.int64, device=device)  # in the plan
         self._plan: EpochPlan | None = None
@@ -131,7 +134,8 @@ class BatchStep:
         loss = loss_of(logits, targets, self._run)
         learner.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own stub lacks it
-        self._rate.copy_(rate)
+        for own, part in self._rates:
+            own.copy_(rate * part)
         learner.optimizer.step()
         self._average.update(weight if recipe.ema_decay else None)
         right = (logits[:, : self._run.heads[0]].argmax(1) == self._labels[chosen]).sum()

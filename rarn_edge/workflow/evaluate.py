@@ -10,6 +10,7 @@ from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import Judgement, compare, judge
+from rarn_edge.evaluation.sanity import doubts
 from rarn_edge.evaluation.votes import VoteFigures, judge_votes
 from rarn_edge.files import check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
@@ -38,6 +39,7 @@ class EvaluateResult:
     written: tuple[Path, ...]  # the files of the report
     calibrated: Calibrated | None
     votes: VoteFigures | None = None  # beside the people who voted on the faces
+    doubts: tuple[str, ...] = ()  # why the answers cannot be right
 
     def to_dict(self) -> dict[str, Any]:
         found = {"file": str(self.file), "faces": self.faces, **self.evaluation.to_dict()}
@@ -45,6 +47,7 @@ class EvaluateResult:
             found["judgement"] = self.report.to_dict()
         if self.votes is not None:
             found["votes"] = asdict(self.votes)
+        found["doubts"] = list(self.doubts)
         found["against"] = [{"model": name, **paired.to_dict()} for name, paired in self.against]
         if self.calibrated is not None:
             found["calibrated"] = {"file": str(self.calibrated.file), "temperature": self.calibrated.temperature}
@@ -113,6 +116,9 @@ def evaluate(
     labels = faces.labels_in(subject.classes)
     logits = subject.predict(faces.images)  # [N, classes]
     evaluation = evaluate_logits(logits, labels, subject.classes)
+    doubted = doubts(logits, labels, subject.spec)
+    for doubt in doubted:
+        on_notice(doubt, "warning")
     judgement, fitted, figures = None, None, None
     written: tuple[Path, ...] = ()
     if report is None:
@@ -139,7 +145,7 @@ def evaluate(
         model = LoadedModel.read(Artifact.load(path))
         made = with_temperature(model, fit_temperature(logits, labels), describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)
-    return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures)
+    return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures, doubted)
 
 
 def _check_calibrated(file: Path, calibrated: Path) -> None:

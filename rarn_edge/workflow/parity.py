@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError, require_extra
+from rarn_edge.evaluation.sanity import doubts
 from rarn_edge.files import check_outputs
 from rarn_edge.parity.bundle import Bundle, make_bundle, save_bundle
 from rarn_edge.parity.inputs import Shown, show
@@ -118,6 +119,9 @@ def parity(
             artifacts, shown, first, provider=provider, threads=threads, tolerances=limits, on_stage=on_stage
         )
         explained = _explain(report, artifacts, start, shown, on_stage) if explain else ()
+    if shown.labels is not None:
+        for doubt in doubts(reference.logits[: shown.faces], shown.labels, spec):
+            on_notice(doubt, "warning")
     made_from = start.sha256 if start else artifacts[0].contract.provenance.get("weights_sha256")
     evidence = make_bundle(spec, shown, reference, made_from, limits, named)
     if bundle is not None and report.passed:

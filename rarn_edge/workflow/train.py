@@ -53,6 +53,7 @@ class TrainOptions:
     seed: int = 0
     threads: int | None = None
     resume: bool = False
+    classes: tuple[str, ...] = ()  # of the data, to learn these alone and in this order
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,16 @@ def train(
     faces = load_faces(Path(data), None, asked.votes, lambda pairing: on_notice(str(pairing), ""), preprocess)
     if notice := faces.colour_notice(preprocess):
         on_notice(notice, "warning" if preprocess.in_colour else "")
+    if asked.classes:
+        faces = faces.only(asked.classes)
     train_faces, test_faces = split_for_training(faces)
     start = load_weights(asked.init, expected_model=asked.model) if asked.init else None
+    if start is not None and start.spec.classes != train_faces.classes:
+        known = start.knows(train_faces.classes)
+        begun = f"; {', '.join(known)} begin as they know them" if known else ""
+        on_notice(
+            f"the weights of --init tell {len(start.spec.classes)} other classes: the classifier is new{begun}", ""
+        )
     answers = [path for path in asked.teachers if path.suffix == ".npz"]
     teachers = [load_weights(path) for path in asked.teachers if path not in answers]
     if answers and recipe.live_teachers:

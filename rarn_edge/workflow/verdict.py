@@ -14,6 +14,7 @@ import numpy as np
 from rarn_edge.bench.runner import time_files
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError
+from rarn_edge.evaluation.sanity import doubts, explained_agreement, unit_mean
 from rarn_edge.parity.outputs import check_same_model, file_form
 from rarn_edge.parity.tolerances import TOLERANCES
 from rarn_edge.runtime.peaks import LITTLE_GAIN, measure_products
@@ -88,21 +89,26 @@ def judge(
     integer_gain: float | None = None,
     finite: bool = True,
     faces: int | None = None,
+    doubt: str | None = None,
+    explained: float = 0.0,
 ) -> Verdict:
     """Decide from a latency ratio (candidate over reference) and a paired accuracy difference (candidate minus reference).
 
     Slower: keep float32. More than `allowed_drop` lost: keep it too, and say how to get it back. As fast within the interval:
     undecided. Answers that are not finite, or decisions that differ more than chance and rounding explain, are kept from shipping
-    whatever the speed: without labels below the agreement that parity asks of INT8, with labels far below it.
+    whatever the speed: without labels below the agreement that parity asks of INT8, with labels far below it or below what two
+    unrelated models of their accuracies have (`explained`). So is a model whose float32 answers cannot be right (`doubt`).
     `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
     """
     speed = Interval(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
     lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
     decision: Decision = "ship"
-    least = MIN_AGREEMENT if accuracy is None else BROKEN_AGREEMENT
+    least = MIN_AGREEMENT if accuracy is None else max(BROKEN_AGREEMENT, explained)
     highest = agreement if faces is None else wilson_interval(round(agreement * faces), faces)[1]
     if not finite:
         decision, advice = "keep", f"keep float32, answers of {candidate} are not finite numbers: the file is broken"
+    elif doubt is not None:
+        decision, advice = "keep", f"do not ship either file yet: {doubt}"
     elif highest < least:
         decision = "keep"
         advice = (
@@ -178,11 +184,20 @@ def measure(
         InputError: one of them does not run, or answers of the float32 file are no numbers.
     """
     faces, labels, _ = shown
+    spec = reference.spec
     before, after = (file_form(artifact, faces, threads=threads).logits for artifact in (reference, candidate))
     if not np.isfinite(before).all():
         raise InputError(f"{reference.path}: its answers are not finite numbers, so there is nothing to compare with")
     decisions = before.argmax(1), after.argmax(1)
     paired = None if labels is None else compare_decisions(decisions[0] == labels, decisions[1] == labels)
+    doubted: tuple[str, ...] = ()
+    explained = 0.0
+    if labels is not None:
+        doubted = doubts(before, labels, spec)
+        accuracies = tuple(float((decided == labels).mean()) for decided in decisions)
+        explained = explained_agreement((accuracies[0], accuracies[1]), len(spec.classes))
+    elif (text := unit_mean(spec.preprocess)) is not None:
+        doubted = (text,)
     times = time_files((reference.path, candidate.path), threads, rounds, launches)
     _, (_, ratio) = times.files
     slower = ratio.low > 1  # only then is there something to explain
@@ -196,6 +211,8 @@ def measure(
         integer_gain=measure_products(threads).integer_gain if slower and in_int8 else None,
         finite=bool(np.isfinite(after).all()),
         faces=len(faces),
+        doubt=next(iter(doubted), None),
+        explained=explained,
     )
     return replace(found, warnings=times.warnings)
 

@@ -57,7 +57,7 @@ def largest_gradient(run: Run) -> float:
     model, averaged = (untrained_model("rarn-n", 0) for _ in range(2))  # in evaluation mode
     spec = find_model("rarn-n").spec
     taught = replace(run, live=(Weights(spec, dict(averaged.state_dict()), {}, "its own"),))
-    step = BatchStep(taught, spec.preprocess, Learner(model, model, averaged, sgd(model, run.recipe)))
+    step = BatchStep(taught, spec.preprocess, Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes))))
     step.begin(plan_epoch(run.recipe, len(run.train), 0, 1, ALONE), 5, 0)
     step()
     return max(float(parameter.grad.abs().max()) for parameter in model.parameters() if parameter.grad is not None)
@@ -121,7 +121,11 @@ def test_the_average_moves_by_the_weight_of_the_plan(make_run: MakeRun, tmp_path
     run = replace(run, recipe=replace(run.recipe, ema_decay=decay))
     model, averaged = (untrained_model("rarn-n", seed) for seed in (0, 1))
     before = {name: value.clone() for name, value in averaged.state_dict().items()}
-    step = BatchStep(run, find_model("rarn-n").spec.preprocess, Learner(model, model, averaged, sgd(model, run.recipe)))
+    step = BatchStep(
+        run,
+        find_model("rarn-n").spec.preprocess,
+        Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes))),
+    )
     plan = plan_epoch(run.recipe, len(run.train), 0, 2, ALONE)
     step.begin(plan, 0, 0)
     step()

@@ -1,0 +1,48 @@
+"""Answers that cannot be right: what a user should hear before any figure is believed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rarn_edge.boundary.names import printable
+from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.stats.classification import wilson_interval
+
+ENOUGH_IMAGES = 20
+UNIT_MEAN = 2.0  # means of pixels 0..255 lie far above, those of pixels 0..1 below
+
+
+def doubts(logits: NDArray[np.float32], labels: NDArray[np.int64], spec: ModelSpec) -> tuple[str, ...]:
+    """What is wrong with answers [N, classes] to labelled images, one line each; nothing for answers that may be right."""
+    found = [] if (text := unit_mean(spec.preprocess)) is None else [text]
+    decided = logits.argmax(axis=1)
+    if len(labels) < ENOUGH_IMAGES:
+        return tuple(found)
+    right, chance = int((decided == labels).sum()), 1 / len(spec.classes)
+    if wilson_interval(right, len(labels))[1] < chance:
+        found.append(
+            f"accuracy {right / len(labels):.1%} is below chance ({chance:.1%}): check the order of the classes,"
+            " the colours and the mean in the contract"
+        )
+    answered = np.unique(decided)
+    if len(answered) == 1 and len(np.unique(labels)) > 1:
+        name = printable(spec.classes[int(answered[0])])
+        found.append(f"every answer is '{name}': check the mean and deviation, the colours and the weights")
+    return tuple(found)
+
+
+def unit_mean(preprocess: Preprocess) -> str | None:
+    """What to say of a mean that belongs to pixels of 0..1, which are 0..255 here; with the values to use instead."""
+    mean, std = preprocess.mean, preprocess.std
+    if not any(mean) or max(map(abs, mean)) >= UNIT_MEAN or max(std) >= UNIT_MEAN:
+        return None
+    right = [",".join(f"{255 * value:.6g}" for value in values) for values in (mean, std)]
+    return (
+        f"mean {','.join(f'{value:g}' for value in mean)} is of pixels 0..1, pixels here are 0..255:"
+        f" use --mean {right[0]} --std {right[1]}"
+    )
+
+
+def explained_agreement(accuracies: tuple[float, float], classes: int) -> float:
+    """How often two unrelated models of these accuracies decide alike: by being right together, or by the same mistake."""
+    first, second = accuracies
+    return first * second + (1 - first) * (1 - second) / (classes - 1)

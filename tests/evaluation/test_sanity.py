@@ -1,0 +1,76 @@
+"""Answers that cannot be right are said."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.evaluation.sanity import doubts, explained_agreement, unit_mean
+from rarn_edge.stats.interval import Interval
+from rarn_edge.stats.paired import compare_decisions
+from rarn_edge.workflow.verdict import judge
+
+SPEC = ModelSpec("net", ("cat", "dog", "fox"))
+LABELS = np.arange(60, dtype=np.int64) % 3
+
+
+def logits_for(answers: np.ndarray) -> np.ndarray:
+    return np.eye(3, dtype=np.float32)[answers] * 5
+
+
+def test_right_answers_raise_no_doubt() -> None:
+    assert doubts(logits_for(LABELS), LABELS, SPEC) == ()
+
+
+def test_answers_by_chance_raise_no_doubt() -> None:
+    answers = np.random.default_rng(0).integers(0, 3, 60)
+    assert doubts(logits_for(answers), LABELS, SPEC) == ()
+
+
+def test_classes_in_another_order_are_below_chance() -> None:
+    (found,) = doubts(logits_for((LABELS + 1) % 3), LABELS, SPEC)
+    assert "accuracy 0.0% is below chance (33.3%): check the order of the classes" in found
+
+
+def test_one_answer_for_all_is_said() -> None:
+    (found,) = doubts(logits_for(np.full(60, 1)), LABELS, SPEC)
+    assert "every answer is 'dog'" in found
+
+
+def test_few_images_show_nothing() -> None:
+    assert doubts(logits_for(np.full(10, 1)), LABELS[:10], SPEC) == ()
+
+
+def test_a_mean_of_pixels_up_to_one_is_converted() -> None:
+    imagenet = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    found = unit_mean(imagenet)
+    assert found is not None
+    assert "--mean 123.675,116.28,103.53 --std 58.395,57.12,57.375" in found
+    assert doubts(logits_for(LABELS), LABELS, replace(SPEC, preprocess=imagenet)) == (found,)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 255.0), (0.0, 1.0), (127.5, 127.5), (1.0, 255.0)])
+def test_other_means_are_taken(mean: float, std: float) -> None:
+    assert unit_mean(Preprocess(mean=(mean,), std=(std,))) is None
+
+
+def test_a_doubtful_model_is_never_shipped() -> None:
+    right = LABELS == LABELS
+    verdict = judge(
+        "int8", Interval(0.4, 0.39, 0.41), compare_decisions(right, right), 1.0, doubt="classes are mixed up"
+    )
+    assert (verdict.decision, verdict.advice) == ("keep", "do not ship either file yet: classes are mixed up")
+
+
+def test_two_unrelated_models_are_not_one() -> None:
+    """Both are right on 97 of 100 images, and not on the same ones."""
+    explained = explained_agreement((0.97, 0.97), 3)
+    assert explained == pytest.approx(0.94135)
+    right = np.arange(1000) >= 30
+    paired = compare_decisions(right, right[::-1])
+    ratio = Interval(0.4, 0.39, 0.41)
+    kept = judge("int8", ratio, paired, 0.90, faces=1000, explained=explained)
+    assert kept.decision == "keep"
+    assert "decides otherwise on 10.00%" in kept.advice
+    assert judge("int8", ratio, paired, 0.98, faces=1000, explained=explained).decision == "ship"
