@@ -35,7 +35,7 @@ class Plot:
 
     title: str
     summary: str  # for those who do not see it
-    svg: str
+    html: str  # an SVG, or a picture inside the page
     table: Table
 
 

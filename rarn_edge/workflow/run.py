@@ -82,6 +82,7 @@ def run(
     require_extras("export")
     require_extras("report")
     from rarn_edge.report.page import bench_page, run_markdown
+    from rarn_edge.workflow.answers import answers_of
 
     named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
     check_apart([Path(folder, name.format(model)) for name in named], [weights, data, calib, votes], [data, calib])
@@ -107,9 +108,12 @@ def run(
         paths += [artifact.path for artifact in named_models(names, out / "baselines")]
     on_stage("benchmark")
     bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
+    on_stage("answers")
+    answers = answers_of([made.simplified.path, made.int8.path], faces, threads)
+    bench = answers.beside(bench)
     on_stage("report")
     write_text(out / "report.md", run_markdown(model, parity, bench))
-    write_text(out / "report.html", bench_page(bench, parity))
+    write_text(out / "report.html", bench_page(bench, parity, answers.plots))
     steps = [step.to_dict() for step in parity.steps]
     data_of_it = {"model": model, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
     write_text(out / "report.json", to_json(data_of_it, indent=1) + "\n")
