@@ -22,6 +22,7 @@ from rarn_edge.stats.classification import Evaluation, softmax
 _SHOWN_FACE = 3  # of the drawn ones, which take the classes in turn: a happy one
 _DEEPEST = 0.5  # of the accent colour: figures stay readable on it, in light and dark
 _NAMED_CELLS = 12  # classes beyond which a cell is too small for a figure
+_FEW_FACES = 10  # of a point that would show chance
 Curves = Sequence[tuple[str, Sequence[RollPoint]]]
 """The roll curve of each model by its name."""
 
@@ -121,12 +122,13 @@ def confidence_plot(name: str, confidence: Confidence) -> Plot:
     axes = drawing.axes
     axes.plot((0, 100), (0, 100), color=QUIET, linestyle="--", linewidth=1)
     filled = [each for each in confidence.bins if each.faces]
-    xs, ys = [100 * each.confidence for each in filled], [100 * each.accuracy for each in filled]
+    drawn = [each for each in filled if each.faces >= _FEW_FACES]
+    xs, ys = [100 * each.confidence for each in drawn], [100 * each.accuracy for each in drawn]
     axes.plot(xs, ys, color=ACCENT, marker="o", markersize=5, linewidth=1.2, markeredgecolor=PAPER)
     axes.set(xlabel="confidence, %", ylabel="right, %", xlim=(0, 100), ylim=(0, 100))
     summary = (
         f"{name} is off by {confidence.error:.1%} on average (calibration error, temperature {confidence.temperature:.2f})."
-        " On the dashed line, confidence is accuracy."
+        f" On the dashed line, confidence is accuracy; points of fewer than {_FEW_FACES} faces are left out."
     )
     rows = [(f"{each.confidence:.1%}", f"{each.accuracy:.1%}", f"{each.faces:,}") for each in filled]
     columns = ("mean confidence", "right", "faces")
