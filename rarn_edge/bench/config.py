@@ -53,6 +53,7 @@ class BenchConfig:
         audit: Also audit the INT8 files: what really runs in INT8, and saturation.
         data: Labelled faces (a zip, a folder or a CSV): also the accuracy of every trained file; None: no accuracy.
         split: Of `data`; None: the held-out one.
+        votes: People's votes for `data` (FER+): their majority is then the label.
         title: Of the report.
     """
 
@@ -74,6 +75,7 @@ class BenchConfig:
     audit: bool = False
     data: Path | None = None
     split: str | None = None
+    votes: Path | None = None
     title: str = "benchmark"
 
 
@@ -116,6 +118,8 @@ def find_reference(cases: Sequence[BenchCase], config: BenchConfig) -> BenchCase
         raise InputError(f"the time budget is more than 0 s, found {config.budget_s:g}")
     if config.data is not None and not config.data.exists():
         raise InputError(f"{config.data}: no such data set")
+    if config.votes is not None and config.data is None:
+        raise InputError("--votes needs --data")
     working = [case for case in cases if case.broken is None]
     if not working:
         raise InputError(f"{cases[0].label}: cannot be benchmarked: {cases[0].broken}")

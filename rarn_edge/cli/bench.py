@@ -35,6 +35,7 @@ def bench(
     audit: o.WithAudit = None,
     data: o.BenchData = None,
     split: o.BenchSplit = None,
+    votes: o.Votes = None,
     result: o.Result = None,
     html: o.Html = None,
     work: o.Work = Path("build/models"),
@@ -59,7 +60,7 @@ def bench(
     )  # fmt: skip
     with when_needed(bench_progress(err)) as shown:
         report = benchmark(
-            models or (), suite=chosen, files=files, baselines=baselines, config=config, data=data, split=split,
+            models or (), suite=chosen, files=files, baselines=baselines, config=config, data=data, split=split, votes=votes,
             out=result, html=html, work=work, on_progress=lambda state: shown()(state),
         )  # fmt: skip
     if as_json:
@@ -68,9 +69,8 @@ def bench(
         out.print(table.to_rich())
     for warning in bench_warnings(report):
         note(warning, "warning")
-    for path in (result, html):
-        if path is not None and not as_json:
-            say(str(path))
+    for path in filter(None, () if as_json else (result, html)):
+        say(str(path))
     if report.failures:
         raise GateError("\n".join(failure_lines(report)))
 

@@ -235,6 +235,10 @@ Workers = Annotated[
 ]
 Engine = Annotated[str, typer.Option(help="local, or ray: a cluster (RAY_ADDRESS)")]
 Column = Annotated[str, typer.Option(help="The Parquet column with image files as bytes")]
+Photos = Annotated[
+    bool,
+    typer.Option("--photos", help="Images are photographs: find their faces, a row for each (else each is one face)"),
+]
 RowsPerPart = Annotated[int, typer.Option(min=1, max=MAX_ROWS, help="Images in a part; a kill costs a worker one part")]
 ErrorMegapixels = Annotated[
     float, typer.Option(min=0.001, max=MAX_MEGAPIXELS, help="Larger images become rows with an error")

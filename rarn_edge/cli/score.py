@@ -1,8 +1,14 @@
 """`rarn-edge score`: many images to one table."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import USE, app, err, note, print_json, say, with_device
 from rarn_edge.errors import InputError, require_extra
+
+if TYPE_CHECKING:
+    from rarn_edge.score.run import Scored
 
 
 @app.command(rich_help_panel=USE)
@@ -11,6 +17,9 @@ def score(
     output: o.Table,
     model: o.AnyModel = "rarn-s",
     labels: o.Labels = None,
+    photos: o.Photos = False,
+    detector: o.Detector = None,
+    detect_side: o.DetectSide = 640,
     workers: o.Workers = None,
     engine: o.Engine = "local",
     column: o.Column = "image",
@@ -33,6 +42,8 @@ def score(
     engines: dict[str, Engine] = {"local": "local", "ray": "ray"}
     if engine not in engines:
         raise InputError(f"no engine '{engine}'; one of: local, ray")
+    if detector is not None and not photos:
+        raise InputError("--detector finds the faces of photographs: add --photos")
     with image_progress(err, "score") as on_progress:
         scored = score_all(
             inputs,
@@ -44,19 +55,35 @@ def score(
             provider=provider,
             rows_per_part=rows_per_part,
             max_pixels=pixels_of(max_megapixels),
-            on_rows=lambda rows: on_progress(rows, None),
+            photos=photos,
+            detector=detector,
+            detect_side_px=detect_side,
+            on_images=lambda images: on_progress(images, None),
         )
+    _tell(scored, output, photos, as_json)
+
+
+def _tell(scored: "Scored", output: Path, photos: bool, as_json: bool) -> None:
+    """What was done; images that could not be read are an error."""
+    counts = scored.counts
     for name in scored.damaged:
         note(f"{output}.parts/{name} was damaged and is scored again", "notice")
     if scored.left:
         note(f"{output}.parts stays: it holds {', '.join(scored.left)}, which no run of score wrote", "notice")
+    if counts.noticed:
+        note(
+            f"of {counts.noticed:,} images only the first picture was read, or they may be damaged (column notice)",
+            "notice",
+        )
     if as_json:
-        figures = {"rows": scored.rows, "failed": scored.failed, "resumed_rows": scored.resumed_rows}
-        print_json({"output": str(scored.out), **figures})
+        figures = {"images": counts.images, "rows": counts.rows, "failed": counts.failed, "noticed": counts.noticed}
+        found = {"without_face": counts.without_face} if photos else {}
+        print_json({"output": str(scored.out), **figures, **found, "resumed_rows": scored.resumed.rows})
     else:
-        resumed = f", {scored.resumed_rows:,} of them by an earlier run" if scored.resumed_rows else ""
-        say(f"{scored.out}: {scored.rows:,} rows{resumed}")
-    if scored.failed:
+        of = f" of {counts.images:,} photographs, {counts.without_face:,} of them without a face" if photos else ""
+        resumed = f"; {scored.resumed.rows:,} rows by an earlier run" if scored.resumed.rows else ""
+        say(f"{scored.out}: {counts.rows:,} rows{of}{resumed}")
+    if counts.failed:
         raise InputError(
-            f"{scored.failed:,} of {scored.rows:,} images could not be read; their rows say why (column error)"
+            f"{counts.failed:,} of {counts.images:,} images could not be read; their rows say why (column error)"
         )

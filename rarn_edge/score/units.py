@@ -120,13 +120,28 @@ def _shard(path: Path, rows: int, column: str) -> Iterator[Unit]:
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    before = ""
     with tarfile.open(path, "r:") as archive:
-        for member in archive:
+        while (member := _next_member(archive, before)) is not None:
+            before = member.name
             if member.isfile() and is_image(PurePosixPath(member.name)):
                 if member.size < 0:
                     raise tarfile.TarError(f"entry {printable(member.name)} claims {member.size} bytes")
                 yield member.name, (member.offset_data, member.size)
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep a million of them
+
+
+def _next_member(archive: tarfile.TarFile, before: str) -> tarfile.TarInfo | None:
+    """`archive.next`, which takes a damaged header for the end of the archive: here it is an error."""
+    try:
+        member = archive.next()
+        if member is None and archive.fileobj is not None:
+            archive.fileobj.seek(archive.offset)
+            if any(archive.fileobj.read(tarfile.BLOCKSIZE)):
+                raise tarfile.HeaderError("no entry is where one should be")
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise tarfile.TarError(f"after entry {printable(before) or '(none)'}: {first_line(error)}") from error
+    return member
 
 
 def _parquet_groups(path: Path, column: str) -> list[int]:

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
+from rarn_edge.boundary.names import printable
 from rarn_edge.data.images import is_image
+from rarn_edge.errors import first_line
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -39,12 +41,17 @@ def cut_zip(path: Path, images: int) -> Iterator[tuple[int, int]]:
     with path.open("rb", _BUFFER_BYTES) as file:
         first, stop, _ = _directory(file)
         file.seek(first)
-        found, at = 0, first
+        found, at, before = 0, first, ""
         while at < stop:
             if found == images:
                 yield first, at
                 found, first = 0, at
-            name, size_bytes = _record(file)
+            try:
+                name, size_bytes = _record(file)
+            except (zipfile.BadZipFile, UnicodeDecodeError) as error:
+                where = f"after {printable(before)}" if before else "at its start"
+                raise zipfile.BadZipFile(f"its directory is damaged {where}: {first_line(error)}") from error
+            before = name
             found += _is_image(name)
             at += size_bytes
         if found:
@@ -94,7 +101,7 @@ def _record(file: BinaryIO) -> tuple[str, int]:
     """The name in the record at the file's position, and the record's bytes; the position is then the next one's."""
     head = file.read(_RECORD.size)
     if len(head) < _RECORD.size or not head.startswith(b"PK\1\2"):
-        raise zipfile.BadZipFile("its directory is damaged")
+        raise zipfile.BadZipFile("no entry is where one should be")
     _, flags, name_bytes, *others = _RECORD.unpack(head)
     name = file.read(name_bytes)
     file.seek(sum(others), io.SEEK_CUR)

@@ -32,6 +32,7 @@ def benchmark(
     config: BenchConfig | None = None,
     data: AnyPath | None = None,
     split: str | None = None,
+    votes: AnyPath | None = None,
     out: AnyPath | None = None,
     html: AnyPath | None = None,
     work: AnyPath = Path("build/models"),
@@ -47,6 +48,7 @@ def benchmark(
         config: Batch sizes, threads, rounds and what else to measure (default: the suite's).
         data: Labelled faces: also the accuracy of trained models.
         split: Of `data` (default: the held-out one).
+        votes: People's votes for `data` (FER+): their majority is then the label.
         out: Write the result as JSON; raw samples are saved there after every round.
         html: Also write one self-contained page.
         work: Where models given by name are exported.
@@ -71,19 +73,20 @@ def benchmark(
         )
     asked = config or (BenchConfig() if suite is None else suite.config)
     if data is not None:
-        asked = replace(asked, data=Path(data), split=split)
+        asked = replace(asked, data=Path(data), split=split, votes=None if votes is None else Path(votes))
+    elif votes is not None:
+        raise InputError("--votes needs --data")
     check_provider(asked.provider)
     result, page, folder = (None if path is None else Path(path) for path in (out, html, files))
     journal = None if result is None else result.with_name(f"{result.name}.partial")
-    check_outputs([result, journal, page], [*models, data])
+    check_outputs([result, journal, page], [*models, data, votes])
     if page is not None:
         from rarn_edge.report.page import require_html
 
         require_html()
     if data is not None:
-        load_faces(
-            Path(data), lambda found: found.where(np.zeros(len(found), dtype=np.bool_))
-        )  # unusable data is said first
+        # unusable data is said first
+        load_faces(Path(data), lambda found: found.where(np.zeros(len(found), dtype=np.bool_)), asked.votes)
     if suite is None:
         more = [name for name, entry in CATALOG.items() if baselines and entry.role == "baseline"]
         paths = bench_files([*map(str, models), *more], Path(work))

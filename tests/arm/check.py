@@ -7,8 +7,10 @@ check.py judge WORK LEDGER        here: compare, write the ledger, exit with 1 w
 
 import json
 import platform
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from rarn_edge.assets import shipped_bundle, shipped_onnx, shipped_onnx_models
+from rarn_edge.assets import shipped_bundle, shipped_labels, shipped_onnx, shipped_onnx_models
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import CLASSES
 from rarn_edge.contract.targets import Target, detect_host
+from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.files import make_folder, write_text
 from rarn_edge.parity.bundle import load_bundle
 from rarn_edge.runtime.logits import run_logits
@@ -26,10 +30,38 @@ from rarn_edge.runtime.providers import open_session
 
 KERNELS = ("dotprod", "plain")
 SAFE = Target.X86_AVX2  # the shipped file, right on every CPU
-FLOAT_FACES = 24  # an emulated core needs a second for each of rarn-s; INT8 files answer every face of the bundle
 FLOAT_LIMIT = 1e-5  # of logits; INT8 must decide alike on every face
-PREDICT, LABEL, SAME = "predict", "predict says", "verify, the file for arm"
-SMALL = "rarn-n"  # whose commands are run: an emulated core needs 0.1 s an INT8 face of rarn-s, unfused a second
+PREDICT, LABEL, PARITY, AGAIN = "predict", "predict says", "parity", "parity --from"
+SMALL = "rarn-n"  # whose other commands are run: an emulated core needs 0.1 s an INT8 face of rarn-s, unfused a second
+PARITY_FACES = 14
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shipped model with one label set."""
+
+    model: str
+    labels: str
+
+    def file(self, work: Path, kind: str = "") -> Path:
+        return work / f"{self.model}.{self.labels}{kind}.onnx"
+
+    @property
+    def bundle(self) -> Path:
+        return shipped_bundle(self.model, self.labels)
+
+    def files(self, work: Path) -> list[Path]:
+        """Float32, INT8 for arm with float32 and, of one model, with uint8 input, and the shipped file."""
+        kinds = ["", ".arm", *([".arm.uint8"] if self == small() else [])]
+        return [*(self.file(work, kind) for kind in kinds), shipped_onnx(self.model, SAFE, self.labels)]
+
+
+def cases() -> list[Case]:
+    return [Case(model, labels) for model in shipped_onnx_models() for labels in shipped_labels(model)]
+
+
+def small() -> Case:
+    return next(case for case in cases() if case.model == SMALL)
 
 
 def rarn(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -43,30 +75,28 @@ def must(*arguments: object) -> None:
         sys.exit(f"rarn-edge {' '.join(map(str, arguments))}: exit code {done.returncode}\n{done.stderr}")
 
 
-def files(work: Path) -> list[Path]:
-    """Float32, INT8 for arm with float32 and with uint8 input, and the shipped file, of each shipped model."""
-    made = [work / f"{model}{kind}.onnx" for model in shipped_onnx_models() for kind in ("", ".arm")]
-    return [*made, work / f"{SMALL}.arm.uint8.onnx", *(shipped_onnx(model, SAFE) for model in shipped_onnx_models())]
-
-
 def prepare(work: Path) -> None:
-    from rarn_edge.workflow.model_files import named_models
-
+    """Everything is made anew: the weights may be others than those of the last time."""
+    shutil.rmtree(work, ignore_errors=True)
     make_folder(work)
-    models = shipped_onnx_models()
-    named_models(list(models), work)
-    for model in models:
-        quantize = ("quantize", work / f"{model}.onnx", "--target", "arm", "--no-verdict", "-o")
-        must(*quantize, work / f"{model}.arm.onnx")
-        if model == SMALL:
-            must(*quantize, work / f"{model}.arm.uint8.onnx", "--input", "uint8")
-    face = load_bundle(shipped_bundle(SMALL)).images[0]
-    if not cv2.imwrite(str(work / "face.png"), face):
-        sys.exit(f"{work}: could not write face.png")
-    if not (work / "board").exists():
-        must("bundle", SMALL, "-o", work / "board", "--format", "board")
+    for case in cases():
+        must("export", "--model", case.model, "--labels", case.labels, "-o", case.file(work))
+        quantize = ("quantize", case.file(work), "--target", "arm", "--no-verdict", "-o")
+        must(*quantize, case.file(work, ".arm"))
+        if case == small():
+            must(*quantize, case.file(work, ".arm.uint8"), "--input", "uint8")
+    drawn = synthetic_faces(PARITY_FACES, seed=3)
+    pictures = {work / "face.png": load_bundle(small().bundle).images[0]}
+    for index, (image, label) in enumerate(zip(drawn.images, drawn.labels.tolist(), strict=True)):
+        folder = work / "faces" / CLASSES[label]
+        make_folder(folder)
+        pictures[folder / f"{index}.png"] = image
+    for path, image in pictures.items():
+        if not cv2.imwrite(str(path), image):
+            sys.exit(f"{path}: could not be written")
+    must("bundle", SMALL, "-o", work / "board", "--format", "board")
     _answer_faces(work, "here")
-    write_text(work / "here.json", json.dumps({"commands": _run_commands(work, everything=False)}))
+    write_text(work / "here.json", json.dumps({"commands": _run_commands(work, "here", everything=True)}))
 
 
 def answer(work: Path, kernels: str) -> None:
@@ -74,7 +104,7 @@ def answer(work: Path, kernels: str) -> None:
     if (kernels == "dotprod") != ("asimddp" in host.features) or host.target != "arm":
         sys.exit(f"this is no aarch64 with {kernels} kernels: {host.explain()}")
     _answer_faces(work, kernels, kernels == "dotprod")
-    codes = _run_commands(work, everything=kernels == "dotprod")
+    codes = _run_commands(work, kernels, everything=kernels == "dotprod")
     board = subprocess.run(["sh", str(work / "board" / "verify.sh")], capture_output=True, text=True, check=False)
     codes["verify.sh of the board bundle"] = board.returncode
     if board.returncode:
@@ -84,39 +114,54 @@ def answer(work: Path, kernels: str) -> None:
     write_text(work / f"{kernels}.json", json.dumps(facts))
 
 
-def _run_commands(work: Path, everything: bool) -> dict[str, Any]:
+def _run_commands(work: Path, name: str, everything: bool) -> dict[str, Any]:
     """Exit codes, and what `predict` says."""
+    first, saved = small(), work / f"{name}-parity.json"
     commands: dict[str, tuple[object, ...]] = {
         PREDICT: ("predict", work / "face.png", "--model", SMALL, "--json"),
-        SAME: ("verify", shipped_bundle(SMALL), work / f"{SMALL}.arm.onnx", "--rebuilt"),
+        _verify_arm(first): ("verify", first.bundle, first.file(work, ".arm"), "--rebuilt"),
     }
     if everything:
-        commands["verify, the shipped file"] = ("verify", shipped_bundle(SMALL), shipped_onnx(SMALL, SAFE))
-        made = work / "made-there.onnx"
-        commands["quantize for this machine"] = ("quantize", work / f"{SMALL}.onnx", "--no-verdict", "-o", made)
+        others = [case for case in cases() if case != first]
+        commands |= {
+            _verify_arm(case): ("verify", case.bundle, case.file(work, ".arm"), "--rebuilt") for case in others
+        }
+        forms = first.file(work), first.file(work, ".arm")
+        commands["verify, all shipped files"] = ("verify",)
+        commands[PARITY] = ("parity", *forms, "--data", work / "faces", "--json")
+        commands[AGAIN] = ("parity", "--from", saved)
+        made = work / f"{name}-made.onnx"
+        commands["quantize for this machine"] = ("quantize", first.file(work), "--no-verdict", "-o", made)
     codes: dict[str, Any] = {}
-    for name, arguments in commands.items():
-        print(f"arm: {name}", file=sys.stderr, flush=True)
+    for command, arguments in commands.items():
+        print(f"arm: {command}", file=sys.stderr, flush=True)
         done = rarn(*arguments)
-        codes[name] = done.returncode
-        if name == PREDICT:
+        codes[command] = done.returncode
+        if command == PARITY and done.stdout:
+            write_text(saved, done.stdout)
+        if command == PREDICT:
             codes[LABEL] = json.loads(done.stdout)["label"] if done.returncode == 0 else None
         elif done.returncode:
             print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
     return codes
 
 
+def _verify_arm(case: Case) -> str:
+    return f"verify, {case.model} for arm, {case.labels}"
+
+
 def _answer_faces(work: Path, name: str, with_float: bool = True) -> None:
-    """Logits [N, 7] of the bundle's faces by every file, as its session fuses it."""
+    """Logits [N, classes] of the bundle's faces by every file, as its session fuses it."""
     logits = {}
-    for path in files(work):
-        artifact = Artifact.load(path)
-        if artifact.contract.precision == "float32" and not with_float:
-            continue  # no kernel of it depends on dot products
-        print(f"arm: {path.name}", file=sys.stderr, flush=True)
-        bundle = load_bundle(shipped_bundle(artifact.spec.name))
-        faces = bundle.images[: FLOAT_FACES if artifact.contract.precision == "float32" else bundle.shown.faces]
-        logits[path.name] = run_logits(open_session(path, threads=1), artifact.spec, faces)
+    for case in cases():
+        bundle = load_bundle(case.bundle)
+        for path in case.files(work):
+            artifact = Artifact.load(path)
+            if artifact.contract.precision == "float32" and not with_float:
+                continue  # no kernel of it depends on dot products
+            print(f"arm: {path.name}", file=sys.stderr, flush=True)
+            faces = bundle.images[: bundle.shown.faces]
+            logits[path.name] = run_logits(open_session(path, threads=1), artifact.spec, faces)
     np.savez(work / f"{name}.npz", **logits)
 
 
@@ -128,7 +173,7 @@ def judge(work: Path, ledger: Path) -> int:
         facts = json.loads((work / f"{kernels}.json").read_text(encoding="utf-8"))
         there = np.load(work / f"{kernels}.npz")
         rows = []
-        for path in files(work):
+        for path in (path for case in cases() for path in case.files(work)):
             if path.name not in there.files:
                 continue
             contract, ours, theirs = Artifact.load(path).contract, here[path.name], there[path.name]
@@ -147,6 +192,10 @@ def judge(work: Path, ledger: Path) -> int:
             expected = expected_codes.get(name, 0)  # an INT8 file that a tolerance refuses here is refused there too
             if code != expected:
                 failed.append(f"{name} with {kernels} kernels: {code}, here {expected}")
+        if AGAIN in facts["commands"] and (
+            code := rarn("parity", "--from", work / f"{kernels}-parity.json").returncode
+        ):
+            failed.append(f"parity --from the answers with {kernels} kernels: {code} here")
         runs.append({"kernels": kernels, **facts, "answers": rows})
     print(f"{'file':32} {'kernels':8} faces flipped max logit difference")
     for run in runs:

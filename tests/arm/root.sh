@@ -17,7 +17,7 @@ if [ "$(uname -m)" != aarch64 ]; then
         command -v "$tool" >/dev/null || stop "$tool is missing; run: apt-get install -y qemu-user-static debootstrap"
     done
     # The kernel must know what to do with an aarch64 program.
-    registry=/proc/sys/fs/binfmt_misc
+    registry=${BINFMT_MISC:-/proc/sys/fs/binfmt_misc}
     [ -e $registry/register ] || mount -t binfmt_misc binfmt_misc $registry 2>/dev/null ||
         stop "this kernel has no binfmt_misc (modprobe binfmt_misc?), so it cannot start aarch64 programs; in a container, run: docker run --privileged --rm tonistiigi/binfmt --install arm64"
     if [ ! -e $registry/qemu-aarch64 ]; then

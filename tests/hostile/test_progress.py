@@ -34,7 +34,7 @@ def stopped(crops: Path, out: Path, after: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score([str(crops)], out, TINY, workers=1, rows_per_part=1, on_rows=stop)
+        score([str(crops)], out, TINY, workers=1, rows_per_part=1, on_images=stop)
 
 
 def again(crops: Path, out: Path) -> Scored:
@@ -83,7 +83,7 @@ def test_two_runs_to_one_table(crops: Path, tmp_path: Path) -> None:
         pytest.raises(InputError, match="another run is writing this"),
     ):
         again(crops, out)
-    assert again(crops, out).rows == 4
+    assert again(crops, out).counts.rows == 4
     assert not (tmp_path / "out.csv.parts").exists()
 
 
@@ -114,9 +114,9 @@ def test_parts_removed_under_way(crops: Path, tmp_path: Path) -> None:
             path.unlink()
 
     with pytest.raises(InputError, match="is gone; run the same command again"):
-        score([str(crops)], out, TINY, workers=1, rows_per_part=1, on_rows=remove)
+        score([str(crops)], out, TINY, workers=1, rows_per_part=1, on_images=remove)
     assert not out.exists()
-    assert again(crops, out).rows == 4
+    assert again(crops, out).counts.rows == 4
 
 
 @pytest.mark.parametrize("note", ["[]", "{", '{"model_sha256": NaN}', "[" * 5000, ""])

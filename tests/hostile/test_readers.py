@@ -288,7 +288,7 @@ def test_a_tar_that_ends_early(tmp_path: Path) -> None:
     scored = None
     with contextlib.suppress(InputError):  # some ends are found when planning
         scored = score([str(tmp_path / "x.tar")], tmp_path / "out.csv", TINY, workers=1)
-    assert scored is None or scored.failed >= 1
+    assert scored is None or scored.counts.failed >= 1
 
 
 def test_a_damaged_page_is_rows_with_an_error(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_damaged_page_is_rows_with_an_error(tmp_path: Path) -> None:
     path.write_bytes(content)
     for rows in (7, 100):
         scored = score([str(path)], tmp_path / f"{rows}.csv", TINY, workers=1, rows_per_part=rows)
-        assert (scored.rows, scored.failed) == (60, 20)
+        assert (scored.counts.rows, scored.counts.failed) == (60, 20)
         assert (tmp_path / f"{rows}.csv").read_text().count("cannot be read from the Parquet file") == 20
 
 

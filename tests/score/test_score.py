@@ -140,8 +140,8 @@ def test_a_killed_run_goes_on(folder: Path, tmp_path: Path) -> None:
         assert not out.exists()
     assert 9 <= seen < 30
     counted: list[int] = []
-    scored = score([str(folder)], out, TINY, workers=1, rows_per_part=5, on_rows=counted.append)
-    assert scored.resumed_rows == 5 * seen
+    scored = score([str(folder)], out, TINY, workers=1, rows_per_part=5, on_images=counted.append)
+    assert scored.resumed.rows == 5 * seen
     assert counted == list(range(5 * seen + 5, COUNT + 1, 5))
     assert rows_of(out) == expected
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
@@ -180,9 +180,9 @@ def test_files_that_came_between_two_runs_are_not_lost(images: list[bytes], tmp_
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score([str(root)], out, TINY, workers=1, rows_per_part=2, on_rows=stop)
+        score([str(root)], out, TINY, workers=1, rows_per_part=2, on_images=stop)
     (root / "00.png").write_bytes(images[7])  # sorted into the first part
-    assert score([str(root)], out, TINY, workers=1, rows_per_part=2).resumed_rows == 0
+    assert score([str(root)], out, TINY, workers=1, rows_per_part=2).resumed.rows == 0
     assert [Path(row["image"]).name for row in rows_of(out)] == ["0.png", "00.png", *(f"{i}.png" for i in range(1, 6))]
 
 
@@ -193,7 +193,7 @@ def test_parts_of_another_run_are_not_mixed(folder: Path, tmp_path: Path) -> Non
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score([str(folder)], out, TINY, workers=1, rows_per_part=40, on_rows=stop)
+        score([str(folder)], out, TINY, workers=1, rows_per_part=40, on_images=stop)
     with pytest.raises(InputError, match=r"parts of another run \(rows_per_part differs\)"):
         score([str(folder)], out, TINY, workers=1, rows_per_part=41)
 
@@ -253,7 +253,7 @@ def test_parquet_in_and_out(images: list[bytes], folder: Path, tmp_path: Path) -
     for name in ("plain", "nested"):
         out = tmp_path / f"{name}.out.parquet"
         scored = score([str(tmp_path / f"{name}.parquet")], out, TINY, workers=1, rows_per_part=10)
-        assert (scored.rows, scored.failed) == (len(images), 1)
+        assert (scored.counts.rows, scored.counts.failed) == (len(images), 1)
         table = parquet.read_table(out)
         assert table.column("label").to_pylist() == expected
         assert table.column("error").to_pylist()[3] == "no bytes in this row"
@@ -287,3 +287,41 @@ def test_a_lost_worker_is_said_and_nothing_is_lost(folder: Path, tmp_path: Path)
     job = Job(str(TINY), str(tmp_path / "gone"), ".csv", "image", "cpu", 10**6, str(tmp_path))
     with pytest.raises(InputError, match="gone"):  # its folder is not there: the worker's error arrives here whole
         list(module._run_pool(plan([str(folder)], 200, "image"), job, 1))
+
+
+@pytest.mark.parametrize("photos", [False, True])
+def test_what_is_left_out_of_an_animation_is_said(cli: Cli, photos: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    animation = cv2.Animation()
+    animation.frames = [cv2.cvtColor(face, cv2.COLOR_GRAY2BGRA) for face in synthetic_faces(3, seed=1).images]
+    animation.durations = np.full(3, 100, dtype=np.int32)
+    assert cv2.imwriteanimation(str(folder / "a.webp"), animation)
+    assert cv2.imwrite(str(folder / "b.png"), synthetic_faces(1, seed=1).images[0])
+    options = ["--photos"] if photos else []
+    done = cli("score", folder, "-o", tmp_path / "out.csv", "--model", TINY, "--workers", 1, *options)
+    assert done.returncode == 0, done.stderr
+    assert "of 1 images only the first picture was read" in " ".join(done.stderr.split())
+    notices = [row["notice"] for row in rows_of(tmp_path / "out.csv")]
+    assert notices == ["an animated WebP; only its first picture is read", ""]
+
+
+def test_a_damaged_archive_says_where(images: list[bytes], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for index in range(4):
+            (tmp_path / f"{index}.png").write_bytes(images[index])
+            archive.write(tmp_path / f"{index}.png", f"{index}.png")
+            tar.add(tmp_path / f"{index}.png", f"{index}.png")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    third = [at for at in range(len(content)) if content[at : at + 4] == b"PK\x01\x02"][2]
+    content[third : third + 2] = b"??"
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.zip: cannot be read as zip .*damaged after 1\.png"):
+        run([tmp_path / "a.zip"], tmp_path / "out.csv")
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        header = tar.getmembers()[2].offset
+    content[header : header + 512] = bytes(b"?" * 512)
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.tar: cannot be read as tar .*after entry 1\.png"):
+        run([tmp_path / "a.tar"], tmp_path / "out.csv")

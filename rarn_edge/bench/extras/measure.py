@@ -105,6 +105,7 @@ def _accuracy(run: Run, case: BenchCase) -> None:
             path=str(case.path),
             data=str(run.config.data),
             split=run.config.split,
+            votes=None if run.config.votes is None else str(run.config.votes),
             provider=run.config.provider,
         )
     run.record.accuracy[case.label] = decode(Accuracy, answer)

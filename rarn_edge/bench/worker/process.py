@@ -186,9 +186,9 @@ def audit(_held: Held, label: str, path: str, threads: int) -> dict[str, Any]:
     return encode(audit_facts(label, Path(path), threads))
 
 
-def accuracy(_held: Held, path: str, data: str, split: str | None, provider: str) -> dict[str, Any]:
+def accuracy(_held: Held, path: str, data: str, split: str | None, votes: str | None, provider: str) -> dict[str, Any]:
     """The accuracy of a file on labelled faces."""
-    return encode(accuracy_of(Path(path), Path(data), split, provider))
+    return encode(accuracy_of(Path(path), Path(data), split, None if votes is None else Path(votes), provider))
 
 
 def peaks(_held: Held, threads: int) -> dict[str, Any]:
