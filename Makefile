@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-arm fuzz lint install lock clean
+.PHONY: help demo test test-arm fuzz lint docs install lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -20,18 +20,27 @@ test: lint ## lint, types, workflow files, then all tests
 fuzz: $(INSTALLED) ## every reader of files from outside, a minute each
 	$(BIN)/python tests/hostile/fuzz.py --seconds 60
 
-test-arm: $(INSTALLED) ## the answers of an Arm core, emulated; needs root on Debian or Ubuntu (docs/arm.md)
+test-arm: $(INSTALLED) ## the answers of an Arm core, emulated; needs root on Debian or Ubuntu (docs/guides/arm.md)
 	PYTHON=$(abspath $(BIN)/python) tests/arm/run.sh
 
-lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks and the workflow files; no network
+lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks, the docs, the workflow and release files; no network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python benchmarks/render.py --check
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/build_site.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; else echo "hadolint has no package for this machine: the Dockerfile is not linted"; fi
 	$(BIN)/zizmor --offline --no-progress .github
+
+docs: $(INSTALLED) ## the documentation as a site: build/site/index.html
+	$(BIN)/python docs/build_site.py
 
 install: $(INSTALLED) ## make .venv and install with the versions of constraints.txt
 
@@ -40,12 +49,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 		echo "rarn-edge needs Python 3.11 or newer; found '$(PYTHON)' ($$($(PYTHON) --version 2>/dev/null || echo not installed)). Name another: make PYTHON=python3.12" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev,docs]"
 	@touch $(INSTALLED)
 
 lock: ## write constraints.txt anew from the newest versions that pip finds
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[all,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[all,dev,docs,release]"
 	{ head -n 1 constraints.txt; \
 		$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed -e 's/+[a-z0-9.]*$$//'; \
 	} > constraints.new

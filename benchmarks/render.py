@@ -1,10 +1,17 @@
-"""Write the recorded results into docs/benchmarks.md, or check that it shows them: python benchmarks/render.py [--check]
+"""Write the recorded results into the docs, or check that they show them: python benchmarks/render.py [--check]
 
-Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`. The page has a
-block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows, of all devices or of `SUITE DEVICE`.
+Results lie in benchmarks/results/<device>/<suite>.json, each written by `rarn-edge bench --suite ... --out`.
+docs/results/benchmarks.md has a block `<!-- benchmark SUITE -->` ... `<!-- end benchmark -->` for each suite it shows, of all
+devices or of `SUITE DEVICE`.
+
+The README's picture, docs/results/accuracy_latency.png, shows the figures of the CSV beside it: latency of the suite `peers`,
+accuracy of the same suite, of rarn_edge/assets/quality.json and of docs/roll/ferplus.csv (seven shared classes).
 """
 
 import argparse
+import csv
+import io
+import json
 import re
 import sys
 from pathlib import Path
@@ -16,7 +23,12 @@ from rarn_edge.report.bench import bench_markdown
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SUITES = ROOT / "benchmarks" / "suites"
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "results" / "benchmarks.md"
+PICTURE = ROOT / "docs" / "results" / "accuracy_latency.png"
+MACHINE = "intel-xeon-amx-2-cores"  # whose latencies the picture shows
+OURS = ("rarn-s", "rarn-n")
+RIVALS = {"mini_xception": "mini-Xception", "face_api_expression": "face-api"}
+FERPLUS, FER2013 = "FER+, seven shared classes", "FER-2013's labels"
 _BLOCK = re.compile(r"(<!-- benchmark (\w+)(?: ([\w.-]+))? -->\n).*?(<!-- end benchmark -->)", re.DOTALL)
 
 
@@ -47,8 +59,66 @@ def section(report: BenchReport, path: Path, suite: str) -> str:
     if any(row.accuracy is not None for row in report.rows):
         command += " --data fer2013.zip"
     source = f"benchmarks/results/{path.parent.name}/{path.name}"
-    title = f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples](../{source})):"
+    title = f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples](../../{source})):"
     return f"{title}\n\n{bench_markdown(report)}\n\n"
+
+
+def points(results: Path = RESULTS) -> list[tuple[str, str, float, float]]:
+    """Labels, model, milliseconds of one face, and accuracy in percent, of every point in the picture."""
+    report = load_report(results / MACHINE / "peers.json")
+    rows = {row.label: row for row in report.rows if row.batch == 1}
+    with (ROOT / "docs" / "roll" / "ferplus.csv").open(encoding="utf-8", newline="") as file:
+        upright = {
+            row["model"]: 100 * float(row["accuracy"]) for row in csv.DictReader(file) if float(row["roll_deg"]) == 0
+        }
+    quality = json.loads((ROOT / "rarn_edge" / "assets" / "quality.json").read_text(encoding="utf-8"))
+    found = []
+    for name in OURS:
+        milliseconds = 1e3 * rows[f"{name}.int8"].latency_median_s
+        said = re.search(r"int8 \S+ ([\d.]+)%", quality[name]["fer2013"])
+        assert said is not None
+        found += [(FERPLUS, f"{name} INT8", milliseconds, upright[f"{name}.int8.onnx"])]
+        found += [(FER2013, f"{name} INT8", milliseconds, float(said[1]))]
+    for label, name in RIVALS.items():
+        row = rows[label]
+        assert row.accuracy is not None
+        found += [(FERPLUS, name, 1e3 * row.latency_median_s, upright[f"{label}.onnx"])]
+        found += [(FER2013, name, 1e3 * row.latency_median_s, 100 * row.accuracy.value)]
+    return sorted(found)
+
+
+def points_csv(found: list[tuple[str, str, float, float]]) -> str:
+    """The figures of the picture."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("labels", "model", "latency_ms", "accuracy_percent"))
+    writer.writerows((labels, model, f"{latency:.3f}", f"{accuracy:.2f}") for labels, model, latency, accuracy in found)
+    return text.getvalue()
+
+
+def draw(found: list[tuple[str, str, float, float]], path: Path) -> None:
+    """Accuracy against latency, one panel for each set of labels."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, labels in zip(figure.subplots(1, 2), (FERPLUS, FER2013), strict=True):
+        shown = [point for point in found if point[0] == labels]
+        for _, model, latency, accuracy in shown:
+            ours = model.startswith("rarn")
+            axes.scatter(latency, accuracy, s=70, color="#0b6e4f" if ours else "#8a8d91", marker="o" if ours else "s")
+            axes.annotate(
+                f"{model}\n{accuracy:.1f} %, {latency:.2f} ms",
+                (latency, accuracy),
+                (8, -4),
+                textcoords="offset points",
+                fontsize=8,
+            )
+        low, high = min(point[3] for point in shown), max(point[3] for point in shown)
+        axes.set(title=labels, xlabel="milliseconds a face, one core", xlim=(0, 1.35), ylim=(low - 5, high + 5))
+        axes.set_ylabel("accuracy, %")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    figure.savefig(path, dpi=160)
 
 
 def main() -> None:
@@ -57,12 +127,20 @@ def main() -> None:
     arguments = parser.parse_args()
     old = PAGE.read_text(encoding="utf-8")
     new = render(old, RESULTS)
+    figures, found = PICTURE.with_suffix(".csv"), points()
+    drawn = PICTURE.is_file() and figures.is_file() and figures.read_text(encoding="utf-8") == points_csv(found)
     if arguments.check:
-        if new != old:
-            sys.exit("docs/benchmarks.md does not show the recorded results; run: python benchmarks/render.py")
-    elif new != old:
+        for name, right in ((PAGE.name, new == old), (PICTURE.name, drawn)):
+            if not right:
+                sys.exit(f"docs/results/{name} does not show the recorded results; run: python benchmarks/render.py")
+        return
+    if new != old:
         PAGE.write_text(new, encoding="utf-8")
         print(f"{PAGE}: updated")
+    if not drawn:
+        draw(found, PICTURE)
+        figures.write_text(points_csv(found), encoding="utf-8")
+        print(f"{PICTURE}: drawn")
 
 
 if __name__ == "__main__":

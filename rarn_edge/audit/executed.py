@@ -86,8 +86,7 @@ def executed_graph(artifact: Artifact) -> ExecutedGraph:
         options.log_severity_level = 4
         profiled_into(Path(folder) / "profile")(options)
         options.optimized_model_filepath = str(optimised)
-        preprocess = artifact.spec.preprocess
-        shape = (1, preprocess.channels, preprocess.height_px, preprocess.width_px)
+        shape = (1, *artifact.spec.input_shape)
         image = np.full(shape, 100, dtype=np.uint8).astype(artifact.spec.input_dtype)
         try:
             session = ort.InferenceSession(artifact.path, options, providers=["CPUExecutionProvider"])

@@ -1,7 +1,7 @@
 """What a benchmark answers, as data and as versioned JSON with its raw samples, so that it can be judged again.
 
 `summarise` turns a record into it: medians, percentiles where allowed, ratios with intervals, doubts. The format is described in
-docs/benchmarks.md.
+docs/reference/schemas.md.
 """
 
 from collections.abc import Iterable, Sequence

@@ -10,7 +10,6 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
     """Markdown; `measured` is what is known of the model beyond its file."""
     contract, spec = artifact.contract, artifact.spec
     size = spec.preprocess
-    colour = "gray" if size.channels == 1 else "RGB"
     facts = [
         ("precision", contract.precision),
         ("made for", f"{contract.target} ({RECIPES[contract.target].reason})" if contract.target else "any CPU"),
@@ -19,8 +18,9 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         ("multiply-adds", f"{contract.multiply_adds:,}" if contract.multiply_adds is not None else "not recorded"),
         (
             "input",
-            f"`{_code(spec.input_name)}` [N, {size.channels}, {size.height_px}, {size.width_px}] {spec.input_dtype}, {colour}",
+            f"`{_code(spec.input_name)}` [N, {', '.join(map(str, spec.input_shape))}] {spec.input_dtype}, {spec.layout}",
         ),
+        ("pictures", size.describe()),
         ("preprocessing", f"(pixel - {list(size.mean)}) / {list(size.std)}, pixels 0..255"),
         ("output", f"`{_code(spec.output_name)}` [N, {len(spec.classes)}]: {spec.output}"),
         ("classes, in order", ", ".join(map(markdown, spec.classes))),

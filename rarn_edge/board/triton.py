@@ -12,7 +12,8 @@ MAX_BATCH = 64
 
 
 def write_repository(artifact: Artifact, folder: Path) -> None:
-    """`<name>/config.pbtxt`, `<name>/labels.txt` and `<name>/1/model.onnx` in an existing, empty folder."""
+    """`<name>/config.pbtxt`, `<name>/labels.txt` and `<name>/1/model.onnx` in an existing, empty folder; `client.py` asks the
+    server with the same pixels as everywhere."""
     name = file_name(artifact.spec.name)
     if name != artifact.spec.name:
         raise InputError(
@@ -25,12 +26,13 @@ def write_repository(artifact: Artifact, folder: Path) -> None:
     (model / "labels.txt").write_text("\n".join(artifact.spec.classes) + "\n", encoding="utf-8")
     (model / "config.pbtxt").write_text(config(artifact), encoding="utf-8")
     (folder / "README.md").write_text(_readme(artifact), encoding="utf-8")
+    (folder / "client.py").write_bytes(Path(__file__).with_name("files").joinpath("client.py").read_bytes())
+    (folder / "spec.json").write_text(artifact.spec.to_json() + "\n", encoding="utf-8")
 
 
 def config(artifact: Artifact) -> str:
     """The model's `config.pbtxt`."""
     spec = artifact.spec
-    size = spec.preprocess
     place = "KIND_GPU" if artifact.contract.target is Target.TENSORRT else "KIND_CPU"
     return f"""\
 name: {_text(spec.name)}
@@ -40,7 +42,7 @@ input [
   {{
     name: {_text(spec.input_name)}
     data_type: {"TYPE_UINT8" if spec.input_dtype == "uint8" else "TYPE_FP32"}
-    dims: [ {size.channels}, {size.height_px}, {size.width_px} ]
+    dims: [ {", ".join(map(str, spec.input_shape))} ]
   }}
 ]
 output [
@@ -85,8 +87,9 @@ def _readme(artifact: Artifact) -> str:
     docker run --rm -p 8000:8000 -p 8001:8001 -v "$PWD":/models nvcr.io/nvidia/tritonserver:VERSION-py3 \\
         tritonserver --model-repository=/models
 
-The client sends `{_code(spec.input_name)}`: {spec.input_dtype} [N, {size.channels}, {size.height_px}, {size.width_px}], {values},
-from face crops that are resized by area average (bilinear when they grow).
+The client sends `{_code(spec.input_name)}`: {spec.input_dtype} [N, {", ".join(map(str, spec.input_shape))}] ({spec.layout}),
+{values}. Pictures: {size.describe()}.
+`python client.py face.png` does all of it (`pip install tritonclient[http] opencv-python-headless`).
 It gets `{_code(spec.output_name)}`: {spec.output}; divide logits by {spec.temperature:g} before the softmax.
 Class names are in `labels.txt`.
 """

@@ -166,7 +166,7 @@ RunFolder = Annotated[Path, typer.Option("--out", help="Folder of the run: check
 Recipe = Annotated[
     str,
     typer.Option(
-        help="paper, edge, edge-distilled (with --teacher), edge-nano (for rarn-n); docs/training.md has them all"
+        help="paper, edge, edge-distilled (with --teacher), edge-nano (for rarn-n); docs/guides/train.md has them all"
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="Instead of the recipe's number")]
@@ -194,7 +194,7 @@ Init = Annotated[Path | None, typer.Option(help="Weights of the same model to st
 TrainingPrecision = Annotated[
     str | None,
     typer.Option(
-        help="float32, or bf16: faster where the device multiplies bfloat16 (docs/training.md)"
+        help="float32, or bf16: faster where the device multiplies bfloat16 (docs/guides/train.md)"
         " [default: bf16 on a GPU, float32 on a CPU]",
         metavar="NAME",
     ),

@@ -108,11 +108,20 @@ def fit(picture: Picture, preprocess: Preprocess) -> Picture:
 
 
 def fit_all(images: Picture, preprocess: Preprocess) -> Picture:
-    """Pictures of one size [N, H, W] or [N, H, W, 3] -> [N, *picture_shape]."""
+    """Pictures of one size [N, H, W] or [N, H, W, 3] -> [N, *picture_shape]; those of that shape are taken as fitted already.
+
+    Raises:
+        InputError: no such array.
+    """
     if images.ndim not in (3, 4) or images.dtype != np.uint8 or (images.ndim == 4 and images.shape[3] != 3):
         raise InputError(f"expected pictures [N, H, W] or [N, H, W, 3] uint8, got {list(images.shape)} {images.dtype}")
+    return images if images.shape[1:] == preprocess.picture_shape else fit_originals(images, preprocess)
+
+
+def fit_originals(images: Picture, preprocess: Preprocess) -> Picture:
+    """The same of pictures that nothing was done to: one of the network's own size is cropped too."""
     shape = preprocess.picture_shape
-    if images.shape[1:] == shape:
+    if images.shape[1:] == shape and not preprocess.crop:
         return images
     found = np.empty((len(images), *shape), dtype=np.uint8)
     for index, image in enumerate(images):

@@ -84,6 +84,15 @@ class Preprocess:
         """Whether pictures keep their colours."""
         return self.color != "gray"
 
+    def describe(self) -> str:
+        """What is done to a picture before its pixels are numbers, in words."""
+        channels = {"rgb": "red, green, blue", "bgr": "blue, green, red"}.get(str(self.color), "gray")
+        repeated = " three times" if self.color == "gray" and self.channels == 3 else ""
+        size = f"{self.height_px} x {self.width_px} (height x width)"
+        how = "bilinear" if self.interpolation == "bilinear" else "area average, or bilinear where a side grows"
+        part = f"the middle {self.crop:g} of it" if self.crop else "the whole"
+        return f"{channels}{repeated}; {part}, resized to {size} by {how}"
+
     @property
     def picture_shape(self) -> tuple[int, ...]:
         """Of one picture ready for the network: (height, width), or (height, width, 3) in colour."""

@@ -1,7 +1,7 @@
 """The kinds of hardware an INT8 file is made for, what each needs, and which one this machine is.
 
 The same QDQ file is fast and right on one kind of CPU and slow or wrong on another: without VNNI, x86 adds pairs of u8 x s8
-products in 16 bits and saturates; there, weights must keep to 7 bits. See docs/architecture.md for the measurements.
+products in 16 bits and saturates; there, weights must keep to 7 bits. docs/how/int8.md has the measurements.
 """
 
 from collections.abc import Mapping

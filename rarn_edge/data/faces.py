@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.contract.preprocess import decode, fit_all
+from rarn_edge.contract.preprocess import decode, fit_originals
 from rarn_edge.contract.spec import CLASSES, FERPLUS_CLASSES, Preprocess
 from rarn_edge.data.stream import MEMORY_BYTES, Images, Reader, Streamed, batches
 from rarn_edge.errors import InputError
@@ -100,7 +100,7 @@ class Faces:
         if self.reader is None:
             originals = self.images if self.originals is None else self.originals
             assert not isinstance(originals, Streamed)
-            return replace(self, images=fit_all(originals, preprocess), originals=originals)
+            return replace(self, images=fit_originals(originals, preprocess), originals=originals)
         streamed = Streamed(self.names, self.reader, self.source, preprocess)
         if streamed.nbytes > MEMORY_BYTES:
             return replace(self, images=streamed)

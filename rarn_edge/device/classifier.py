@@ -144,12 +144,15 @@ class Classifier:
         answers: list[Prediction] = []
         for first in range(0, len(items), self._batch):
             part = items[first : first + self._batch]
-            pixels = self.pixels(part, first, colour)  # [n, height_px, width_px], in colour [..., 3]
-            logits = run_logits(self._session, self.artifact.spec, pixels, self._batch)
-            end_s = time.perf_counter()
-            answers += self.answers(logits, (end_s - start_s) / len(part))
-            start_s = end_s
+            answers += self.predict_pixels(self.pixels(part, first, colour), start_s)
+            start_s = time.perf_counter()
         return answers
+
+    def predict_pixels(self, pixels: NDArray[np.uint8], start_s: float | None = None) -> list[Prediction]:
+        """Classify what `pixels` gives; `start_s`, by `time.perf_counter`: since when it took time."""
+        start_s = time.perf_counter() if start_s is None else start_s
+        logits = run_logits(self._session, self.artifact.spec, pixels, self._batch)
+        return self.answers(logits, (time.perf_counter() - start_s) / max(1, len(pixels)))
 
     def pixels(self, images: Sequence[Image], first: int = 0, colour: ColourOrder = "rgb") -> NDArray[np.uint8]:
         """What the model is shown: gray [n, height_px, width_px] or, in colour, [n, height_px, width_px, 3] (red, green, blue);

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.boundary.paths import require_file
-from rarn_edge.contract.preprocess import resize
+from rarn_edge.contract.preprocess import fit, resize
+from rarn_edge.contract.spec import Preprocess
 from rarn_edge.device.blazeface import open_blazeface
 from rarn_edge.device.boxes import CROP_SIDE, Box, Face
 from rarn_edge.errors import InputError, first_line, require_extra
@@ -143,22 +144,27 @@ def crop_to_picture(face: Face, side_px: int) -> NDArray[np.float64]:
     return np.column_stack([turned, centre - turned @ np.array([side_px / 2, side_px / 2])])
 
 
+def cut_face(picture: NDArray[np.uint8], face: Face, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """The face as the network is shown it, of a picture [H, W] or [H, W, 3]; one that is not turned is resized once.
+
+    Raises:
+        InputError: the face lies outside the picture.
+    """
+    side_px = round(max(preprocess.height_px, preprocess.width_px) / (preprocess.crop or 1))
+    cut = crop_face(picture, face, side_px) if face.roll_deg else _upright(picture, face)
+    return fit(cut, preprocess)
+
+
 def crop_face(gray: NDArray[np.uint8], face: Face, side_px: int) -> NDArray[np.uint8]:
     """The face upright, [side_px, side_px] uint8, of a picture [H, W] or [H, W, 3]; beyond the edge its border is repeated.
 
     Raises:
         InputError: the face lies outside the picture.
     """
-    matrix = crop_to_picture(face, side_px)
-    corners = matrix @ np.array([[0, side_px, 0, side_px], [0, 0, side_px, side_px], [1, 1, 1, 1]])  # [2, 4]
-    (x0, y0), (x1, y1) = np.floor(corners.min(axis=1)) - 1, np.ceil(corners.max(axis=1)) + 1
-    left, top = int(np.clip(x0, 0, gray.shape[1])), int(np.clip(y0, 0, gray.shape[0]))
-    right, bottom = int(np.clip(x1, 0, gray.shape[1])), int(np.clip(y1, 0, gray.shape[0]))
-    part = gray[top:bottom, left:right]
-    if part.size == 0:
-        raise InputError(f"the box {box_text(face.box)} lies outside the picture of {gray.shape[1]} x {gray.shape[0]}")
     if face.roll_deg == 0:
-        return _upright(gray, matrix, side_px)
+        return resize(_upright(gray, face), side_px, side_px)
+    matrix = crop_to_picture(face, side_px)
+    left, top, part = _around(gray, face, matrix, side_px)
     # warpAffine takes single pixels: a large face is averaged down to about the crop's scale first
     shrink = max(1.0, float(np.floor(np.hypot(*matrix[:, :2]).min())))
     size = (max(1, round(part.shape[1] / shrink)), max(1, round(part.shape[0] / shrink)))
@@ -173,18 +179,34 @@ def crop_face(gray: NDArray[np.uint8], face: Face, side_px: int) -> NDArray[np.u
     return np.asarray(crop, dtype=np.uint8)
 
 
-def _upright(gray: NDArray[np.uint8], matrix: NDArray[np.float64], side_px: int) -> NDArray[np.uint8]:
-    """Cut whole pixels and resize them as the training data was."""
+def _around(
+    gray: NDArray[np.uint8], face: Face, matrix: NDArray[np.float64], side_px: int
+) -> tuple[int, int, NDArray[np.uint8]]:
+    """Left, top and pixels of what of the picture lies around the face."""
+    corners = matrix @ np.array([[0, side_px, 0, side_px], [0, 0, side_px, side_px], [1, 1, 1, 1]])  # [2, 4]
+    (x0, y0), (x1, y1) = np.floor(corners.min(axis=1)) - 1, np.ceil(corners.max(axis=1)) + 1
+    left, top = int(np.clip(x0, 0, gray.shape[1])), int(np.clip(y0, 0, gray.shape[0]))
+    right, bottom = int(np.clip(x1, 0, gray.shape[1])), int(np.clip(y1, 0, gray.shape[0]))
+    part = gray[top:bottom, left:right]
+    if part.size == 0:
+        raise InputError(f"the box {box_text(face.box)} lies outside the picture of {gray.shape[1]} x {gray.shape[0]}")
+    return left, top, part
+
+
+def _upright(gray: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
+    """The whole pixels of a face that is not turned, at the picture's scale; the border is repeated beyond the edge."""
+    matrix = crop_to_picture(face, 1)
+    _around(gray, face, matrix, 1)
     height_px, width_px = gray.shape[:2]
     left, top = (round(value) for value in matrix[:, 2].tolist())
-    right = max(left + 1, round(matrix[0, 2] + side_px * matrix[0, 0]))
-    bottom = max(top + 1, round(matrix[1, 2] + side_px * matrix[1, 1]))
+    right = max(left + 1, round(matrix[0, 2] + matrix[0, 0]))
+    bottom = max(top + 1, round(matrix[1, 2] + matrix[1, 1]))
     inside = gray[max(top, 0) : min(bottom, height_px), max(left, 0) : min(right, width_px)]
     if inside.size == 0:  # nothing but the border is left after rounding
         inside = gray[[min(max(top, 0), height_px - 1)], :][:, [min(max(left, 0), width_px - 1)]]
     room = (max(-top, 0), max(bottom - height_px, 0), max(-left, 0), max(right - width_px, 0))
     whole = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REPLICATE) if any(room) else inside
-    return resize(np.asarray(whole, dtype=np.uint8), side_px, side_px)
+    return np.asarray(whole, dtype=np.uint8)
 
 
 def box_text(box: Box) -> str:

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.preprocess import fit
 from rarn_edge.device.boxes import Box, Face
 from rarn_edge.device.classifier import Classifier, Prediction
-from rarn_edge.device.faces import NO_DETECTOR, Detector, crop_face
+from rarn_edge.device.faces import NO_DETECTOR, Detector, cut_face
 from rarn_edge.device.sources import CROP_SIDE_PX, Picture
 from rarn_edge.device.track import Tracker
 from rarn_edge.errors import InputError
@@ -99,6 +100,7 @@ def answer_pictures(
     Raises:
         InputError: a video without a way to find faces; or `explain` and the model has no mask.
     """
+    preprocess = classifier.artifact.spec.preprocess
     trackers: dict[str, Tracker] = {}  # of the current video alone
     waiting: list[tuple[Picture, tuple[Face, ...], Origin]] = []
     crops: list[NDArray[np.uint8]] = []
@@ -106,8 +108,8 @@ def answer_pictures(
 
     def flush() -> Iterator[Answered]:
         nonlocal large
-        pixels = np.stack(crops) if crops else np.empty((0, 1, 1), dtype=np.uint8)
-        answers = iter(classifier.predict(list(pixels)))  # in colour they are red, green, blue by now
+        pixels = np.stack(crops) if crops else np.empty((0, *preprocess.picture_shape), dtype=np.uint8)
+        answers = iter(classifier.predict_pixels(pixels))
         masks: Iterator[NDArray[np.float32]] = iter(list(classifier.attention(pixels)) if explain and crops else [])
         for picture, faces, origin in waiting:
             found = [FaceAnswer(face, origin, next(answers), None, next(masks, None)) for face in faces]
@@ -151,14 +153,16 @@ def face_pixels(
         InputError: a face that lies outside the picture.
     """
     preprocess = classifier.artifact.spec.preprocess
-    side_px = max(preprocess.height_px, preprocess.width_px)
-    seen = picture if preprocess.in_colour else _gray(picture)
-    cut = [seen] if faces is None else [crop_face(seen, face, side_px) for face in faces]
-    return classifier.pixels(cut, colour="bgr")
+    seen = _as_read(picture, preprocess.in_colour)
+    return np.stack([fit(seen, preprocess)] if faces is None else [cut_face(seen, each, preprocess) for each in faces])
 
 
-def _gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+def _as_read(pixels: NDArray[np.uint8], in_colour: bool) -> NDArray[np.uint8]:
+    """[H, W] gray or [H, W, 3] blue, green, red -> [H, W] or, in colour, [H, W, 3] red, green, blue."""
+    if pixels.ndim == 2:
+        return pixels
+    wanted = cv2.COLOR_BGR2RGB if in_colour else cv2.COLOR_BGR2GRAY
+    return np.asarray(cv2.cvtColor(pixels, wanted), dtype=np.uint8)
 
 
 def _smoothed(tracker: Tracker, time_s: float, faces: list[FaceAnswer], min_confidence: float) -> list[FaceAnswer]:

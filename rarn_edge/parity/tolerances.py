@@ -1,6 +1,6 @@
 """The one table of what a step may change; shared by the command line, the tests, CI and every bundle.
 
-Measured, then frozen: docs/parity.md has the measured figures and the command that makes them. Another table is a TOML file
+Measured, then frozen: docs/results/parity.md has the measured figures and the command. Another table is a TOML file
 with the same names, of which it may give a part:
 
     [faces.int8]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 
-DEFAULT_METHOD: Method = "mse"  # the nearest to float32 on the shipped model: docs/int8.md
+DEFAULT_METHOD: Method = "mse"  # the nearest to float32 on the shipped model: docs/results/int8.md
 
 BINS = 2048
 PERCENTILE = 99.99  # of the values kept, both tails together

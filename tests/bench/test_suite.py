@@ -115,7 +115,7 @@ def test_a_suite_is_measured_saved_and_shown(cli, measured: Path, render: Module
 
 
 def test_the_page_shows_the_recorded_results(render: ModuleType) -> None:
-    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "results" / "benchmarks.md").read_text(encoding="utf-8")
     assert "<!-- benchmark" in text
     assert render.render(text, render.RESULTS) == text, "run: python benchmarks/render.py"
 

@@ -137,7 +137,14 @@ def test_a_card_cannot_be_broken_by_metadata() -> None:
 
 def test_triton_repository(tmp_path: Path) -> None:
     names = make_bundle(TINY, tmp_path / "repository", "triton")
-    assert names == ("README.md", "tiny/1/model.onnx", "tiny/config.pbtxt", "tiny/labels.txt")
+    assert names == (
+        "README.md",
+        "client.py",
+        "spec.json",
+        "tiny/1/model.onnx",
+        "tiny/config.pbtxt",
+        "tiny/labels.txt",
+    )
     assert (tmp_path / "repository" / "tiny" / "labels.txt").read_text().split()[0] == "angry"
 
 

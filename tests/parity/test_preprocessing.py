@@ -167,7 +167,7 @@ def test_every_way_gives_the_same_probabilities(kind: str, python: Cli, cli: Cli
     folder.mkdir()
     path = folder / "x.png"
     path.write_bytes(PNGS[kind])
-    text = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guides" / "export.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "ten_lines.py").write_text(script)
     done = python(tmp_path / "ten_lines.py", TINY, path)

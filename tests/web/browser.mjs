@@ -23,7 +23,7 @@ function serve(folder, isolated) {
   return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
 }
 
-/** Logits of gray pictures given as { data: base64, height, width }. */
+/** Logits of pictures given as { data: base64, height, width }. */
 function logitsOf(page, pictures) {
   return page.evaluate(async (list) => {
     const decoded = list.map(({ data, height, width }) => ({ data: Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), height, width }));
@@ -70,6 +70,13 @@ const scenarios = {
       }, [pictures[0], repeats]);
     }
     return seen;
+  },
+
+  /** A model of any contract: pictures by script, small files as a person drops them, the device check. */
+  async dropped(page, { pictures, files }) {
+    const seen = { logits: await logitsOf(page, pictures), labels: {} };
+    for (const [name, file] of Object.entries(files)) seen.labels[name] = await labelOf(page, file);
+    return { ...seen, facts: await page.innerText("#facts"), check: await checkOf(page) };
   },
 
   async check(page) {

@@ -30,8 +30,10 @@ MODEL = "rarn-n"
 Result = dict[str, Any]
 
 
-def gray_picture(gray: NDArray[np.uint8]) -> dict[str, Any]:
-    return {"data": base64.b64encode(gray.tobytes()).decode(), "height": gray.shape[0], "width": gray.shape[1]}
+def as_sent(picture: NDArray[np.uint8]) -> dict[str, Any]:
+    """[H, W], or [H, W, 3] red, green, blue."""
+    height, width = picture.shape[:2]
+    return {"data": base64.b64encode(picture.tobytes()).decode(), "height": height, "width": width}
 
 
 @pytest.fixture(scope="module")
@@ -75,33 +77,65 @@ def video(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
+COLOUR_SIZE = Preprocess(40, 56, (123.0, 117.0, 104.0), (58.0, 57.0, 57.5))
+COLOUR_SPECS = {
+    "colour": ModelSpec("somebody", ("a", "b", "c", "d", "e"), COLOUR_SIZE, "probabilities", "pixels", "chances", 1.7),
+    "rows last": ModelSpec(
+        "rows last",
+        ("a", "b", "c", "d", "e"),
+        replace(COLOUR_SIZE, color="bgr", crop=0.875, interpolation="bilinear"),
+        "probabilities",
+        "pixels",
+        "chances",
+        layout="NHWC",
+    ),
+}
+
+
 @pytest.fixture(scope="module")
-def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Somebody else's model: three channels, 40 x 56 pixels, five classes, a softmax at its end, its own names."""
+def colour_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Somebody else's models: three channels, 40 x 56 pixels, five classes, a softmax at the end, own names."""
     onnx = pytest.importorskip("onnx")
     make = onnx.helper
-    rng = np.random.default_rng(6)
-    size = Preprocess(40, 56, (123.0, 117.0, 104.0), (58.0, 57.0, 57.5))
-    spec = ModelSpec("somebody", ("a", "b", "c", "d", "e"), size, "probabilities", "pixels", "chances", 1.7)
-    weight = rng.normal(0, 0.02, (3 * 40 * 56, 5)).astype(np.float32)
+    floats = onnx.TensorProto.FLOAT
+    weight = np.random.default_rng(6).normal(0, 0.02, (3 * 40 * 56, 5)).astype(np.float32)
     nodes = [
         make.make_node("Flatten", ["pixels"], ["flat"]),
         make.make_node("MatMul", ["flat", "w"], ["sums"]),
         make.make_node("Softmax", ["sums"], ["chances"]),
     ]
-    floats = onnx.TensorProto.FLOAT
-    graph = make.make_graph(
-        nodes,
-        "net",
-        [make.make_tensor_value_info("pixels", floats, ["n", 3, 40, 56])],
-        [make.make_tensor_value_info("chances", floats, ["n", 5])],
-        [onnx.numpy_helper.from_array(weight, "w")],
-    )
-    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=8)
-    model.metadata_props.add(key="rarn_edge", value=Contract(spec).to_json())
-    path = tmp_path_factory.mktemp("somebody") / "model.onnx"
-    onnx.save(model, path)
-    return path
+    found = {}
+    for name, spec in COLOUR_SPECS.items():
+        graph = make.make_graph(
+            nodes,
+            "net",
+            [make.make_tensor_value_info("pixels", floats, ["n", *spec.input_shape])],
+            [make.make_tensor_value_info("chances", floats, ["n", 5])],
+            [onnx.numpy_helper.from_array(weight, "w")],
+        )
+        model = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=8)
+        model.metadata_props.add(key="rarn_edge", value=Contract(spec).to_json())
+        found[name] = tmp_path_factory.mktemp("somebody") / "model.onnx"
+        onnx.save(model, found[name])
+    return found
+
+
+@pytest.fixture(scope="module")
+def colours() -> list[NDArray[np.uint8]]:
+    """Pictures of many colours, [H, W, 3] red, green, blue: small ones, and sizes that shrink or grow."""
+    rng = np.random.default_rng(12)
+    sizes = [(40, 56), (80, 112), (30, 90), (133, 201), (200, 56), (7, 5)]
+    found = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    return [*found, np.full((60, 60, 3), (250, 20, 10), np.uint8), np.full((60, 60, 3), (10, 20, 250), np.uint8)]
+
+
+@pytest.fixture(scope="module")
+def colour_files(colours: list[NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("colours")
+    found = {str(number): folder / f"{number}.png" for number in range(len(colours))}
+    for pixels, path in zip(colours, found.values(), strict=True):
+        assert cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +147,9 @@ def seen(
     golden: list[NDArray[np.uint8]],
     files: dict[str, Path],
     video: Path,
-    colour_model: Path,
+    colour_models: dict[str, Path],
+    colours: list[NDArray[np.uint8]],
+    colour_files: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Result]:
     """Every page opened once; what was seen of each, by name."""
@@ -121,17 +157,27 @@ def seen(
     page, model = folder / "page.html", shipped_onnx(MODEL)
     make_bundle(model, page, "web", shipped_bundle(MODEL), ort_web=ort_web)
     make_bundle(model, folder / "site", "web", shipped_bundle(MODEL), ort_web=ort_web)
-    make_bundle(colour_model, folder / "colour.html", "web", ort_web=ort_web)
+    for name, path in colour_models.items():
+        make_bundle(path, folder / f"{name}.html", "web", ort_web=ort_web)
     planted = folder / "planted.html"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(web_check, "run_logits", lambda *arguments: _one_wrong(web_logits(*arguments)))
         make_bundle(model, planted, "web", ort_web=ort_web)
-    pictures = [gray_picture(gray) for gray in golden]
+    pictures = [as_sent(gray) for gray in golden]
+    coloured = {
+        name: {
+            "page": folder / f"{name}.html",
+            "scenario": "dropped",
+            "pictures": [*pictures, *map(as_sent, colours)],
+            "files": {name: str(path) for name, path in colour_files.items()},
+        }
+        for name in colour_models
+    }
     names = {name: str(path) for name, path in files.items()}
     plan = {
         "pictures": {"page": page, "scenario": "pictures", "pictures": pictures, "files": names},
         "planted": {"page": planted, "scenario": "check"},
-        "colour": {"page": folder / "colour.html", "scenario": "logits", "pictures": pictures},
+        **coloured,
         "camera": {"page": page, "scenario": "camera", "video": video, "dark": True},
         "refused camera": {"page": page, "scenario": "refusedCamera"},
         "site": {"folder": folder / "site", "isolated": True, "scenario": "site", "pictures": pictures},
@@ -254,12 +300,22 @@ def test_the_device_check_passes_and_finds_a_planted_fault(seen: dict[str, Resul
     assert "Fail: the same file on the CPU" in seen["planted"]["check"]
 
 
+@pytest.mark.parametrize("name", COLOUR_SPECS)
 def test_any_model_with_a_contract(
-    seen: dict[str, Result], golden: list[NDArray[np.uint8]], colour_model: Path
+    seen: dict[str, Result],
+    golden: list[NDArray[np.uint8]],
+    colours: list[NDArray[np.uint8]],
+    colour_models: dict[str, Path],
+    name: str,
 ) -> None:
-    answers = Classifier(colour_model, threads=1).predict(list(golden))
-    expected = np.array([answer.logits for answer in answers])
-    np.testing.assert_allclose(seen["colour"]["logits"], expected, atol=1e-4)
+    """Gray pictures and colour ones, by script and as dropped files, at every size."""
+    classifier = Classifier(colour_models[name], threads=1)
+    expected = np.array([answer.logits for answer in classifier.predict([*golden, *colours])])
+    np.testing.assert_allclose(seen[name]["logits"], expected, atol=1e-4)
+    dropped = [label["logits"][0] for label in seen[name]["labels"].values()]
+    np.testing.assert_allclose(dropped, expected[-len(colours) :], atol=1e-4)
+    assert "This device answers as it should." in seen[name]["check"]
+    assert "colour" in seen[name]["facts"]
 
 
 def test_camera(seen: dict[str, Result]) -> None:

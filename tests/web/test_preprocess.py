@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +14,30 @@ import pytest
 from numpy.typing import NDArray
 
 from rarn_edge.board.web import make
-from rarn_edge.contract.preprocess import model_input, resize
+from rarn_edge.contract.preprocess import fit, model_input, resize, to_gray
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.device.blazeface import tiles_of
 from rarn_edge.device.boxes import CROP_SIDE, Box, Face
-from rarn_edge.device.faces import crop_face
+from rarn_edge.device.faces import crop_face, cut_face
 
 PAGE = Path(make.__file__).with_name("page")
 SCRIPT = """
 import fs from "node:fs";
 import * as own from "./preprocess.js";
-import { cropFace, tilesOf } from "./detector.js";
+import { cropFace, cutFace, tilesOf } from "./detector.js";
 import { fromBase85 } from "./parts.js";
 const tasks = JSON.parse(fs.readFileSync(0, "utf8"));
 const bytes = (text) => new Uint8Array(Buffer.from(text, "base64"));
 const picture = ({ data, height, width }) => ({ data: bytes(data), height, width });
 const text = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
+const shown = (pictures, spec) => own.networkInput(pictures.map((each) => own.fit(each, spec.preprocess)), spec);
 const run = {
   gray: (t) => own.toGray(bytes(t.rgba), t.height, t.width).data,
   resize: (t) => own.resize(picture(t.picture), t.height, t.width).data,
   crop: (t) => own.cropUpright(picture(t.picture), t.box, t.side).data,
-  input: (t) => own.networkInput([picture(t.picture)], t.spec),
+  input: (t) => shown(t.pictures.map((each) => own.pictureOf(picture(each))), t.spec),
+  canvas: (t) => shown([own.toPicture(bytes(t.rgba), t.height, t.width, t.spec.preprocess)], t.spec),
+  face: (t) => Buffer.concat(cutFace(own.pictureOf(picture(t.picture)), t, t.preprocess).map((each) => each.data)),
   turned: (t) => cropFace(picture(t.picture), { box: t.box, roll: t.roll }, t.side).data,
   tiles: (t) => Int32Array.from(tilesOf(t.width, t.height).flatMap(({ left, top, side }) => [left, top, side])),
   base85: (t) => fromBase85(t.text),
@@ -60,6 +64,7 @@ def run(node: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def picture(gray: NDArray[np.uint8]) -> dict[str, Any]:
+    """[H, W], or [H, W, 3] red, green, blue."""
     return {"data": base64.b64encode(gray.tobytes()).decode(), "height": gray.shape[0], "width": gray.shape[1]}
 
 
@@ -121,8 +126,53 @@ def test_network_input_is_the_same_bits(run: Any, dtype: str) -> None:
     size = Preprocess(10, 12, (129.5, 100.1, 3.0), (65.1, 58.3, 1.0))
     spec = ModelSpec("x", preprocess=size, input_dtype=dtype)  # type: ignore[arg-type]
     gray = np.random.default_rng(4).integers(0, 256, (10, 12), dtype=np.uint8)
-    (found,) = run([{"do": "input", "picture": picture(gray), "spec": spec.to_dict()}], np.dtype(dtype).str)
-    np.testing.assert_array_equal(found, model_input(gray[None], spec).ravel())
+    (found,) = run([{"do": "input", "pictures": [picture(gray)], "spec": spec.to_dict()}], np.dtype(dtype).str)
+    np.testing.assert_array_equal(found, model_input(np.repeat(gray[None, ..., None], 3, 3), spec).ravel())
+
+
+COLOUR_FORMS = [
+    Preprocess(64, 96, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)),
+    Preprocess(64, 96, (103.5, 116.3, 123.7), (57.4, 57.1, 58.4), color="bgr"),
+    Preprocess(40, 40, (120.0, 121.0, 122.0), (50.0, 60.0, 70.0), color="gray"),
+    Preprocess(56, 56, (128.0,) * 3, (64.0,) * 3, crop=0.875),
+    Preprocess(48, 40, crop=0.875),
+    Preprocess(64, 96, (127.5,) * 3, (127.5,) * 3, interpolation="bilinear"),
+    Preprocess(31, 50, (127.5, 120.0, 110.0), (127.5, 60.0, 50.0), color="bgr", crop=1.0, interpolation="bilinear"),
+]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("form", COLOUR_FORMS)
+def test_colour_crop_and_layout_are_the_same_bits(run: Any, form: Preprocess, layout: str) -> None:
+    """From a file's pixels and from a canvas, gray pictures and colour ones, of many sizes."""
+    rng = np.random.default_rng(8)
+    spec = ModelSpec("x", preprocess=form, layout=layout)  # type: ignore[arg-type]
+    sizes = [(1, 1), (5, 3), (64, 96), (128, 192), (56, 56), (48, 40), (192, 288), (200, 90), (90, 200)]
+    sizes += [tuple(int(side) for side in rng.integers(2, 300, 2)) for _ in range(12)]
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    images += [rng.integers(0, 256, size, dtype=np.uint8) for size in sizes[:6]]
+    contract = spec.to_dict()
+    tasks: list[dict[str, Any]] = [{"do": "input", "pictures": [picture(image)], "spec": contract} for image in images]
+    for image in images[: len(sizes)]:
+        rgba = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+        encoded, (height, width) = base64.b64encode(rgba.tobytes()).decode(), image.shape[:2]
+        tasks.append({"do": "canvas", "rgba": encoded, "height": height, "width": width, "spec": contract})
+    found = run(tasks, "f4")
+    for image, row in zip([*images, *images[: len(sizes)]], found, strict=True):
+        wanted = model_input(fit(image, form)[None], spec).ravel()
+        np.testing.assert_array_equal(row, wanted, err_msg=f"{image.shape}")
+    (both,) = run([{"do": "input", "pictures": [picture(image) for image in images[:2]], "spec": contract}], "f4")
+    np.testing.assert_array_equal(both, np.concatenate(found[:2]))
+
+
+@pytest.mark.parametrize("form", [COLOUR_FORMS[0], COLOUR_FORMS[3], COLOUR_FORMS[4]])
+def test_a_face_is_cut_as_predict_cuts_it(run: Any, form: Preprocess) -> None:
+    rgb = np.random.default_rng(9).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    task = {"do": "face", "picture": picture(rgb), "box": {"x": 20, "y": 30, "width": 150, "height": 120}, "roll": 0}
+    (found,) = run([{**task, "preprocess": asdict(form)}])
+    wanted = cut_face(to_gray(rgb) if form.channels == 1 else rgb, Face(Box(20, 30, 150, 120)), form)
+    planes = np.moveaxis(wanted, 2, 0) if wanted.ndim == 3 else wanted
+    np.testing.assert_array_equal(found, planes.ravel())
 
 
 def test_a_turned_crop_is_predicts(run: Any) -> None:

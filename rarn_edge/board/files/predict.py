@@ -14,19 +14,8 @@ form = {"color": "rgb", "interpolation": "auto", "crop": 0, **spec["preprocess"]
 size, gray = (form["width_px"], form["height_px"]), len(form["mean"]) == 1 or form["color"] == "gray"
 
 
-def logits(pictures: np.ndarray) -> np.ndarray:
-    """Pictures of the model's own size, gray [N, H, W] or red, green, blue [N, H, W, 3] uint8 -> [N, classes]."""
-    inputs = pictures[..., None].repeat(len(form["mean"]), 3) if gray else pictures  # [N, H, W, C]
-    inputs = inputs[..., ::-1] if form["color"] == "bgr" else inputs
-    if spec.get("input_dtype") != "uint8":  # else the graph normalises by itself
-        inputs = (inputs.astype(np.float32) - np.float32(form["mean"])) / np.float32(form["std"])
-    inputs = inputs if spec.get("layout") == "NHWC" else np.moveaxis(inputs, 3, 1)
-    answer = session.run([spec["output_name"]], {spec["input_name"]: np.ascontiguousarray(inputs)})[0]
-    return np.log(np.maximum(answer, 1e-38)) if spec["output"] == "probabilities" else answer
-
-
 def load(path: str) -> np.ndarray:
-    """A picture as `logits` takes it, cut and resized as in training: area average when it shrinks, bilinear otherwise."""
+    """A picture [H, W] or red, green, blue [H, W, 3] uint8, cut and resized once, as in training."""
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # [H, W, 3] blue, green, red
     if image is None:
         sys.exit(f"{path}: cannot be decoded as an image")
@@ -38,6 +27,20 @@ def load(path: str) -> np.ndarray:
         image = image[(height - rows) // 2 :, (width - columns) // 2 :][:rows, :columns]
     shrinks = image.shape[0] >= size[1] and image.shape[1] >= size[0] and form["interpolation"] == "auto"
     return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def network_input(pictures: np.ndarray) -> np.ndarray:
+    """What `load` gives, stacked [N, ...] uint8 -> what the graph takes."""
+    inputs = pictures[..., None].repeat(len(form["mean"]), 3) if gray else pictures  # [N, H, W, C]
+    inputs = inputs[..., ::-1] if form["color"] == "bgr" else inputs
+    if spec.get("input_dtype") != "uint8":  # else the graph normalises by itself
+        inputs = (inputs.astype(np.float32) - np.float32(form["mean"])) / np.float32(form["std"])
+    return np.ascontiguousarray(inputs if spec.get("layout") == "NHWC" else np.moveaxis(inputs, 3, 1))
+
+
+def logits(pictures: np.ndarray) -> np.ndarray:  # [N, classes]
+    answer = session.run([spec["output_name"]], {spec["input_name"]: network_input(pictures)})[0]
+    return np.log(np.maximum(answer, 1e-38)) if spec["output"] == "probabilities" else answer
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ INT8_LIMIT = 0.1  # logits; one rounding of an INT8 tensor may fall to the other
 
 
 def check_bytes(artifact: Artifact, bundle: Bundle | None) -> bytes:
-    """`check.bin`: a JSON header after its length, images [N, H, W] uint8, answers [N, K] float32, the bundle's [N, K].
+    """`check.bin`: a JSON header after its length, images [N, H, W(, 3)] uint8, answers [N, K] float32, the bundle's [N, K].
 
     The answers are those of the fused CPU kernels, or of the graph as written where the file is made for another kind
     of CPU, whose kernels may saturate here.
@@ -29,7 +29,9 @@ def check_bytes(artifact: Artifact, bundle: Bundle | None) -> bytes:
     """
     spec, precision = artifact.spec, artifact.contract.precision
     size = spec.preprocess
-    header: dict[str, object] = {"height": size.height_px, "width": size.width_px, "classes": len(spec.classes)}
+    depth = 3 if size.in_colour else 1  # bytes a pixel
+    header: dict[str, object] = {"height": size.height_px, "width": size.width_px, "depth": depth}
+    header["classes"] = len(spec.classes)
     if bundle is None:
         images = drawn_for(size, FACES, SEED).pixels
         header |= {"images": len(images), "faces": len(images), "reference": None}

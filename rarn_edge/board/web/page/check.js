@@ -1,6 +1,7 @@
 /** Does the model answer in this browser as it did where the page was made? Faces, answers and limits are in check.bin. */
 
 import { compareLogits, median } from "./model.js";
+import { pictureOf } from "./preprocess.js";
 
 const TIMED = 100;
 const ODD_DB = 25; // of images that are no faces, whose logits are large
@@ -10,10 +11,10 @@ export function readCheck(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   let at = 4 + view.getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, at)));
-  const { images, height, width, classes } = header;
+  const { images, height, width, depth, classes } = header;
   const pictures = Array.from({ length: images }, () => {
-    const data = bytes.slice(at, (at += height * width));
-    return { data, height, width };
+    const data = bytes.slice(at, (at += height * width * depth));
+    return pictureOf({ data, height, width });
   });
   const rows = () =>
     Array.from({ length: images }, () => new Float32Array(bytes.slice(at, (at += 4 * classes)).buffer));

@@ -55,6 +55,11 @@ function checked(contract) {
   require(numbers(size.mean) && numbers(size.std) && size.mean.length === size.std.length, "mean and std have 1 or 3 numbers");
   require(["logits", "probabilities"].includes(spec.output), "output is logits or probabilities");
   require(["float32", "uint8"].includes(spec.input_dtype), "input_dtype is float32 or uint8");
+  const one = (value, known, key) => require(value === undefined || known.includes(value), `${key} is one of ${known.join(", ")}`);
+  one(size.color, ["gray", "rgb", "bgr"], "color");
+  one(size.interpolation, ["auto", "bilinear"], "interpolation");
+  one(spec.layout, ["NCHW", "NHWC"], "layout");
+  require(size.crop === undefined || (size.crop >= 0 && size.crop <= 1), "crop is a share of 0 to 1");
   require(spec.temperature > 0, "temperature is a positive number");
   return contract;
 }

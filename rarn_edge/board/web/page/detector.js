@@ -1,6 +1,6 @@
 /** Where the faces are: BlazeFace as rarn_edge/device/blazeface.py runs it, and the crop turned upright by the eyes. */
 
-import { clamp, cropUpright, resize, roundEven } from "./preprocess.js";
+import { clamp, cropUpright, cutBox, cutOut, fit, plane, resize, roundEven } from "./preprocess.js";
 
 const INPUT_SIDE = 128;
 const PICTURE_SIDE = 640; // larger pictures are reduced to this side for the search
@@ -15,7 +15,7 @@ export async function openDetector(ort, bytes) {
   /** Canvas pixels (RGBA) -> faces { box, score, eyes } in them, the surest first; `quick` searches the picture as a whole only. */
   return async function detect(rgba, width, height, quick = false) {
     const scale = Math.max(1, Math.max(width, height) / PICTURE_SIDE);
-    const planes = [0, 1, 2].map((channel) => reduced(plane(rgba, width, height, channel), scale));
+    const planes = [0, 1, 2].map((channel) => reduced(plane(rgba, height, width, channel), scale));
     const { width: across, height: down } = planes[0];
     const tiles = tilesOf(across, down).slice(0, quick ? 1 : undefined);
     const input = new Float32Array(tiles.length * 3 * INPUT_SIDE ** 2);
@@ -36,12 +36,6 @@ export async function openDetector(ort, bytes) {
     });
     return distinct(found).map(asFace);
   };
-}
-
-function plane(rgba, width, height, channel) {
-  const data = new Uint8Array(width * height);
-  for (let i = 0; i < data.length; i++) data[i] = rgba[4 * i + channel];
-  return { data, height, width };
 }
 
 function reduced(picture, scale) {
@@ -69,13 +63,8 @@ function fill(input, at, picture, { left, top, side }) {
   const [x0, y0] = [Math.max(left, 0), Math.max(top, 0)];
   const width = Math.min(left + side, picture.width) - x0;
   const height = Math.min(top + side, picture.height) - y0;
-  const data = new Uint8Array(width * height);
-  for (let y = 0; y < height; y++) {
-    const start = (y0 + y) * picture.width + x0;
-    data.set(picture.data.subarray(start, start + width), y * width);
-  }
   const scale = INPUT_SIDE / side;
-  const small = resize({ data, height, width }, Math.max(1, roundEven(height * scale)), Math.max(1, roundEven(width * scale)));
+  const small = resize(cutOut(picture, y0, x0, height, width), Math.max(1, roundEven(height * scale)), Math.max(1, roundEven(width * scale)));
   const [right, down] = [roundEven(Math.max(-left, 0) * scale), roundEven(Math.max(-top, 0) * scale)];
   input.fill(-1, at, at + INPUT_SIDE ** 2);
   for (let y = 0; y < Math.min(small.height, INPUT_SIDE - down); y++) {
@@ -137,7 +126,14 @@ function asFace({ score, points }) {
   return { score, eyes, roll: Math.atan2(rise, along), box: { x: x - side / 2, y: y - side / 2, width: side, height: side } };
 }
 
-/** The face upright, side x side, of a gray picture: whole pixels where it is not turned, else sampled between pixels. */
+/** The face as the network is shown it; one that is not turned is resized once. */
+export function cutFace(picture, face, preprocess) {
+  const side = roundEven(Math.max(preprocess.height_px, preprocess.width_px) / (preprocess.crop || 1));
+  const cut = (each) => (face.roll ? cropFace(each, face, side) : cutBox(each, face.box));
+  return fit(picture.map(cut), preprocess);
+}
+
+/** The face upright, side x side, of a plane: whole pixels where it is not turned, else sampled between pixels. */
 export function cropFace(gray, { box, roll = 0 }, side) {
   if (roll === 0) return cropUpright(gray, box, side);
   const [cos, sin] = [(Math.cos(roll) * box.width) / side, (Math.sin(roll) * box.width) / side];
@@ -147,11 +143,7 @@ export function cropFace(gray, { box, roll = 0 }, side) {
   const top = clampTo(Math.floor(centreY - reach) - 1, gray.height);
   const right = clampTo(Math.ceil(centreX + reach) + 1, gray.width);
   const bottom = clampTo(Math.ceil(centreY + reach) + 1, gray.height);
-  const part = { data: new Uint8Array((right - left) * (bottom - top)), height: bottom - top, width: right - left };
-  for (let y = 0; y < part.height; y++) {
-    const start = (top + y) * gray.width + left;
-    part.data.set(gray.data.subarray(start, start + part.width), y * part.width);
-  }
+  const part = cutOut(gray, top, left, bottom - top, right - left);
   const shrink = Math.max(1, Math.floor(box.width / side)); // single pixels are sampled: a large face is averaged first
   const small = resize(part, Math.max(1, roundEven(part.height / shrink)), Math.max(1, roundEven(part.width / shrink)));
   const [scaleX, scaleY] = [small.width / part.width, small.height / part.height];

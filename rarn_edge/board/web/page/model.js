@@ -1,7 +1,7 @@
 /** A model with a contract, ready to answer; and the figures that its answers are judged by. */
 
 import { readContract } from "./contract.js";
-import { networkInput } from "./preprocess.js";
+import { inputShape, networkInput } from "./preprocess.js";
 
 const BATCH = 64;
 
@@ -12,14 +12,12 @@ export async function openModel(ort, bytes) {
   if (session.inputNames.join() !== spec.input_name || !session.outputNames.includes(spec.output_name)) {
     throw new Error(`the graph has ${session.inputNames} -> ${session.outputNames}, its contract says otherwise; export it again`);
   }
-  const { height_px: height, width_px: width, mean } = spec.preprocess;
-  /** Gray pictures of the model's size -> one Float32Array of logits each (log-probabilities where the graph ends in a softmax). */
+  /** Pictures as `fit` gives them -> one Float32Array of logits each (log-probabilities where the graph ends in a softmax). */
   async function logits(pictures, batch = BATCH) {
     const answers = [];
     for (let start = 0; start < pictures.length; start += batch) {
       const part = pictures.slice(start, start + batch);
-      const shape = [part.length, mean.length, height, width];
-      const input = new ort.Tensor(spec.input_dtype, networkInput(part, spec), shape);
+      const input = new ort.Tensor(spec.input_dtype, networkInput(part, spec), inputShape(part.length, spec));
       const { [spec.output_name]: output } = await session.run({ [spec.input_name]: input }, [spec.output_name]);
       const classes = spec.classes.length;
       if (output.data.length !== part.length * classes) {

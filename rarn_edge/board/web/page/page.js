@@ -1,8 +1,8 @@
 /** The page itself: a picture or the camera in, a label with its calibrated confidence out. */
 
 import { openRuntime, readPart, readText } from "./parts.js";
-import { resize, toGray } from "./preprocess.js";
-import { cropFace, openDetector } from "./detector.js";
+import { fit, inColour, pictureOf, toPicture } from "./preprocess.js";
+import { cutFace, openDetector } from "./detector.js";
 import { bestOf, median, openModel, softmax } from "./model.js";
 import { percent, readCheck, runCheck } from "./check.js";
 import { makeGuide } from "./guide.js";
@@ -18,7 +18,7 @@ const element = (id) => document.getElementById(id);
 const canvas = element("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 const stage = element("stage");
-const picture = { width: 0, height: 0, pixels: null, gray: null }; // what is looked at now
+const picture = { width: 0, height: 0, pixels: null, planes: null }; // what is looked at now
 const guide = makeGuide(element("guide"), stage, picture, lookSoon);
 const camera = { stream: null, video: document.createElement("video") };
 const networkTimes = [];
@@ -43,7 +43,7 @@ async function open() {
     await detect(new Uint8ClampedArray(4 * 128 * 128), 128, 128); // the first run is slow
     return detect;
   });
-  await model.logits([{ data: new Uint8Array(height * width), height, width }]); // the first run is slow
+  await model.logits([fit([{ data: new Uint8Array(height * width), height, width }], model.spec.preprocess)]); // the first run is slow
   showModel(ort, (await bytes).length);
   showBars(model.spec.classes.map(() => 0));
   element("camera").disabled = element("by-hand").disabled = element("check").disabled = false;
@@ -86,7 +86,7 @@ function takePixels(source, width, height) {
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   context.drawImage(source, 0, 0, width, height);
   const pixels = context.getImageData(0, 0, width, height);
-  Object.assign(picture, { width, height, pixels: pixels.data, gray: toGray(pixels.data, height, width) });
+  Object.assign(picture, { width, height, pixels: pixels.data, planes: toPicture(pixels.data, height, width, model.spec.preprocess) });
   canvas.hidden = false;
   stage.style.setProperty("--shown-width", `${Math.max(width, SMALLEST_SHOWN)}px`);
   stage.style.setProperty("--ratio", width / height);
@@ -130,8 +130,7 @@ function lookSoon() {
 /** Classify faces of the current picture and show them; `whole` takes the picture as one face, whatever its shape. */
 async function look(faces, whole = false) {
   const { spec } = model;
-  const { height_px: height, width_px: width } = spec.preprocess;
-  const crops = faces.map(({ box, roll }) => resize(whole ? picture.gray : cropFace(picture.gray, { box, roll }, height), height, width));
+  const crops = faces.map((face) => (whole ? fit(picture.planes, spec.preprocess) : cutFace(picture.planes, face, spec.preprocess)));
   const between = performance.now();
   const logits = await model.logits(crops);
   const end = performance.now();
@@ -295,7 +294,7 @@ function showModel(ort, bytes) {
   const size = spec.preprocess;
   const facts = [
     ["model", `${spec.name}, ${contract.precision}${contract.target ? ` for ${contract.target}` : ""}, ${bytes.toLocaleString("en")} bytes`],
-    ["input", `${size.width_px} x ${size.height_px} pixels, ${size.mean.length === 1 ? "gray" : "gray as RGB"}, ${spec.input_dtype}`],
+    ["input", `${size.width_px} x ${size.height_px} pixels, ${inColour(size) ? "colour" : "gray"}, ${spec.input_dtype}`],
     ["temperature of the probabilities", String(spec.temperature)],
     ["runtime", `ONNX Runtime Web ${ort.env.versions.web}, WebAssembly, ${ort.env.wasm.numThreads === 1 ? "1 thread" : `${ort.env.wasm.numThreads} threads`}`],
     ...config.facts,
@@ -356,7 +355,7 @@ element("camera").addEventListener("click", () => (camera.stream ? stopCamera() 
 element("check").addEventListener("click", () => guarded(showCheck()));
 element("by-hand").addEventListener("click", () => {
   element("by-hand").setAttribute("aria-pressed", !byHand());
-  if (picture.gray && !camera.stream) guarded(find("No face was found: put the frame around one, forehead to chin."));
+  if (picture.planes && !camera.stream) guarded(find("No face was found: put the frame around one, forehead to chin."));
 });
 element("licences").addEventListener("toggle", () => guarded(showLicences()));
 element("threshold").addEventListener("input", (event) => {
@@ -384,12 +383,10 @@ ready.catch((error) => {
   fail(error.message);
 });
 
-/** For scripts: `await rarnEdge.ready`, then `rarnEdge.logits(...)` of gray pictures { data, height, width } of any size. */
+/** For scripts: `await rarnEdge.ready`, then `rarnEdge.logits(...)` of pictures { data, height, width } of any size, with one byte
+ *  a pixel or three (red, green, blue). */
 globalThis.rarnEdge = {
   ready,
   shown,
-  logits: (pictures) => {
-    const { height_px: height, width_px: width } = model.spec.preprocess;
-    return model.logits(pictures.map((gray) => resize(gray, height, width)));
-  },
+  logits: (pictures) => model.logits(pictures.map((each) => fit(pictureOf(each), model.spec.preprocess))),
 };

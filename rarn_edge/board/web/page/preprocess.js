@@ -1,5 +1,59 @@
 /** Pixels to network input, equal to rarn_edge/contract/preprocess.py: OpenCV's own integers and float32 steps, no canvas resize.
- *  A gray picture is { data: Uint8Array [height * width], height, width }. */
+ *  A plane is { data: Uint8Array [height * width], height, width }; a picture is a list of planes: gray, or red, green and blue. */
+
+/** Canvas pixels (RGBA) as what a network with this preprocessing looks at. */
+export function toPicture(rgba, height, width, preprocess) {
+  if (!inColour(preprocess)) return [toGray(rgba, height, width)];
+  return [0, 1, 2].map((channel) => plane(rgba, height, width, channel));
+}
+
+/** One channel of pixels that have `depth` bytes each. */
+export function plane(pixels, height, width, channel, depth = 4) {
+  const data = new Uint8Array(height * width);
+  for (let i = 0; i < data.length; i++) data[i] = pixels[depth * i + channel];
+  return { data, height, width };
+}
+
+/** { data, height, width } with a byte a pixel, or three (red, green, blue), as a picture. */
+export function pictureOf({ data, height, width }) {
+  if (data.length === height * width) return [{ data, height, width }];
+  return [0, 1, 2].map((channel) => plane(data, height, width, channel, 3));
+}
+
+export function inColour({ mean, color }) {
+  return mean.length === 3 && (color ?? "rgb") !== "gray";
+}
+
+/** What the network is shown of a picture of any size: its colours or gray, the middle part if it crops, resized once. */
+export function fit(picture, preprocess) {
+  const { height_px: rows, width_px: columns, crop = 0, interpolation } = preprocess;
+  const [{ height, width }] = picture;
+  let planes = picture;
+  if (inColour(preprocess) !== (planes.length === 3)) planes = planes.length === 3 ? [grayOf(planes)] : [planes[0], planes[0], planes[0]];
+  if (crop) {
+    const scale = crop * Math.min(height / rows, width / columns);
+    const tall = Math.max(1, Math.min(height, Math.trunc(scale * rows + 0.5)));
+    const wide = Math.max(1, Math.min(width, Math.trunc(scale * columns + 0.5)));
+    planes = planes.map((each) => cutOut(each, (height - tall) >> 1, (width - wide) >> 1, tall, wide));
+  }
+  return planes.map((each) => resize(each, rows, columns, interpolation));
+}
+
+function grayOf([red, green, blue]) {
+  const data = new Uint8Array(red.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = (red.data[i] * 9798 + green.data[i] * 19235 + blue.data[i] * 3735 + 16384) >> 15;
+  return { data, height: red.height, width: red.width };
+}
+
+/** Rows and columns of a plane, its border repeated beyond its edge. */
+export function cutOut(whole, top, left, height, width) {
+  const data = new Uint8Array(height * width);
+  for (let y = 0; y < height; y++) {
+    const row = clamp(top + y, whole.height) * whole.width;
+    for (let x = 0; x < width; x++) data[y * width + x] = whole.data[row + clamp(left + x, whole.width)];
+  }
+  return { data, height, width };
+}
 
 /** Canvas pixels (RGBA) to gray by OpenCV's 15-bit weights. */
 export function toGray(rgba, height, width) {
@@ -10,42 +64,53 @@ export function toGray(rgba, height, width) {
   return { data, height, width };
 }
 
-/** Area average when both sides shrink, bilinear otherwise. */
-export function resize(gray, height, width) {
+/** Of a plane: by default the area average when both sides shrink, bilinear otherwise. */
+export function resize(gray, height, width, interpolation = "auto") {
   if (gray.height === height && gray.width === width) return gray;
   const shrinks = gray.height >= height && gray.width >= width;
-  return { data: (shrinks ? byArea : byLines)(gray, height, width), height, width };
+  const halves = gray.height === 2 * height && gray.width === 2 * width; // there OpenCV's bilinear is the average too
+  const area = shrinks && (interpolation === "auto" || halves);
+  return { data: (area ? byArea : byLines)(gray, height, width), height, width };
 }
 
-/** The network's input of gray pictures of its own size: [N, C, H, W], gray repeated for three channels. */
+/** Sizes of the network's input for so many pictures: [N, C, H, W] or [N, H, W, C]. */
+export function inputShape(count, { preprocess, layout }) {
+  const { height_px: height, width_px: width, mean } = preprocess;
+  return layout === "NHWC" ? [count, height, width, mean.length] : [count, mean.length, height, width];
+}
+
+/** The network's input of pictures as `fit` gives them, in its channel order and layout; gray repeated for three channels. */
 export function networkInput(pictures, spec) {
-  const { height_px: height, width_px: width, mean, std } = spec.preprocess;
-  const plane = height * width;
+  const { height_px: height, width_px: width, mean, std, color } = spec.preprocess;
+  const pixels = height * width;
+  const channels = mean.length;
   const raw = spec.input_dtype === "uint8";
-  const input = new (raw ? Uint8Array : Float32Array)(pictures.length * mean.length * plane);
-  let at = 0;
-  for (const { data } of pictures) {
-    for (let channel = 0; channel < mean.length; channel++) {
+  const input = new (raw ? Uint8Array : Float32Array)(pictures.length * channels * pixels);
+  const [across, down] = spec.layout === "NHWC" ? [channels, 1] : [1, pixels]; // from pixel to pixel, from channel to channel
+  pictures.forEach((picture, number) => {
+    for (let channel = 0; channel < channels; channel++) {
+      const { data } = picture.length === 1 ? picture[0] : picture[color === "bgr" ? 2 - channel : channel];
       const centre = Math.fround(mean[channel]);
       const spread = Math.fround(std[channel]);
-      for (let i = 0; i < plane; i++) input[at++] = raw ? data[i] : Math.fround(data[i] - centre) / spread;
+      let at = number * channels * pixels + channel * down;
+      for (let i = 0; i < pixels; i++, at += across) input[at] = raw ? data[i] : Math.fround(data[i] - centre) / spread;
     }
-  }
+  });
   return input;
 }
 
-/** Whole pixels of a box {x, y, width, height}, its border repeated beyond the picture's edge, resized to side x side. */
+/** Whole pixels of a box {x, y, width, height} of a plane, its border repeated beyond the edge, resized to side x side. */
 export function cropUpright(gray, box, side) {
+  return resize(cutBox(gray, box), side, side);
+}
+
+/** The same at the plane's own scale. */
+export function cutBox(gray, box) {
   const left = roundEven(box.x);
   const top = roundEven(box.y);
   const width = Math.max(1, roundEven(box.x + box.width) - left);
   const height = Math.max(1, roundEven(box.y + box.height) - top);
-  const data = new Uint8Array(height * width);
-  for (let y = 0; y < height; y++) {
-    const row = clamp(top + y, gray.height) * gray.width;
-    for (let x = 0; x < width; x++) data[y * width + x] = gray.data[row + clamp(left + x, gray.width)];
-  }
-  return resize({ data, height, width }, side, side);
+  return cutOut(gray, top, left, height, width);
 }
 
 export function roundEven(value) {
