@@ -203,6 +203,7 @@ Classes = Annotated[
     str | None,
     typer.Option(help="Learn these classes of the data alone, in this order (default: all)", metavar="A,B,..."),
 ]
+PlotCurves = Annotated[bool, typer.Option("--plot", help="Draw the curves in the terminal, anew after each epoch")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit-exactly")]
 
 # predict, score
