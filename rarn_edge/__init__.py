@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rarn_edge.device.classifier import Classifier, Prediction
+    from rarn_edge.pipeline.inspect import inspect
     from rarn_edge.pipeline.simplify import simplify
     from rarn_edge.pipeline.stamp import stamp
     from rarn_edge.workflow.audit import audit
@@ -41,6 +42,7 @@ _PLACES = {
     "simplify": ("rarn_edge.pipeline.simplify:simplify", _ONNX),
     "quantize": ("rarn_edge.workflow.quantize:quantize", _ONNX),
     "stamp": ("rarn_edge.pipeline.stamp:stamp", _ONNX),
+    "inspect": ("rarn_edge.pipeline.inspect:inspect", _CPU),
     "audit": ("rarn_edge.workflow.audit:audit", _ONNX),
     "verdict": ("rarn_edge.workflow.verdict:verdict", _CPU),
     "parity": ("rarn_edge.workflow.parity:parity", _CPU),
@@ -54,7 +56,7 @@ _PLACES = {
 
 __all__ = [
     "Classifier", "Prediction", "run", "train", "export", "simplify", "quantize", "stamp", "audit", "verdict", "parity", "verify",
-    "evaluate", "benchmark", "compare", "bundle",
+    "evaluate", "benchmark", "compare", "bundle", "inspect",
 ]  # fmt: skip
 
 

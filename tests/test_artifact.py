@@ -53,7 +53,10 @@ def test_a_spec_that_contradicts_the_graph(tmp_path: Path, shape: list[int | str
     source = write(tmp_path / "net.onnx", shape, outputs) if shape[2] == 48 and shape[1] == 1 else tmp_path / "net.onnx"
     if not source.exists():  # another image: the weights do not matter, only the declared input
         graph = helper.make_graph(
-            [helper.make_node("GlobalAveragePool", ["input"], ["logits"])],
+            [
+                helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
+                helper.make_node("Flatten", ["pooled"], ["logits"]),
+            ],
             "net",
             [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
@@ -61,7 +64,7 @@ def test_a_spec_that_contradicts_the_graph(tmp_path: Path, shape: list[int | str
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), source)
     (tmp_path / "spec.toml").write_text(SPEC_TOML)
     with pytest.raises(InputError, match=message):
-        stamp_foreign(source, tmp_path / "spec.toml", tmp_path / "out.onnx")
+        stamp_foreign(source, tmp_path / "out.onnx", spec=tmp_path / "spec.toml")
     assert not (tmp_path / "out.onnx").exists()
     model = load_graph(source)
     stamp(model, Contract(ModelSpec("foreign")))
@@ -84,7 +87,7 @@ def test_counts_of_another_type(tmp_path: Path, key: str, value: object) -> None
 def test_quantize_refuses_an_old_opset(tmp_path: Path) -> None:
     source = write(tmp_path / "net.onnx", ["n", 1, 48, 48], opset=11)
     (tmp_path / "spec.toml").write_text(SPEC_TOML)
-    artifact = stamp_foreign(source, tmp_path / "spec.toml", tmp_path / "stamped.onnx")
+    artifact = stamp_foreign(source, tmp_path / "stamped.onnx", spec=tmp_path / "spec.toml")
     ranges = Ranges({}, "minmax", 1, None, artifact.sha256, "none", "")
     with pytest.raises(InputError, match="has opset 11, and per-channel weights need 13"):
         quantize(artifact, Target.X86_AVX2, ranges, tmp_path / "int8.onnx")

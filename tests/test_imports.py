@@ -117,6 +117,16 @@ def test_bench_on_a_device(python: Python, tmp_path: Path) -> None:
     assert len(json.loads(done.stdout)["rows"]) == 2
 
 
+def test_inspect_on_a_device(python: Python) -> None:
+    """Everything but multiply-adds, and what they need."""
+    done = without(python, ABSENT, "inspect", TINY, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["multiply_adds"], "rarn-edge[export]" in found["multiply_adds_missing"]) == (None, True)
+    assert found["operators"]
+    assert found["contract"]["spec"]["classes"]
+
+
 @pytest.mark.parametrize(
     ("absent", "arguments", "extra"),
     [

@@ -31,6 +31,7 @@ class Audit:
     operators: dict[str, int]  # everything that ran
     saturation: Saturation
     warnings: tuple[str, ...]
+    made_elsewhere: str | None = None  # what another tool did, where one made the file
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,4 +78,5 @@ def audit(artifact: Artifact, images: NDArray[np.uint8], threads: int | None = N
         operators=dict(Counter(node.operator for node in graph.nodes).most_common()),
         saturation=check_saturation(artifact, images, threads),
         warnings=() if mismatch is None else (mismatch,),
+        made_elsewhere=artifact.contract.made_elsewhere,
     )

@@ -115,7 +115,7 @@ def _case(path: Path, label: str, size: int, answer: dict[str, Any]) -> BenchCas
         input_name=value["name"],
         input_dtype=_INPUT_TYPES[value["type"]],
         input_shape=_input_shape(path, value["name"], value["shape"]),
-        contract=None if text is None else Contract.from_json(text, str(path)),
+        contract=None if text is None else Contract.of_file(text, path),
     )
 
 

@@ -231,6 +231,8 @@ def row_warnings(record: RunRecord, label: str, group: Group) -> tuple[str, ...]
     found: list[str | None] = []
     if plan.provider == CPU and contract is not None:
         found.append(detect_host().mismatch(contract.target))
+    if contract is not None:
+        found.append(contract.made_elsewhere)
     quantized = opened is not None and opened.quantized
     if plan.provider == "cuda" and (quantized or (contract is not None and contract.precision == "int8")):
         found.append("CUDA has no INT8 convolutions: use float16 or tensorrt")

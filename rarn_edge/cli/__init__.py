@@ -23,6 +23,7 @@ from rarn_edge.cli import predict
 from rarn_edge.cli import score
 from rarn_edge.cli import bundle
 from rarn_edge.cli import doctor
+from rarn_edge.cli import inspect
 from rarn_edge.cli import models
 
 # isort: on
@@ -31,6 +32,7 @@ from rarn_edge.cli.app import State, app, err
 __all__ = [
     "app",
     "main",
+    "inspect",
     "run",
     "train",
     "export",

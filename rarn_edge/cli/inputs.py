@@ -6,7 +6,8 @@ from rarn_edge.boundary.limits import MAX_BATCH
 from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from rarn_edge.contract.spec import InputDtype
+    from rarn_edge.contract.draft import Said
+    from rarn_edge.contract.spec import Color, InputDtype
     from rarn_edge.pipeline.histograms import Method
 
 
@@ -31,6 +32,47 @@ def one_of(text: str, choices: tuple[Any, ...], what: str) -> Any:
     if text not in choices:
         raise InputError(f"no {what} '{text}'; one of: {', '.join(choices)}")
     return text
+
+
+def read_said(
+    classes: str | None,
+    name: str | None,
+    colours: "dict[Color, bool]",
+    mean: str | None,
+    std: str | None,
+    size: str | None,
+    output: str | None,
+) -> "Said":
+    """What the options say of a foreign file."""
+    from rarn_edge.contract.draft import Said
+    from rarn_edge.contract.spec import Output
+
+    chosen = [color for color, is_chosen in colours.items() if is_chosen]
+    if len(chosen) > 1:
+        raise InputError(f"--{' and --'.join(chosen)} contradict each other; give one of them")
+    answers: Output | None = None if output is None else one_of(output, get_args(Output), "kind of answers")
+    names = () if classes is None else tuple(part.strip() for part in classes.split(","))
+    return Said(
+        names, name, next(iter(chosen), None), _values(mean, "--mean"), _values(std, "--std"), _size(size), answers
+    )
+
+
+def _values(text: str | None, option: str) -> tuple[float, ...]:
+    try:
+        return () if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} takes a number a channel, such as 127.5 or 123.675,116.28,103.53") from error
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """`224` or `224x192`, height first."""
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    try:
+        return int(height), int(width or height)
+    except ValueError as error:
+        raise InputError(f"--size takes a side in pixels such as 224, or HEIGHTxWIDTH; found '{text}'") from error
 
 
 def read_numbers(text: str, option: str) -> tuple[int, ...]:

@@ -76,7 +76,28 @@ WithVerdict = Annotated[bool, typer.Option(help="Measure in some seconds whether
 
 # stamp
 ForeignFile = Annotated[Path, typer.Argument(help="Any ONNX file with one image input", metavar="MODEL.onnx")]
-Spec = Annotated[Path, typer.Option(help="TOML: name, classes, preprocess, output")]
+Spec = Annotated[Path | None, typer.Option(help="TOML with the rest: name, classes, preprocess, output; see --init")]
+InitSpec = Annotated[
+    Path | None, typer.Option("--init", help="Write that TOML file to edit, filled in from the graph, and nothing else")
+]
+StampedFile = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write")]
+OutputClasses = Annotated[str | None, typer.Option(help="Names in the order of the outputs, with commas between")]
+ModelName = Annotated[str | None, typer.Option("--name", help="Name of the model (default: the file's)")]
+Rgb = Annotated[bool, typer.Option("--rgb", help="Three channels: red, green, blue")]
+Bgr = Annotated[bool, typer.Option("--bgr", help="Three channels: blue, green, red")]
+Gray = Annotated[bool, typer.Option("--gray", help="One channel of gray, or gray three times")]
+Mean = Annotated[str | None, typer.Option(help="One value a channel, of pixels 0..255, such as 123.675,116.28,103.53")]
+Std = Annotated[str | None, typer.Option(help="Likewise, such as 58.395,57.12,57.375")]
+Size = Annotated[str | None, typer.Option(help="Of the pictures, where the graph leaves it free: 224, or HEIGHTxWIDTH")]
+Answers = Annotated[
+    str | None, typer.Option(help="logits or probabilities (default: by whether the graph ends in a softmax)")
+]
+FreeBatch = Annotated[
+    bool, typer.Option("--free-batch", help="Make a fixed batch size free, kept only if it answers alike")
+]
+
+# inspect
+AnyOnnxFile = Annotated[Path, typer.Argument(help="Any ONNX file", metavar="FILE.onnx")]
 
 # audit, verdict
 MinInt8 = Annotated[

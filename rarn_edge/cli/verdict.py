@@ -18,7 +18,9 @@ def verdict(
     """One line: how much faster on this CPU, what it costs in accuracy (paired interval), and whether to ship it."""
     from rarn_edge.workflow.verdict import verdict as measure
 
-    done = measure(reference, candidate, data=data, split=split, votes=votes, threads=threads or 1, rounds=rounds)
+    done = measure(
+        reference, candidate, data=data, split=split, votes=votes, threads=threads or 1, rounds=rounds, on_notice=note
+    )
     for warning in done.verdict.warnings:
         note(warning, "warning")
     if as_json:

@@ -1,10 +1,12 @@
 """One ONNX file that carries its whole contract: what it expects, how it was made, what was measured.
 
-The contract is JSON in the model's metadata, readable with onnxruntime alone on a device without torch or onnx.
+The contract is JSON in the model's metadata, readable with onnxruntime alone on a device without torch or onnx. Other tools
+keep it when they quantize such a file, and it then still says float32: so what a contract says of precision is held against the
+graph, and a file that another tool made is called so.
 """
 
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,6 +15,7 @@ import onnxruntime as ort
 from rarn_edge.boundary.documents import parse_json, to_json
 from rarn_edge.boundary.names import printable
 from rarn_edge.boundary.paths import require_file
+from rarn_edge.contract.graph_scan import scan_graph
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError, first_line
@@ -20,9 +23,12 @@ from rarn_edge.files import file_sha256
 
 METADATA_KEY = "rarn_edge"
 
+MADE_ELSEWHERE = "made_elsewhere"
+"""In the provenance of a file that another tool made of one of ours: what it did, as far as the graph tells."""
+
 Precision = Literal["float32", "int8", "int8-dynamic", "float16"]
 
-_INPUT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+INPUT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,39 @@ class Contract:
                 raise InputError(f"{source}: its rarn-edge metadata is damaged ({key} is a whole number or null)")
         return contract
 
+    @classmethod
+    def of_file(cls, text: str, path: Path) -> "Contract":
+        """`from_json` of the metadata in the file at `path`, with the precision that its graph has.
+
+        Where metadata says float and the graph is quantized, another tool did that: the contract then says so in
+        `made_elsewhere`, names no target, and drops the figures, which were measured on the file before.
+
+        Raises:
+            InputError: as `from_json`, or the file cannot be read.
+        """
+        contract = cls.from_json(text, str(path))
+        if contract.precision not in ("float32", "float16"):
+            return contract
+        scan = scan_graph(path)
+        if scan.quantization is not None:
+            precision: Precision = scan.quantization.precision
+            how = scan.quantization.describe()
+        elif scan.is_float16 and contract.precision == "float32":
+            precision, how = "float16", "float16 weights"
+        else:
+            return contract
+        provenance = {
+            **contract.provenance,
+            MADE_ELSEWHERE: f"{how}; by {printable(scan.producer) or 'an unnamed tool'}",
+        }
+        return replace(contract, precision=precision, target=None, provenance=provenance, quality={})
+
+    @property
+    def made_elsewhere(self) -> str | None:
+        """`INT8 by another tool (QDQ, ...)`, for a notice; None: we made the file, or it says nothing else."""
+        found = self.provenance.get(MADE_ELSEWHERE)
+        return None if found is None else f"{self.precision}, made by another tool: {printable(str(found))}"
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -104,9 +143,9 @@ class Artifact:
         if text is None:
             raise InputError(
                 f"{path}: an ONNX file without rarn-edge metadata, so its preprocessing and classes are unknown.\n"
-                f"Describe it in a TOML file and embed that: rarn-edge stamp {path} --spec spec.toml -o OUT.onnx"
+                f"rarn-edge inspect {path} shows what of them is missing; rarn-edge stamp {path} ... -o OUT.onnx adds them"
             )
-        contract = Contract.from_json(text, str(path))
+        contract = Contract.of_file(text, path)
         inputs = [value.name for value in session.get_inputs()]
         outputs = [value.name for value in session.get_outputs()]
         if inputs != [contract.spec.input_name] or contract.spec.output_name not in outputs:
@@ -114,7 +153,7 @@ class Artifact:
                 f"{path}: the graph has {inputs} -> {outputs}, its metadata says otherwise; export it again"
             )
         check_shapes(str(path), session, contract.spec)
-        found, expected = session.get_inputs()[0].type, _INPUT_TYPES[contract.spec.input_dtype]
+        found, expected = session.get_inputs()[0].type, INPUT_TYPES[contract.spec.input_dtype]
         if found != expected:
             raise InputError(f"{path}: the graph takes {found}, its metadata says {expected}; make it again")
         return cls(path, contract, file_sha256(path), path.stat().st_size)

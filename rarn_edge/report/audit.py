@@ -16,7 +16,11 @@ def audit_table(audit: Audit) -> Table:
     share = "none" if audit.int8_share is None else f"{audit.int8_share:.1%} of their multiply-adds"
     kept = ", ".join(f"{count} {operator}" for operator, count in audit.conversions.items()) or "none"
     rows = [
-        ("file", f"{audit.file}: {audit.precision}" + (f" for {audit.target}" if audit.target else "")),
+        (
+            "file",
+            f"{audit.file}: {audit.made_elsewhere or audit.precision}"
+            + (f" for {audit.target}" if audit.target else ""),
+        ),
         ("host", audit.host),
         ("INT8 convolutions", f"{audit.int8_convolutions} of {audit.convolutions}, {share}"),
         ("conversions left", f"{kept} ({audit.conversion_time_share:.1%} of the time)"),

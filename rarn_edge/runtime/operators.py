@@ -39,6 +39,8 @@ def computes_in_int8(operator: str) -> bool:
 
 def multiply_adds(operator: str, inputs: Sequence[Sequence[int]], output: Sequence[int]) -> int:
     """Of one call, from the shapes of its inputs and of its output; 0 for what multiplies no matrices."""
+    if operator == "ConvTranspose" and len(inputs) > 1:
+        return math.prod(inputs[0]) * math.prod(inputs[1][1:])  # each input value meets [out / groups, height, width]
     if "Conv" in operator:
         place = 3 if operator == "QLinearConv" else 1
         weight = inputs[place] if place < len(inputs) else ()  # [out, in / groups, height, width]

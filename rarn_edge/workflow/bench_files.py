@@ -101,4 +101,4 @@ def _stamped(suite: "Suite", file: "SuiteFile", source: Path, work: Path) -> Pat
     from rarn_edge.pipeline.stamp import stamp
 
     out = make_folder(work) / source.name
-    return stamp(source, suite.folder / file.spec, out).path
+    return stamp(source, out, spec=suite.folder / file.spec).path

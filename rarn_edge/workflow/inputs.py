@@ -18,6 +18,7 @@ from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, warn
 
 if TYPE_CHECKING:
+    from rarn_edge.contract.artifact import Artifact
     from rarn_edge.evaluation.judge import Subject
     from rarn_edge.pipeline.calibrate import Ranges
     from rarn_edge.train.checkpoint import Weights
@@ -163,6 +164,7 @@ def read_subject(file: AnyPath, provider: str, threads: int | None, on_notice: O
         from rarn_edge.runtime.providers import open_session
 
         artifact = Artifact.load(file)
+        tell_origin(artifact, on_notice)
         warning = detect_host().mismatch(artifact.contract.target)
         if warning:
             on_notice(warning, "warning")
@@ -171,6 +173,12 @@ def read_subject(file: AnyPath, provider: str, threads: int | None, on_notice: O
     mean, std = provenance.get("train_pixel_mean"), provenance.get("train_pixel_std")
     trained_on = (float(mean), float(std)) if isinstance(mean, int | float) and isinstance(std, int | float) else None
     return Subject(file.name, spec, predict, trained_on)
+
+
+def tell_origin(artifact: "Artifact", on_notice: OnNotice) -> None:
+    """Say of a file that another tool made how it is judged."""
+    if artifact.contract.made_elsewhere is not None:
+        on_notice(f"{artifact.path} is {artifact.contract.made_elsewhere}; judged as such", "")
 
 
 def comparison_faces(

@@ -17,7 +17,7 @@ from rarn_edge.parity.report import ParityReport, compare_forms, rejudge
 from rarn_edge.parity.steps import Execution, Form, Origin
 from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import comparison_faces, read_ranges, read_target, read_weights
+from rarn_edge.workflow.inputs import comparison_faces, read_ranges, read_target, read_weights, tell_origin
 
 if TYPE_CHECKING:  # they need torch or onnx, which a device has not
     from rarn_edge.data import Faces
@@ -92,6 +92,8 @@ def parity(
         require_extra("onnx", "export")
     check_outputs([None if bundle is None else Path(bundle)], [*files, weights, data, votes, tolerances])
     named = [Artifact.load(Path(file)) for file in files]
+    for artifact in named:
+        tell_origin(artifact, on_notice)
     if not named and not model and not weights:
         raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")
     name = model or (named[0].spec.name if named else "rarn-s")

@@ -21,8 +21,8 @@ from rarn_edge.runtime.peaks import LITTLE_GAIN, measure_products
 from rarn_edge.stats.classification import wilson_interval
 from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import Paired, compare_decisions
-from rarn_edge.workflow.callbacks import AnyPath
-from rarn_edge.workflow.inputs import ComparisonFaces, comparison_faces
+from rarn_edge.workflow.callbacks import AnyPath, OnNotice, warn
+from rarn_edge.workflow.inputs import ComparisonFaces, comparison_faces, tell_origin
 
 Decision = Literal["ship", "keep", "undecided"]
 
@@ -144,6 +144,7 @@ def verdict(
     votes: AnyPath | None = None,
     threads: int = 1,
     rounds: int = 200,
+    on_notice: OnNotice = warn,
 ) -> VerdictResult:
     """Whether a quantized file is worth shipping on this machine: measured in turns with the file it came from.
 
@@ -155,6 +156,7 @@ def verdict(
         votes: People's votes for `data` (FER+): their majority is then the label.
         threads: Of both.
         rounds: Timed calls of each, batch 1.
+        on_notice: Told what a caller should know.
 
     Raises:
         InputError: files of different models, one that does not run, or unusable faces.
@@ -165,6 +167,8 @@ def verdict(
         'ship'
     """
     before, after = Artifact.load(Path(reference)), Artifact.load(Path(candidate))
+    for artifact in (before, after):
+        tell_origin(artifact, on_notice)
     check_same_model([before, after])
     shown = comparison_faces(data, split, before.spec, votes=votes)
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)

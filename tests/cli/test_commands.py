@@ -44,6 +44,7 @@ def test_help_lists_every_command(cli: Cli) -> None:
         "doctor",
         "evaluate",
         "export",
+        "inspect",
         "models",
         "parity",
         "predict",

@@ -273,7 +273,7 @@ def test_file_without_metadata(
     cli: Cli, command: str, foreign: Path, simplified: Artifact, faces_folder: Path, tmp_path: Path
 ) -> None:
     done = cli(command, foreign, *rest_of(command, faces_folder, tmp_path, simplified.path))
-    assert_refused(done, 2, "without rarn-edge metadata", f"rarn-edge stamp {foreign} --spec")
+    assert_refused(done, 2, "without rarn-edge metadata", f"rarn-edge inspect {foreign}", f"rarn-edge stamp {foreign}")
     assert files_in(tmp_path) == set()
 
 

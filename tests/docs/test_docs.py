@@ -284,3 +284,27 @@ def test_readme_is_short_and_narrow() -> None:
     assert len(lines) <= 130
     assert len([line for line in lines if line.startswith("| ") and "|---" not in line]) <= 9
     assert max(map(len, (line for line in lines if not line.startswith("!")))) <= 160
+
+
+def test_every_recipe_is_described() -> None:
+    from rarn_edge.train.recipe import RECIPES
+
+    text = (ROOT / "docs" / "guides" / "train.md").read_text(encoding="utf-8")
+    assert [name for name in RECIPES if f"`{name}`" not in text] == []
+
+
+def test_one_version_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert (
+        version in re.findall(r"(?m)^## \[(.+?)\]", changelog)[:2]
+    )  # the topmost, or the one below what is unreleased
+
+
+@pytest.mark.parametrize(
+    "line", ["quantize a.onnx -o b.onnx --bogus 1", "quantize a.onnx", "nonsense", "bench a.onnx --rounds many"]
+)
+def test_a_wrong_command_is_found(line: str) -> None:
+    with pytest.raises(Exception, match="bogus|output|nonsense|valid integer"):
+        parse(line.split())

@@ -15,7 +15,7 @@ def test_bad_paths_end_in_a_line_and_change_nothing(tmp_path: Path) -> None:
     assert len(KINDS) + len(NAMES) >= 40
     assert {slot.words[0] for slot in SLOTS} == {
         *("predict", "score", "evaluate", "parity", "verify", "bundle", "stamp", "export", "quantize", "verdict"),
-        *("audit", "compare", "bench", "train", "run"),
+        *("audit", "compare", "bench", "train", "run", "inspect"),
     }
     assert not findings, "\n".join(f"{finding.command}\n    {finding.what[-2000:]}" for finding in findings)
 

@@ -1,7 +1,7 @@
 """Walk every command with every kind of bad path: python tests/hostile/walk.py [--every N]
 
 Each input of each command is replaced by each bad file in turn, in this process. What is held against each run: no traceback, no
-more than five seconds, an exit code of the README, an error of one or two lines, nothing written outside the folder for results,
+more than five seconds, a documented exit code, an error of one or two lines, nothing written outside the folder for results,
 and every input as it was.
 """
 
@@ -271,6 +271,8 @@ SLOTS = [
     slot("bundle GOOD/tiny.onnx -o OUT/page.html --format web --ort-web BAD", ""),
     slot("stamp BAD --spec GOOD/spec.toml -o OUT/x.onnx", ".onnx"),
     slot("stamp GOOD/foreign.onnx --spec BAD -o OUT/x.onnx", ".toml"),
+    slot("stamp BAD --init OUT/spec.toml", ".onnx"),
+    slot("inspect BAD", ".onnx"),
     slot("export --model rarn-n --weights BAD -o OUT/x.onnx", ".safetensors"),
     slot("quantize BAD -o OUT/x.onnx --target arm --no-verdict --calib GOOD/faces", ".onnx"),
     slot("quantize GOOD/tiny.onnx -o OUT/x.onnx --target arm --no-verdict --ranges BAD", ".json"),
