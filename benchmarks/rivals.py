@@ -304,7 +304,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "rivals-files", help="where the files are made")
     parser.add_argument("--faces", type=int, default=1000, help="how many of PublicTest")
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--render", action="store_true", help="write docs/rivals.md from the records")
+    parser.add_argument("--render", action="store_true", help="write docs/results/rivals.md from the records")
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when the page is out of date")
     options = parser.parse_args()
     if options.data is not None and options.out is not None:
