@@ -11,12 +11,14 @@ runs it, the difference to the last shape, the shipped one, on the same faces. A
 import argparse
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.config import BenchConfig
@@ -25,16 +27,17 @@ from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import run_script
-from rarn_edge.models import build
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import count_multiply_adds, count_parameters
+from rarn_edge.models.network import Network
 from rarn_edge.models.rarn import edge_model
 from rarn_edge.pipeline.calibrate import calibrate
-from rarn_edge.pipeline.export import export_untrained
+from rarn_edge.pipeline.export import export_weights
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.pipeline.simplify import simplify_model
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.paired import mean_difference
+from rarn_edge.train.checkpoint import fresh_weights
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_NANO
@@ -61,7 +64,11 @@ class Shape:
         return f"{self.stem} {self.widths} {self.blocks} {self.strides} A{self.fuse_to} {self.width}"
 
     @property
-    def builder(self) -> build.Builder:
+    def network(self) -> Network:
+        return Network(find_model(MODEL).spec, self.builder, MODEL)
+
+    @property
+    def builder(self) -> Callable[..., nn.Module]:
         return partial(
             edge_model,
             self.stem,
@@ -105,9 +112,8 @@ def main() -> None:
         files = [Path(temporary) / f"{number}{end}" for number in range(len(SHAPES)) for end in (".onnx", ".int8.onnx")]
         pairs = list(zip(SHAPES, files[::2], files[1::2], strict=True))
         for shape, float32, int8 in pairs:
-            build.BUILDERS[MODEL] = shape.builder
             if splits is None:
-                untrained_files(float32, int8)
+                untrained_files(shape, float32, int8)
             else:
                 right.append(trained_files(shape, *splits, arguments, float32, int8))
                 print(f"{shape}: {right[-1].mean():.2%}", flush=True)
@@ -129,13 +135,13 @@ def main() -> None:
                     *(100 * x for x in astuple(mean_difference(right[-1], right[number])))
                 )
             )
-        counts = f"{count_parameters(model):,} | {count_multiply_adds(model, 1, find_model(MODEL).side_px) / 1e6:.1f} M"
+        counts = f"{count_parameters(model):,} | {count_multiply_adds(model, 1, 48, 48) / 1e6:.1f} M"
         print(f"| {shape} | {counts} | {' | '.join(cells)} |")
 
 
-def untrained_files(float32: Path, int8: Path) -> None:
+def untrained_files(shape: Shape, float32: Path, int8: Path) -> None:
     """Write both files with random weights."""
-    simplified = simplify_model(export_untrained(MODEL)).model.save(float32)
+    simplified = simplify_model(export_weights(fresh_weights(shape.network))).model.save(float32)
     quantize(simplified, Target.X86_AVX2, calibrate(simplified, synthetic_faces(64, seed=0)), int8)
 
 
@@ -146,9 +152,9 @@ def trained_files(
     folder = plan.runs / re.sub(r"\W+", "-", f"{shape} {plan.epochs} {plan.precision}")
     recipe = replace(EDGE_NANO, epochs=plan.epochs)
     precision = TrainingPrecision(plan.precision)
-    run = Run(MODEL, recipe, 0, training, held_out, folder, plan.threads, precision=precision)
+    run = Run(shape.network, recipe, 0, training, held_out, folder, plan.threads, precision=precision)
     train(run, resume=(folder / STATE_FILE).exists())
-    simplified = export(float32, MODEL, weights=folder / WEIGHTS_FILE).artifact
+    simplified = export(float32, shape.network, weights=folder / WEIGHTS_FILE).artifact
     ranges = calibrate(simplified, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
     quantize(simplified, Target.X86_AVX2, ranges, int8)
     logits = read_subject(int8, CPU, None).predict(held_out.images)

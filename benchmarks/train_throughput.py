@@ -19,8 +19,7 @@ from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import synthetic_faces
 from rarn_edge.errors import run_script
 from rarn_edge.host.threads import default_threads
-from rarn_edge.models.build import build_model
-from rarn_edge.models.catalog import find_model
+from rarn_edge.models.find import find_network
 from rarn_edge.train.epoch import train_epoch
 from rarn_edge.train.loop import sgd
 from rarn_edge.train.precision import TrainingPrecision
@@ -41,10 +40,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    recipe, preprocess = find_recipe(arguments.recipe), find_model(arguments.model).spec.preprocess
+    recipe, network = find_recipe(arguments.recipe), find_network(arguments.model)
     faces = synthetic_faces(BATCHES * recipe.batch, seed=0)
     run = Run(
-        arguments.model,
+        network,
         recipe,
         0,
         faces,
@@ -54,13 +53,13 @@ def main() -> None:
     )
     with join_workers() as workers:
         precision = TrainingPrecision.asked(arguments.precision, workers.device.type)
-        compare(replace(run, precision=precision), preprocess, workers, arguments.rounds)
+        compare(replace(run, precision=precision), network.spec.preprocess, workers, arguments.rounds)
 
 
 def compare(run: Run, preprocess: Preprocess, workers: Workers, rounds: int) -> None:
     """Both in turns, and what they say."""
     faces, recipe, device = run.train, run.recipe, workers.device
-    model, averaged = (placed(build_model(run.model), device) for _ in range(2))
+    model, averaged = (placed(run.network.build(), device) for _ in range(2))
     learner = Learner(model, model, averaged.eval(), sgd(model, recipe, 7))
     step = BatchStep(run, preprocess, learner, workers)
     model.train()

@@ -26,6 +26,7 @@ from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.roll import turned
 from rarn_edge.files import make_folder, write_text
 from rarn_edge.host.threads import default_threads
+from rarn_edge.models.find import find_network
 from rarn_edge.stats.paired import mean_difference
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import SoftTargets, soft_targets
@@ -157,8 +158,9 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
         folder = plan.folder / variant.name.replace(" ", "-")
         start = load_weights(shipped_weights(variant.model, FER2013)) if variant.settled else None
         run = Run(
-            variant.model, recipe, plan.seed, training, held_out, folder, plan.threads, targets, start, plan.precision
-        )
+            find_network(variant.model), recipe, plan.seed, training, held_out, folder, plan.threads, targets, start,
+            plan.precision,
+        )  # fmt: skip
         train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
         upright = _right(run, 0)
         turned_by = (_right(run, -TURN_DEG) + _right(run, TURN_DEG)) / 2

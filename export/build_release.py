@@ -41,6 +41,7 @@ from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import judge
 from rarn_edge.files import file_sha256, make_folder, write_text
 from rarn_edge.models.catalog import find_model
+from rarn_edge.models.find import find_network
 from rarn_edge.parity.bundle import SUFFIX, make_bundle, save_bundle
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.verify import verify
@@ -194,7 +195,7 @@ def compacted(tensor: Tensor) -> Tensor:
 def measure(release: Release, faces: Faces) -> None:
     """Activation ranges, measured quality, evidence and card of the weights in the package."""
     name = release.model
-    weights = load_weights(ASSETS / f"{release}.safetensors", expected_model=name)
+    weights = load_weights(ASSETS / f"{release}.safetensors", find_network(name))
     training, held_out = faces.split(Split.TRAINING), faces.held_out().labelled()
     with tempfile.TemporaryDirectory() as folder:
         float32 = export(Path(folder) / f"{name}.onnx", name, weights=weights).artifact
@@ -231,7 +232,7 @@ def measure(release: Release, faces: Faces) -> None:
 def build_onnx(release: Release) -> None:
     """The INT8 file and the parity bundle of shipped weights and ranges; both must pass `rarn-edge verify`."""
     name = release.model
-    weights = load_weights(ASSETS / f"{release}.safetensors", expected_model=name)
+    weights = load_weights(ASSETS / f"{release}.safetensors", find_network(name))
     ranges = Ranges.load(shipped_ranges(name, release.labels))
     faces = decided_faces(weights)
     shown = show(faces, None, f"{BUNDLE_FACES} synthetic faces", weights.spec.preprocess)

@@ -27,8 +27,7 @@ from rarn_edge.data.votes import read_votes, with_votes
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import make_folder
 from rarn_edge.host.threads import default_threads
-from rarn_edge.models.build import build_model
-from rarn_edge.models.catalog import find_model
+from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights, save_weights
 from rarn_edge.train.distill import averaged_answers, mean_answers, write_answers
 from rarn_edge.train.evaluate import torch_logits
@@ -132,10 +131,10 @@ class Net:
         self.stream = torch.cuda.Stream() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         torch.manual_seed(run.seed)
         with self.place():
-            model = placed(build_model(run.model, len(run.classes)), device)
+            model = placed(run.network.build(len(run.classes)), device)
             if run.start is not None:
                 run.start.begin(model, run.classes)
-            averaged = placed(build_model(run.model, len(run.classes)), device).eval()
+            averaged = placed(run.network.build(len(run.classes)), device).eval()
             averaged.load_state_dict(model.state_dict())
             self.learner = Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes)))
             self.step = BatchStep(run, self.spec.preprocess, self.learner, workers)
@@ -146,7 +145,7 @@ class Net:
 
     @property
     def spec(self) -> ModelSpec:
-        return replace(find_model(self.run.model).spec, classes=self.run.classes, label_source=self.run.label_source)
+        return replace(self.run.network.spec, classes=self.run.classes, label_source=self.run.label_source)
 
     def batches(self, epoch: int) -> Iterator[None]:
         """Learn from one batch after the other."""
@@ -223,7 +222,7 @@ def train_teachers(plan: Plan, sets: Sets, deadline: float) -> list[Path]:
             break
         recipe = replace(recipe, batch=min(plan.batch, len(sets.fer)), mixup=min(recipe.mixup, 0.2))
         run = Run(
-            TEACHER,
+            find_network(TEACHER),
             recipe,
             number,
             sets.fer,
@@ -314,7 +313,7 @@ def train_students(plan: Plan, sets: Sets, files: Sequence[Path], deadline: floa
         targets = mean_answers(train, train.sha256(), files, [source])
         recipe = replace(recipe, batch=min(128, len(train)))
         run = Run(
-            model, recipe, 1, train, sets.test(source), plan.out, default_threads(), targets,
+            find_network(model), recipe, 1, train, sets.test(source), plan.out, default_threads(), targets,
             load_weights(shipped_weights(model, source)), TrainingPrecision.usual_on(device.type),
         )  # fmt: skip
         nets.append(Net(f"{model}-{source}", run, device))

@@ -35,7 +35,7 @@ def test_every_call_is_there() -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_is_typed_and_documented(name: str) -> None:
     function = call(name)
-    hints = get_type_hints(function, localns={"Weights": object})
+    hints = get_type_hints(function, localns={"Weights": object, "AnyNetwork": object})
     assert set(inspect.signature(function).parameters) | {"return"} == set(hints)
     text = inspect.getdoc(function) or ""
     assert "Raises:" in text

@@ -25,6 +25,7 @@ from rarn_edge.data import Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import file_sha256
+from rarn_edge.models.find import find_network
 from rarn_edge.parity.bundle import load_bundle
 from rarn_edge.parity.outputs import file_form
 from rarn_edge.parity.steps import Figure, compare
@@ -56,7 +57,7 @@ def test_ranges_belong_to_the_weights(model: str, labels: str) -> None:
 
 @each_shipped
 def test_weights_load_into_their_model(model: str, labels: str) -> None:
-    weights = load_weights(shipped_weights(model, labels), expected_model=model)
+    weights = load_weights(shipped_weights(model, labels), find_network(model))
     assert (weights.spec.classes, weights.spec.label_source) == (LABEL_CLASSES[labels], labels)
     side = weights.spec.preprocess.height_px
     with torch.no_grad():

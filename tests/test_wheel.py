@@ -72,7 +72,7 @@ def test_wheel_in_a_bare_environment(version: str, wheel: Path, tmp_path: Path) 
     made = run(python, "-m", "venv", "--without-pip", venv)
     assert made.returncode == 0, made.stderr
     scripts = venv / ("Scripts" if os.name == "nt" else "bin")
-    inside = scripts / "python"
+    inside = scripts / ("python.exe" if os.name == "nt" else "python")
     what = [f"{wheel}[cpu]"] if FROM_REGISTRY else ["--no-deps", wheel]
     installed = run(sys.executable, "-m", "pip", "--python", inside, "install", "--quiet", *what)
     assert installed.returncode == 0, installed.stderr

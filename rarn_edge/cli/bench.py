@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
+from rarn_edge.cli.network import says_input
 from rarn_edge.errors import GateError, InputError
 
 if TYPE_CHECKING:
     from rarn_edge.bench.config import BenchConfig
+    from rarn_edge.models.find import NetworkInput
 
 
 @app.command(rich_help_panel=CHECK)
+@says_input
 def bench(
+    takes: "NetworkInput",
     models: o.Models = None,
     suite: o.SuiteFile = None,
     files: o.SuiteFolder = None,
@@ -43,7 +47,6 @@ def bench(
     as_json: o.Json = False,
 ) -> None:
     """Latency, throughput, memory and size, models interleaved in one run, each beside a named reference."""
-    provider = with_device(provider, device)
     from rarn_edge.bench.config import BenchConfig
     from rarn_edge.bench.suite import load_suite
     from rarn_edge.cli.progress import bench_progress
@@ -54,14 +57,14 @@ def bench(
     chosen = None if suite is None else load_suite(suite)
     config = _config(
         BenchConfig() if chosen is None else chosen.config, scenario, batch, threads, rounds, budget, p99_bound,
-        provider=provider, allow_fallback=allow_fallback, cuda_graph=cuda_graph, seed=seed, launches=starts,
+        provider=with_device(provider, device), allow_fallback=allow_fallback, cuda_graph=cuda_graph, seed=seed, launches=starts,
         reference_label=reference, memory=memory, profile=profile or None,
         audit=html is not None if audit is None else audit,
     )  # fmt: skip
     with when_needed(bench_progress(err)) as shown:
         report = benchmark(
             models or (), suite=chosen, files=files, baselines=baselines, config=config, data=data, split=split, votes=votes,
-            out=result, html=html, work=work, on_progress=lambda state: shown()(state),
+            out=result, html=html, work=work, takes=takes, on_progress=lambda state: shown()(state),
         )  # fmt: skip
     if as_json:
         print_json(report.to_dict())

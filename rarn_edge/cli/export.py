@@ -1,11 +1,19 @@
 """`rarn-edge export`: from PyTorch to one ONNX file."""
 
+from typing import TYPE_CHECKING
+
 from rarn_edge.cli.app import MAKE, app, note, say
+from rarn_edge.cli.network import chosen_network, says_input
 from rarn_edge.cli.options import Attention, InputType, Labels, Model, Output, Simplify, Weights
+
+if TYPE_CHECKING:
+    from rarn_edge.models.find import NetworkInput
 
 
 @app.command(rich_help_panel=MAKE)
+@says_input
 def export(
+    takes: "NetworkInput",
     output: Output,
     model: Model = "rarn-s",
     weights: Weights = None,
@@ -18,11 +26,13 @@ def export(
     from rarn_edge.cli.inputs import read_input_dtype
     from rarn_edge.workflow.model_files import export as export_model
 
-    takes = read_input_dtype(input_dtype)
+    network, dtype = chosen_network(model, takes), read_input_dtype(input_dtype)
     done = export_model(
-        output, model, weights=weights, labels=labels, input_dtype=takes, simplify=simplify, attention=attention
+        output, network, weights=weights, labels=labels, input_dtype=dtype, simplify=simplify, attention=attention
     )
     if done.kept_because:
         note(done.kept_because, "not simplified")
     made = done.artifact
+    if untrained := made.contract.provenance.get("weights"):
+        note(f"weights {untrained}")
     say(f"{made.path}: {made.spec.name}, {made.size_bytes / 1e6:.2f} MB, sha256 {made.sha256[:12]}")

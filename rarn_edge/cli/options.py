@@ -10,7 +10,9 @@ from rarn_edge.boundary.limits import MAX_BATCH, MAX_MEGAPIXELS, MAX_ROWS, MAX_T
 # what several commands share
 OnnxFile = Annotated[Path, typer.Argument(help="An ONNX file with its contract", metavar="MODEL.onnx")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write")]
-Model = Annotated[str, typer.Option(help="Model name; see: rarn-edge models")]
+Model = Annotated[
+    str, typer.Option(help="A model's name (rarn-edge models), or your own: my_net.py:build", metavar="NAME")
+]
 AnyModel = Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file")]
 Weights = Annotated[Path | None, typer.Option(help="Weights from `train` (default: those shipped in the package)")]
 Data = Annotated[Path, typer.Option(help="Labelled faces: a zip or folder of class folders, or a FER-2013 CSV")]
@@ -142,7 +144,9 @@ Calibrated = Annotated[
 ]
 
 # bench, compare
-Models = Annotated[list[str] | None, typer.Argument(help="Model names and ONNX files", metavar="MODEL...")]
+Models = Annotated[
+    list[str] | None, typer.Argument(help="Model names, my_net.py:build, ONNX files", metavar="MODEL...")
+]
 SuiteFile = Annotated[Path | None, typer.Option(help="A suite: benchmarks/suites/*.toml, instead of MODEL...")]
 SuiteFolder = Annotated[Path | None, typer.Option(help="Folder of the ONNX files that the suite names")]
 AddBaselines = Annotated[bool, typer.Option("--baselines", help="Add the baseline models")]

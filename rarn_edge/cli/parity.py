@@ -4,15 +4,19 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
+from rarn_edge.cli.network import chosen_network, says_input
 from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
+    from rarn_edge.models.find import NetworkInput
     from rarn_edge.parity.report import ParityReport
     from rarn_edge.workflow.parity import ParityResult
 
 
 @app.command(rich_help_panel=CHECK)
+@says_input
 def parity(
+    takes: "NetworkInput",
     files: o.Files = None,
     model: o.StartModel = None,
     weights: o.StartWeights = None,
@@ -42,10 +46,11 @@ def parity(
     from rarn_edge.workflow.parity import parity_again
 
     check_outputs([bundle, markdown], [*(files or ()), weights, data, saved, tolerances])
+    chosen = None if model is None else chosen_network(model, takes)
     if saved is None:
         with stages(err, quiet=True) as on_stage:
             done = compare(
-                files or (), model=model, weights=weights, labels=labels, data=data, split=split, votes=votes, provider=provider,
+                files or (), model=chosen, weights=weights, labels=labels, data=data, split=split, votes=votes, provider=provider,
                 threads=threads, target=target, tolerances=tolerances, bundle=bundle, explain=explain,
                 on_stage=on_stage, on_notice=note,
             )  # fmt: skip

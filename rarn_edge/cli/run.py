@@ -1,12 +1,20 @@
 """`rarn-edge run`: the whole pipeline in one command."""
 
+from typing import TYPE_CHECKING
+
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import MAKE, app, err, note, out, say
+from rarn_edge.cli.network import chosen_network, says_input
 from rarn_edge.errors import require_extras
+
+if TYPE_CHECKING:
+    from rarn_edge.models.find import NetworkInput
 
 
 @app.command(rich_help_panel=MAKE)
+@says_input
 def run(
+    takes: "NetworkInput",
     folder: o.Folder,
     model: o.Model = "rarn-s",
     weights: o.Weights = None,
@@ -30,9 +38,10 @@ def run(
     from rarn_edge.report.parity import parity_tables
     from rarn_edge.workflow.run import run as run_all
 
+    network = chosen_network(model, takes)
     with stages(err) as on_stage:
         done = run_all(
-            folder, model, weights=weights, labels=labels, target=target, data=data, split=split, votes=votes, calib=calib,
+            folder, network, weights=weights, labels=labels, target=target, data=data, split=split, votes=votes, calib=calib,
             images=images, baselines=baselines, threads=threads, seed=seed, on_stage=on_stage, on_notice=note,
         )  # fmt: skip
     out.print(parity_tables(done.parity)[0].to_rich())

@@ -1,14 +1,22 @@
 """`rarn-edge train`: train a model."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import MAKE, app, err, note, say
+from rarn_edge.cli.network import chosen_network, says_input
 from rarn_edge.errors import require_extras
+
+if TYPE_CHECKING:
+    from rarn_edge.models.find import NetworkInput
 
 
 @app.command(rich_help_panel=MAKE)
+@says_input
 def train(
+    takes: "NetworkInput",
     data: o.Data,
     folder: o.RunFolder,
     model: o.Model = "rarn-s",
@@ -35,8 +43,9 @@ def train(
     from rarn_edge.workflow.train import TrainOptions
     from rarn_edge.workflow.train import train as train_model
 
+    network = chosen_network(model, takes)
     options = TrainOptions(
-        model, recipe, epochs, batch, votes, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
+        network, recipe, epochs, batch, votes, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
         threads, resume, tuple(name.strip() for name in classes.split(",")) if classes else (),
     )  # fmt: skip
     try:

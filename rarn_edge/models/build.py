@@ -1,6 +1,6 @@
-"""From a catalog name to a torch module."""
+"""The modules of the catalog, and networks with random weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import CLASSES
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.inception import inception_v4
 from rarn_edge.models.mobilenet import mobilenet_v1
+from rarn_edge.models.network import Builder, Network
 from rarn_edge.models.rarn import rarn_18, rarn_50, rarn_152, rarn_l, rarn_n, rarn_s
 from rarn_edge.models.resnet import resnet_18, resnet_50, resnet_152
-
-Builder = Callable[[int, int], nn.Module]  # (num_classes, in_channels)
 
 BUILDERS: dict[str, Builder] = {
     "rarn-s": rarn_s,
@@ -36,7 +35,7 @@ BUILDERS: dict[str, Builder] = {
 
 
 def build_model(name: str, num_classes: int = len(CLASSES), in_channels: int = 1) -> nn.Module:
-    """The named network with fresh weights: [N, in_channels, side, side] float32 -> logits [N, num_classes].
+    """The named network of the catalog with fresh weights: [N, in_channels, side, side] float32 -> logits [N, num_classes].
 
     Raises:
         InputError: no such model.
@@ -45,25 +44,40 @@ def build_model(name: str, num_classes: int = len(CLASSES), in_channels: int = 1
 
 
 def untrained_model(name: str, seed: int) -> nn.Module:
-    """The named network with seeded random weights, in evaluation mode.
+    """The named network of the catalog with seeded random weights, see `fresh_model`."""
+    entry = find_model(name)
+    return fresh_model(Network(entry.spec, BUILDERS[name], name), seed)
 
-    Batch statistics are taken from synthetic faces: without them the activations of deep nets overflow or die away, and
-    denormal numbers would distort the timing.
+
+def fresh_model(network: Network, seed: int) -> nn.Module:
+    """A network as it is built, random weights seeded, in evaluation mode.
+
+    Batch statistics that no image has touched are taken from synthetic faces: without them the activations of deep nets overflow
+    or die away, and denormal numbers would distort the timing.
     """
-    faces = to_input(synthetic_faces(16, seed).pixels, find_model(name).spec.preprocess)
+    faces = to_input(drawn_for(network.spec.preprocess, 16, seed).pixels, network.spec.preprocess)  # [16, C, H, W]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build_model(name)
-        estimate_statistics(model, [torch.from_numpy(faces)])
+        model = network.build()
+        network.check(model)
+        if not network.as_it_is and not any(is_measured(layer) for layer in model.modules()):
+            estimate_statistics(model, [torch.from_numpy(faces)])
     return model.eval()
+
+
+def is_measured(layer: nn.Module) -> bool:
+    """Whether it is a batch normalisation that has seen images."""
+    return isinstance(layer, nn.BatchNorm2d) and bool(layer.num_batches_tracked)
 
 
 def estimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the statistics of every batch normalisation by plain means over `batches`, each [N, C, side, side]."""
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            layer.momentum = None  # a plain mean over what follows
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over what follows
+    if not layers:
+        return
     model.train()
     with torch.no_grad():
         for batch in batches:

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import io
 import logging
+import re
 import warnings
 from pathlib import Path
 
@@ -21,10 +22,8 @@ from rarn_edge.contract.artifact import Artifact, Contract, open_unoptimised
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data.synthetic import drawn_for
-from rarn_edge.errors import GateError
+from rarn_edge.errors import GateError, first_line
 from rarn_edge.files import check_output
-from rarn_edge.models.build import untrained_model
-from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import bake, count_multiply_adds, count_parameters
 from rarn_edge.onnx_graph import LoadedModel, opset
 from rarn_edge.train.checkpoint import Weights
@@ -50,24 +49,18 @@ def export(weights: Weights, out: Path) -> Artifact:
 
 def export_weights(weights: Weights) -> LoadedModel:
     """The same in memory."""
-    return _export(weights.model(), weights.spec, {**weights.provenance, "weights_sha256": weights.sha256})
-
-
-def export_untrained(name: str, seed: int = 0) -> LoadedModel:
-    """A model with seeded random weights (`build.untrained_model`), for measuring speed and memory only."""
-    return _export(untrained_model(name, seed), find_model(name).spec, {"weights": f"random, seed {seed}"})
-
-
-def _export(model: nn.Module, spec: ModelSpec, provenance: dict[str, object]) -> LoadedModel:
+    model, spec = weights.model(), weights.spec
     preprocess = spec.preprocess
+    shape = (preprocess.channels, preprocess.height_px, preprocess.width_px)
     plain = bake(model).eval()
+    made_by = {"weights_sha256": weights.sha256, "torch": torch.__version__, "onnx": onnx.__version__}
     contract = Contract(
         spec,
         parameters=count_parameters(model),
-        multiply_adds=count_multiply_adds(model, preprocess.channels, preprocess.height_px),
-        provenance={**provenance, "torch": torch.__version__, "onnx": onnx.__version__},
+        multiply_adds=count_multiply_adds(model, *shape),
+        provenance={**weights.provenance, **made_by},
     )
-    graph = _torch_export(plain, spec, torch.zeros(2, preprocess.channels, preprocess.height_px, preprocess.width_px))
+    graph = _torch_export(plain, spec, torch.zeros(2, *shape))
     check_export(graph, plain, spec)
     return LoadedModel(graph, contract)
 
@@ -92,14 +85,33 @@ def _torch_export(model: nn.Module, spec: ModelSpec, example: torch.Tensor) -> o
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise GateError(
-            f"torch could not export '{spec.name}': {str(error).splitlines()[0]}\n{said.getvalue()[-500:]}"
-        ) from error
+        raise GateError(f"torch could not export '{spec.name}': {_cause(error, said.getvalue())}") from error
     finally:
         log.setLevel(level)
     if program is None:
         raise GateError(f"torch exported nothing of '{spec.name}'")
     return program.model_proto
+
+
+_OPERATOR = re.compile(r"OpOverload\(op='([\w.]+)'")
+_PLACE = re.compile(r"# File: (\S+):(\d+) in \w+, code: (.+)")
+
+
+def _cause(error: BaseException, said: str) -> str:
+    """The operator that has no ONNX form, or the line of `forward` that torch could not follow, and the next step."""
+    first = error
+    while (before := first.__cause__ or first.__context__) is not None:
+        first = before
+    operator = _OPERATOR.search(str(first))
+    if operator:
+        return f"it has no ONNX form of the operator {operator[1]}, so nothing is written; write forward without it"
+    places = _PLACE.findall(said)
+    where = (
+        f"\nIt came to {Path(places[-1][0]).name}, line {places[-1][1]}: {places[-1][2].strip()[:120]}"
+        if places
+        else ""
+    )
+    return f"{first_line(first)}{where}\nA forward that exports takes no decision by the values of its tensors"
 
 
 def check_export(graph: onnx.ModelProto, model: nn.Module, spec: ModelSpec) -> None:

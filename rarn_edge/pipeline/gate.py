@@ -9,7 +9,8 @@ from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import GateError
 from rarn_edge.onnx_graph import LoadedModel
 
-CHECKED_FACES = 32
+CHECKED_FACES = 32  # of 48x48
+MIN_CHECKED_FACES = 8  # of larger ones: as many values, in the time that they take
 TOLERANCE = 1e-4  # of the largest logit difference, relative to the largest logit where that is above 1
 
 
@@ -19,7 +20,9 @@ def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: flo
     `how` the second was changed is in the text. Each is given what it takes, floats or pixels; so noise is of pixels where one
     of them takes those, and of floats beyond any pixel otherwise.
     """
-    faces = drawn_for(before.spec.preprocess, CHECKED_FACES, seed=2).pixels
+    preprocess = before.spec.preprocess
+    fitting = CHECKED_FACES * 48 * 48 // (preprocess.height_px * preprocess.width_px)
+    faces = drawn_for(preprocess, max(MIN_CHECKED_FACES, min(CHECKED_FACES, fitting)), seed=2).pixels
     rng = np.random.default_rng(2)
     given: list[tuple[str, list[NDArray[np.float32] | NDArray[np.uint8]]]]
     given = [("faces", [model_input(faces, model.spec) for model in (before, after)])]

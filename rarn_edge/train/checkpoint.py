@@ -1,22 +1,28 @@
 """What a run leaves on disk: `last.pt` with the whole state for resuming, and weights with their contract for everything else."""
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from rarn_edge.boundary.documents import parse_json, to_json
+from rarn_edge.boundary.names import printable
 from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, file_sha256
-from rarn_edge.models.build import build_model
+from rarn_edge.models.build import fresh_model
+from rarn_edge.models.catalog import CATALOG
+from rarn_edge.models.find import find_network
+from rarn_edge.models.network import Network
 
 METADATA_KEY = "rarn_edge"
+NETWORK_KEY = "network"  # in the provenance: what --model was, as a hint for people
 # 2: a run's identity has the teachers' views and the number of workers; 3: and its precision; 4: the rate is a tensor;
 # 5: each group of the optimizer has a share of it
 STATE_FORMAT = 5
@@ -30,7 +36,8 @@ class Weights:
     spec: ModelSpec
     tensors: dict[str, Tensor]
     provenance: dict[str, Any]
-    sha256: str  # of the file
+    sha256: str  # of the file, or of the parameters where they are in no file
+    network: Network | None = None  # that these are of; None: the catalog's of that name
 
     def load_into(self, model: nn.Module) -> nn.Module:
         """Copy the parameters into `model`.
@@ -96,9 +103,32 @@ class Weights:
         return replace(self, spec=spec, tensors=tensors)
 
     def model(self) -> nn.Module:
-        """The network with these parameters, in evaluation mode."""
-        preprocess = self.spec.preprocess
-        return self.load_into(build_model(self.spec.name, len(self.spec.classes), preprocess.channels)).eval()
+        """The network with these parameters, in evaluation mode.
+
+        Raises:
+            InputError: a network of one's own that nobody named, or the parameters are not this network's.
+        """
+        network = self.network
+        if network is None and self.spec.name not in CATALOG:
+            raise InputError(
+                f"'{self.spec.name}' is no model of this package; {_own_network(self.spec, self.provenance)}"
+            )
+        network = (network or find_network(self.spec.name)).for_spec(self.spec)
+        return self.load_into(network.build()).eval()
+
+
+def fresh_weights(network: Network, seed: int = 0) -> Weights:
+    """The parameters that a network is built with, seeded, for measuring speed or where it brings its own.
+
+    Raises:
+        InputError: code of one's own raises or makes no such network.
+    """
+    module = fresh_model(network, seed)
+    made = f"random, seed {seed}"
+    if network.own:
+        made = f"of {network.reference}" if network.as_it_is else f"as {network.reference} made them, seed {seed}"
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+    return Weights(network.spec, tensors, {"weights": made}, sha256(save(tensors)).hexdigest(), network)
 
 
 def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> None:
@@ -106,7 +136,10 @@ def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], proven
     metadata = {METADATA_KEY: to_json({"spec": spec.to_dict(), "provenance": provenance})}
     with atomic(path) as temporary:
         try:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+            # a copy of each: those that two layers share are written twice
+            save_file(
+                {name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()}, temporary, metadata
+            )
         except SafetensorError as error:  # a full disk, too
             raise InputError(f"{path}: cannot be written ({error})") from error
 
@@ -116,12 +149,12 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
-def load_weights(path: Path, expected_model: str | None = None) -> Weights:
-    """Read what `save_weights` wrote.
+def load_weights(path: Path, network: Network | None = None) -> Weights:
+    """Read what `save_weights` wrote; code that it names is not run.
 
     Raises:
         InputError: no such file, not safetensors, without our header or a damaged one, or weights of another model than
-            `expected_model`.
+            `network`.
     """
     require_file(path, "weights are made by: rarn-edge train")
     try:
@@ -147,11 +180,25 @@ def load_weights(path: Path, expected_model: str | None = None) -> Weights:
         raise InputError(f"{path}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: its rarn-edge header is damaged ({error!r})") from error
-    if expected_model is not None and spec.name != expected_model:
-        raise InputError(
-            f"{path}: these are weights of '{spec.name}', not of '{expected_model}'; pass --model {spec.name}"
+    if network is not None and spec.name != network.name:
+        other = (
+            f"pass --model {spec.name}"
+            if spec.name in CATALOG
+            else f'if it is the same network, write name = "{spec.name}" into the TOML beside its file'
         )
-    return Weights(spec, tensors, provenance, file_sha256(path))
+        raise InputError(f"{path}: these are weights of '{spec.name}', not of '{network.name}'; {other}")
+    known = None if network is None else network.for_spec(spec)
+    return Weights(spec, tensors, provenance, file_sha256(path), known)
+
+
+def _own_network(spec: ModelSpec, provenance: dict[str, Any]) -> str:
+    """How to go on with weights of a network of one's own, whose code is never run unasked."""
+    said = provenance.get(NETWORK_KEY)
+    named = f" (it was trained as --model {printable(said)[:200]})" if isinstance(said, str) else ""
+    return (
+        f"say how '{spec.name}' is built: --model FILE.py:CALLABLE{named};"
+        " where there is no --model, export it first: rarn-edge export --model ... --weights ... -o OUT.onnx"
+    )
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import Faces
 from rarn_edge.data.stream import Images, batch_for, batches
+from rarn_edge.models.count import device_of
 
 BATCH = 256
 BATCH_PIXELS = 32 * 224 * 224
@@ -18,7 +19,7 @@ BATCH_PIXELS = 32 * 224 * 224
 @torch.no_grad()
 def torch_logits(model: nn.Module, preprocess: Preprocess, images: Images) -> NDArray[np.float32]:
     """Pictures [N, H, W] or [N, H, W, 3] uint8 -> logits [N, classes] of `model`, which is in evaluation mode."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     size = batch_for(preprocess, BATCH, BATCH_PIXELS)
     inputs = (torch.from_numpy(to_input(batch, preprocess)).to(device) for batch in batches(images, size))
     return np.concatenate([model(batch).float().cpu().numpy() for batch in inputs])

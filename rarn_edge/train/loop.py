@@ -18,9 +18,7 @@ from torch import nn
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import make_folder
-from rarn_edge.models.build import build_model
-from rarn_edge.models.catalog import find_model
-from rarn_edge.train.checkpoint import STATE_FORMAT, load_state, save_state, save_weights
+from rarn_edge.train.checkpoint import NETWORK_KEY, STATE_FORMAT, load_state, save_state, save_weights
 from rarn_edge.train.curves import write_curves
 from rarn_edge.train.distill import check_classes
 from rarn_edge.train.epoch import train_epoch
@@ -52,11 +50,11 @@ def train(
     torch.set_num_threads(run.threads)
     torch.backends.cudnn.deterministic = True  # it costs no time (on an H100)
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32
-    spec = replace(find_model(run.model).spec, classes=run.classes, label_source=run.label_source)
+    spec = replace(run.network.spec, classes=run.classes, label_source=run.label_source)
     height_px, image_px = spec.preprocess.height_px, run.train.images.shape[1]
     if run.recipe.crop_px and height_px != image_px:
         raise InputError(
-            f"recipe '{run.recipe.name}' crops images of {image_px} pixels at their own scale, '{run.model}' takes {height_px}"
+            f"recipe '{run.recipe.name}' crops images of {image_px} pixels at their own scale, '{spec.name}' takes {height_px}"
             " pixels; choose another recipe"
         )
     _check_live(run, spec)
@@ -94,10 +92,11 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
     make_folder(run.folder)
     check_folder(run.folder, resume)
     state_path = run.folder / STATE_FILE
+    network = replace(run.network, spec=spec)
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        model = placed(build_model(run.model, len(run.classes)), workers.device)
-        averaged = placed(build_model(run.model, len(run.classes)), workers.device).eval()
+        model = placed(network.build(), workers.device)
+        averaged = placed(network.build(), workers.device).eval()
     if run.start is not None:
         run.start.begin(model, run.classes)
     state = load_state(state_path) if resume else None
@@ -208,6 +207,7 @@ def _save(run: Run, spec: ModelSpec, learner: Learner, history: list[EpochLog], 
     }
     pixel_mean, pixel_std = run.pixel_statistics
     provenance = {
+        **({NETWORK_KEY: run.network.reference} if run.network.own else {}),
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
         "teachers": run.teachers,

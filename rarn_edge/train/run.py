@@ -13,6 +13,7 @@ from rarn_edge.data import Faces, Split
 from rarn_edge.data.faces import HOLDOUT_FRACTION, HOLDOUT_SEED, listed
 from rarn_edge.data.votes import label_shares
 from rarn_edge.errors import InputError
+from rarn_edge.models.network import Network
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.distill import SoftTargets
 from rarn_edge.train.precision import TrainingPrecision
@@ -54,7 +55,7 @@ class BatchLog:
 class Run:
     """One training run: what is trained, on what, how, and where it is kept."""
 
-    model: str
+    network: Network
     recipe: Recipe
     seed: int
     train: Faces
@@ -99,7 +100,7 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What must be equal for a resumed run to be the same run."""
         return {
-            "model": self.model,
+            "model": self.network.name,
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
             "data": [faces.sha256() for faces in (*self.label_sets, self.test)],

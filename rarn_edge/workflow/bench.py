@@ -17,6 +17,7 @@ from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_outputs, write_text
 from rarn_edge.models.catalog import CATALOG
+from rarn_edge.models.find import NetworkInput
 from rarn_edge.report.bench import bench_json
 from rarn_edge.runtime.providers import check_provider
 from rarn_edge.workflow.bench_files import bench_files, suite_files
@@ -36,12 +37,13 @@ def benchmark(
     out: AnyPath | None = None,
     html: AnyPath | None = None,
     work: AnyPath = Path("build/models"),
+    takes: NetworkInput | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> BenchReport:
     """Latency, throughput, memory and size of models, interleaved in one run, each beside a named reference.
 
     Args:
-        models: Model names (exported into `work`) and ONNX files; the first is the reference.
+        models: Networks (names, or `my_net.py:build`, exported into `work`) and ONNX files; the first is the reference.
         suite: A suite instead of `models`, as `rarn_edge.bench.suite.load_suite` reads it.
         files: The folder of the ONNX files that the suite names.
         baselines: Add the baseline models.
@@ -51,7 +53,8 @@ def benchmark(
         votes: People's votes for `data` (FER+): their majority is then the label.
         out: Write the result as JSON; raw samples are saved there after every round.
         html: Also write one self-contained page.
-        work: Where models given by name are exported.
+        work: Where networks are exported.
+        takes: The input of networks of one's own (default: as the TOML beside each says).
         on_progress: Told how far it is.
 
     Raises:
@@ -89,7 +92,7 @@ def benchmark(
         load_faces(Path(data), lambda found: found.where(np.zeros(len(found), dtype=np.bool_)), asked.votes)
     if suite is None:
         more = [name for name, entry in CATALOG.items() if baselines and entry.role == "baseline"]
-        paths = bench_files([*map(str, models), *more], Path(work))
+        paths = bench_files([*map(str, models), *more], Path(work), takes)
     else:
         paths = suite_files(suite, folder, Path(work))
     cases = load_cases(paths)

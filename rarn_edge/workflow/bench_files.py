@@ -14,16 +14,17 @@ from rarn_edge.errors import InputError, require_extra
 
 if TYPE_CHECKING:
     from rarn_edge.bench.suite import Suite, SuiteFile
+    from rarn_edge.models.find import NetworkInput
 
 
 T = TypeVar("T")
 
 
-def bench_files(names: list[str], work: Path) -> list[Path]:
-    """The file of each name, exported where it is a model's."""
+def bench_files(names: list[str], work: Path, takes: "NetworkInput | None" = None) -> list[Path]:
+    """The file of each name, exported where it is a network's; `takes` is the input of networks of one's own."""
     unique = list(dict.fromkeys(names))
     models = [name for name in unique if not name.endswith(".onnx")]
-    exported = _apart(partial(_export, models, work)) if models else {}
+    exported = _apart(partial(_export, models, work, takes)) if models else {}
     return [exported.get(name, Path(name)) for name in unique]
 
 
@@ -53,15 +54,15 @@ def _make_suite(suite: "Suite", folder: Path | None, work: Path) -> list[Path]:
     return [*paths, *foreign]
 
 
-def _export(names: list[str], work: Path) -> dict[str, Path]:
-    from rarn_edge.models.catalog import find_model
-
-    found = [find_model(name).name for name in names]
-    if not found:
+def _export(names: list[str], work: Path, takes: "NetworkInput | None" = None) -> dict[str, Path]:
+    if not names:
         return {}
+    require_extra("torch", "export")
+    from rarn_edge.models.find import AS_IT_SAYS
     from rarn_edge.workflow.model_files import named_models
 
-    return {artifact.spec.name: artifact.path for artifact in named_models(found, work)}
+    made = named_models(names, work, takes or AS_IT_SAYS)
+    return {name: artifact.path for name, artifact in zip(names, made, strict=True)}
 
 
 def _int8(name: str, float32: Path) -> Path:

@@ -20,10 +20,12 @@ from rarn_edge.workflow.callbacks import AnyPath, OnNotice, warn
 if TYPE_CHECKING:
     from rarn_edge.contract.artifact import Artifact
     from rarn_edge.evaluation.judge import Subject
+    from rarn_edge.models.find import AnyNetwork
     from rarn_edge.pipeline.calibrate import Ranges
     from rarn_edge.train.checkpoint import Weights
 
 SYNTHETIC_FACES = 512
+DRAWN_FOR_RANGES = 64  # seconds at 224x224
 SYNTHETIC_SEED = 7  # other faces than the ones export and simplification are checked on
 
 
@@ -35,19 +37,30 @@ class ComparisonFaces(NamedTuple):
     description: str
 
 
-def read_weights(model: str, given: "AnyPath | Weights | None", labels: str | None = None) -> "Weights":
-    """The weights file given, the shipped one for a label set, or those in memory."""
+def read_weights(
+    model: "AnyNetwork", given: "AnyPath | Weights | None", labels: str | None = None, spec: ModelSpec | None = None
+) -> "Weights":
+    """The weights file given, the shipped one for a label set, those in memory, or what a network of one's own begins with."""
     require_extras("export")
     from rarn_edge.assets import shipped_weights
-    from rarn_edge.models.catalog import find_model
-    from rarn_edge.train.checkpoint import load_weights
+    from rarn_edge.models.find import find_network
+    from rarn_edge.train.checkpoint import fresh_weights, load_weights
 
-    find_model(model)
-    if given is not None and labels is not None:
-        raise InputError("--labels chooses between shipped weights and --weights names others; give one of the two")
-    if given is None or isinstance(given, str | Path):
-        return load_weights(shipped_weights(model, labels) if given is None else Path(given), expected_model=model)
-    return given
+    network = find_network(model, spec=spec)
+    if labels is not None and (given is not None or network.own):
+        other = "--weights names others" if given is not None else f"{network.reference} is not of this package"
+        raise InputError(f"--labels chooses between shipped weights, and {other}; leave one of the two out")
+    if given is None and network.own:
+        return fresh_weights(network)
+    if given is None:
+        return load_weights(shipped_weights(network.name, labels), network)
+    if network.as_it_is:
+        raise InputError("a module brings its own weights; give a callable that makes it to load others")
+    if not isinstance(given, str | Path):
+        return given
+    loaded = load_weights(Path(given), network)
+    network.for_spec(loaded.spec).check(loaded.model())
+    return loaded
 
 
 def read_target(name: str, on_notice: OnNotice = warn) -> Target:
@@ -74,6 +87,22 @@ def calibration_faces(
     for warning in check_sample(faces):
         on_notice(warning, "warning")
     return faces
+
+
+def ranges_for(
+    weights: "Weights", calib: AnyPath | None, images: int, seed: int = 0, on_notice: OnNotice = warn
+) -> "Ranges | Faces":
+    """What an INT8 file's ranges come from: data, those shipped for these weights, or drawn faces for a network of one's own."""
+    if calib is not None:
+        return calibration_faces(calib, images, seed, weights.spec.preprocess, on_notice)
+    if weights.network is None or not weights.network.own:
+        return read_ranges(weights.spec.name, weights.sha256)
+    on_notice(
+        f"activation ranges are measured on {DRAWN_FOR_RANGES} drawn faces, which are not what '{weights.spec.name}' will see;"
+        " measure them on yours with --calib DATA",
+        "warning",
+    )
+    return drawn_for(weights.spec.preprocess, DRAWN_FOR_RANGES, seed)
 
 
 def read_ranges(model: str, weights_sha256: str | None, path: AnyPath | None = None) -> "Ranges":

@@ -1,5 +1,6 @@
 """From weights, or a model's name, to ONNX files: export, then simplify, in memory and in this one place."""
 
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -8,17 +9,19 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.assets import shipped_models, shipped_weights
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import InputDtype
+from rarn_edge.contract.spec import InputDtype, ModelSpec
 from rarn_edge.errors import InputError, require_extras
 from rarn_edge.files import check_outputs, file_sha256, make_folder
 from rarn_edge.host.threads import default_threads
-from rarn_edge.models.catalog import find_model
+from rarn_edge.models.catalog import CATALOG
+from rarn_edge.models.find import AS_IT_SAYS, NetworkInput, find_network
 from rarn_edge.workflow.callbacks import AnyPath, OnStage, ignore
 from rarn_edge.workflow.inputs import read_weights
 
 if TYPE_CHECKING:  # they need torch and onnx, which a device has not
     from rarn_edge.contract.targets import Target
     from rarn_edge.data import Faces
+    from rarn_edge.models.find import AnyNetwork
     from rarn_edge.onnx_graph import LoadedModel
     from rarn_edge.pipeline.calibrate import Ranges
     from rarn_edge.train.checkpoint import Weights
@@ -48,8 +51,9 @@ class ModelFiles:
 
 def export(
     output: AnyPath,
-    model: str = "rarn-s",
+    model: "AnyNetwork" = "rarn-s",
     *,
+    spec: ModelSpec | None = None,
     weights: "AnyPath | Weights | None" = None,
     labels: str | None = None,
     input_dtype: InputDtype = "float32",
@@ -60,8 +64,9 @@ def export(
 
     Args:
         output: The file to write.
-        model: Of the catalog.
-        weights: From training, as a file or in memory (default: the shipped ones).
+        model: Of the catalog, `my_net.py:build`, a callable that makes a network, or an `nn.Module` as it is.
+        spec: The contract of a callable or a module: name, classes, input.
+        weights: From training, as a file or in memory (default: the shipped ones, or what the callable made).
         labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         simplify: Simplify the graph, kept only if it answers alike.
         input_dtype: `float32`: [N, C, H, W] normalised; `uint8`: pixels of the same shape.
@@ -78,7 +83,7 @@ def export(
         ('happy', None)
     """
     check_outputs([Path(output)], [weights] if isinstance(weights, str | Path) else [])
-    loaded = read_weights(model, weights, labels)
+    loaded = read_weights(model, weights, labels, spec)
     from rarn_edge.pipeline.export import export_weights
     from rarn_edge.pipeline.passes.attention import expose_attention
     from rarn_edge.pipeline.passes.uint8_input import float_from_bytes
@@ -125,20 +130,26 @@ def make_files(
     return ModelFiles(exported, simplified, int8, kept_because)
 
 
-def named_models(names: list[str], folder: Path) -> list[Artifact]:
-    """The float32 files of catalog models in `folder`, exported and simplified unless they are there already.
+def named_models(names: list[str], folder: Path, takes: NetworkInput = AS_IT_SAYS) -> list[Artifact]:
+    """The float32 files of networks in `folder`, exported and simplified; those of the catalog unless they are there already.
 
-    Shipped weights where there are some, seeded random ones elsewhere.
+    Shipped weights where there are some, seeded random ones elsewhere. `takes` is the input of networks of one's own.
 
     Raises:
         InputError: no such model, torch is not installed, or `folder` cannot be written.
     """
-    found = {name: _reusable(name, folder) for name in names}
+    for name in names:
+        if name not in CATALOG:
+            find_network(name, takes)  # what names nothing is said before anything is made
+    found = {name: _reusable(name, folder) if name in CATALOG else None for name in names}
     missing = [name for name, artifact in found.items() if artifact is None]
     if missing:
         require_extras("export")
         make_folder(folder)
-        found |= dict(zip(missing, _export_all(missing, folder), strict=True))
+        found |= dict(zip(missing, _export_all(missing, folder, takes), strict=True))
+    paths = Counter(artifact.path for artifact in found.values() if artifact is not None)
+    for path in (path for path, count in paths.items() if count > 1):
+        raise InputError(f"two networks are called '{path.stem}'; name one otherwise in the TOML beside its file")
     return [artifact for name in names if (artifact := found[name]) is not None]
 
 
@@ -149,35 +160,39 @@ def _simplified(model: "LoadedModel") -> "tuple[LoadedModel, str | None]":
     return done.model, done.kept_because
 
 
-def _export_all(names: list[str], folder: Path) -> list[Artifact]:
+def _export_all(names: list[str], folder: Path, takes: NetworkInput) -> list[Artifact]:
     """Export side by side, the longest first: torch's exporter uses one core."""
     workers = min(len(names), default_threads())
     if workers < 2:
-        return [_export(name, folder) for name in names]
+        return [_export(name, folder, takes) for name in names]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        by_size = sorted(names, key=lambda name: find_model(name).parameters, reverse=True)
-        jobs = {name: pool.submit(_export, name, folder) for name in by_size}
+        by_size = sorted(names, key=lambda name: CATALOG[name].parameters if name in CATALOG else 0, reverse=True)
+        jobs = {name: pool.submit(_export, name, folder, takes) for name in by_size}
         return [jobs[name].result() for name in names]
 
 
-def _export(name: str, folder: Path) -> Artifact:
-    from rarn_edge.pipeline.export import export_untrained, export_weights
-    from rarn_edge.train.checkpoint import load_weights
+def _export(name: str, folder: Path, takes: NetworkInput) -> Artifact:
+    from rarn_edge.pipeline.export import export_weights
+    from rarn_edge.train.checkpoint import fresh_weights, load_weights
 
     shipped = name in shipped_models()
-    model = export_weights(load_weights(shipped_weights(name), name)) if shipped else export_untrained(name)
-    return _simplified(model)[0].save(folder / f"{name}.onnx")
+    network = find_network(name) if name in CATALOG else find_network(name, takes)
+    weights = load_weights(shipped_weights(name), network) if shipped else fresh_weights(network)
+    return _simplified(export_weights(weights))[0].save(folder / f"{network.name}.onnx")
 
 
 def _reusable(name: str, folder: Path) -> Artifact | None:
     """The file of an earlier call, if it is this model with these weights."""
-    path = folder / f"{find_model(name).name}.onnx"
+    path = folder / f"{name}.onnx"
     if not path.is_file():
         return None
     try:
         artifact = Artifact.load(path)
     except InputError:
         return None  # damaged or foreign: it is made anew over it
-    wanted = file_sha256(shipped_weights(name)) if name in shipped_models() else None
-    same_weights = artifact.contract.provenance.get("weights_sha256") == wanted
+    provenance = artifact.contract.provenance
+    if name in shipped_models():
+        same_weights = provenance.get("weights_sha256") == file_sha256(shipped_weights(name))
+    else:
+        same_weights = provenance.get("weights") == "random, seed 0"
     return artifact if artifact.spec.name == name and same_weights else None

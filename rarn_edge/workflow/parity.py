@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, require_extra
 from rarn_edge.evaluation.sanity import doubts
 from rarn_edge.files import check_outputs
@@ -17,14 +18,16 @@ from rarn_edge.parity.report import ParityReport, compare_forms, rejudge
 from rarn_edge.parity.steps import Execution, Form, Origin
 from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import comparison_faces, read_ranges, read_target, read_weights, tell_origin
+from rarn_edge.workflow.inputs import comparison_faces, ranges_for, read_target, read_weights, tell_origin
 
 if TYPE_CHECKING:  # they need torch or onnx, which a device has not
     from rarn_edge.data import Faces
+    from rarn_edge.models.find import AnyNetwork
     from rarn_edge.parity.explain import NodeRow
     from rarn_edge.train.checkpoint import Weights
 
 EXPLAINED_FACES = 16
+CALIBRATION_IMAGES = 512  # of --data, for a network without shipped ranges
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class ParityResult:
 def parity(
     files: Sequence[AnyPath] = (),
     *,
-    model: str | None = None,
+    model: "AnyNetwork | None" = None,
+    spec: ModelSpec | None = None,
     weights: AnyPath | None = None,
     labels: str | None = None,
     data: AnyPath | None = None,
@@ -58,7 +62,8 @@ def parity(
 
     Args:
         files: ONNX files in pipeline order; none: every form is made anew, in a folder that is gone afterwards.
-        model: Start in torch, with this model's shipped weights ...
+        model: Start in torch, with this model's shipped weights (or as a callable made it, or as a module is) ...
+        spec: The contract of a callable or a module.
         weights: ... or with these.
         labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         data: Labelled faces (default: synthetic ones).
@@ -94,10 +99,10 @@ def parity(
     named = [Artifact.load(Path(file)) for file in files]
     for artifact in named:
         tell_origin(artifact, on_notice)
-    if not named and not model and not weights:
+    if not named and model is None and weights is None:
         raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")
-    name = model or (named[0].spec.name if named else "rarn-s")
-    start = read_weights(name, weights, labels) if model or weights else None
+    begin = (named[0].spec.name if named else "rarn-s") if model is None else model
+    start = None if model is None and weights is None else read_weights(begin, weights, labels, spec)
     if bundle is not None and start is None and named[0].contract.precision != "float32":
         raise InputError("--bundle needs float32 answers: name the float32 file first, or --model to start in torch")
     with tempfile.TemporaryDirectory(prefix="rarn-edge-") as folder:
@@ -105,14 +110,16 @@ def parity(
         if not named and start is not None:
             from rarn_edge.workflow.model_files import make_files
 
-            ranges = read_ranges(name, start.sha256)
+            own = start.network is not None and start.network.own
+            ranges = ranges_for(start, data if own else None, CALIBRATION_IMAGES, on_notice=on_notice)
             artifacts = make_files(start, read_target(target, on_notice), Path(folder), ranges, on_stage).artifacts
         if start is None:
             check_same_model(artifacts)
         else:
             check_same_model(artifacts, start.spec, start.sha256)
-        spec = artifacts[0].spec
-        shown = show(*comparison_faces(data, split, spec, votes=votes, on_notice=on_notice), spec.preprocess)
+        contract = artifacts[0].spec
+        faces = comparison_faces(data, split, contract, votes=votes, on_notice=on_notice)
+        shown = show(*faces, contract.preprocess)
         first = None
         if start is not None:
             on_stage("torch")
@@ -122,10 +129,10 @@ def parity(
         )
         explained = _explain(report, artifacts, start, shown, on_stage) if explain else ()
     if shown.labels is not None:
-        for doubt in doubts(reference.logits[: shown.faces], shown.labels, spec):
+        for doubt in doubts(reference.logits[: shown.faces], shown.labels, contract):
             on_notice(doubt, "warning")
     made_from = start.sha256 if start else artifacts[0].contract.provenance.get("weights_sha256")
-    evidence = make_bundle(spec, shown, reference, made_from, limits, named)
+    evidence = make_bundle(contract, shown, reference, made_from, limits, named)
     if bundle is not None and report.passed:
         save_bundle(evidence, Path(bundle))
     return ParityResult(report, evidence, explained)

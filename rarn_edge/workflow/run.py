@@ -2,23 +2,29 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.runner import benchmark
 from rarn_edge.boundary.documents import to_json
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import require_extras
 from rarn_edge.files import check_apart, make_folder, write_text
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import CATALOG
+from rarn_edge.models.find import find_network
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.report import ParityReport, compare_forms
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import calibration_faces, comparison_faces, read_ranges, read_target, read_weights
+from rarn_edge.workflow.inputs import comparison_faces, ranges_for, read_target, read_weights
 from rarn_edge.workflow.model_files import ModelFiles, make_files, named_models
 from rarn_edge.workflow.parity import torch_form
+
+if TYPE_CHECKING:
+    from rarn_edge.models.find import AnyNetwork
 
 BENCH_ROUNDS = 100
 
@@ -35,8 +41,9 @@ class RunResult:
 
 def run(
     folder: AnyPath,
-    model: str = "rarn-s",
+    model: "AnyNetwork" = "rarn-s",
     *,
+    spec: ModelSpec | None = None,
     weights: AnyPath | None = None,
     labels: str | None = None,
     target: str = "auto",
@@ -55,14 +62,16 @@ def run(
 
     Args:
         folder: Of everything that is made; it need not exist.
-        model: Of the catalog.
-        weights: From training (default: the shipped ones).
+        model: Of the catalog, `my_net.py:build`, a callable that makes a network, or an `nn.Module` as it is.
+        spec: The contract of a callable or a module: name, classes, input.
+        weights: From training (default: the shipped ones, or what the callable made).
         labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         target: What the INT8 file is for; `auto`: this machine.
         data: Labelled faces to compare on (default: synthetic ones).
         split: Of `data` (default: the held-out one).
         votes: People's votes for `data` (FER+): their majority is then the label.
-        calib: Data to measure activation ranges on (default: the shipped ranges).
+        calib: Data to measure activation ranges on (default: the shipped ranges; of a network of one's own drawn faces, which is
+            said).
         images: How many of them.
         baselines: Benchmark beside the baseline models.
         threads: Of parity (default: the cores this process may use); the benchmark has one.
@@ -84,11 +93,12 @@ def run(
     from rarn_edge.report.page import bench_page, run_markdown
     from rarn_edge.workflow.answers import answers_of
 
+    network = find_network(model, spec=spec)
+    name = network.name
     named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
-    check_apart([Path(folder, name.format(model)) for name in named], [weights, data, calib, votes], [data, calib])
-    loaded, chosen, out = read_weights(model, weights, labels), read_target(target, on_notice), Path(folder)
-    measured = None if calib is None else calibration_faces(calib, images, seed, loaded.spec.preprocess, on_notice)
-    ranges = measured or read_ranges(model, loaded.sha256)
+    check_apart([Path(folder, each.format(name)) for each in named], [weights, data, calib, votes], [data, calib])
+    loaded, chosen, out = read_weights(network, weights, labels), read_target(target, on_notice), Path(folder)
+    ranges = ranges_for(loaded, calib, images, seed, on_notice)
     faces = comparison_faces(data, split, loaded.spec, votes=votes, on_notice=on_notice)
     make_folder(out)
     made = make_files(loaded, chosen, out, ranges, on_stage)
@@ -107,15 +117,15 @@ def run(
         on_stage(f"export the baselines {', '.join(names)}")
         paths += [artifact.path for artifact in named_models(names, out / "baselines")]
     on_stage("benchmark")
-    bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=model))
+    bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=name))
     on_stage("answers")
     answers = answers_of([made.simplified.path, made.int8.path], faces, threads)
     bench = answers.beside(bench)
     on_stage("report")
-    write_text(out / "report.md", run_markdown(model, parity, bench))
+    write_text(out / "report.md", run_markdown(name, parity, bench))
     write_text(out / "report.html", bench_page(bench, parity, answers.plots))
     steps = [step.to_dict() for step in parity.steps]
-    data_of_it = {"model": model, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
+    data_of_it = {"model": name, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
     write_text(out / "report.json", to_json(data_of_it, indent=1) + "\n")
     return RunResult(parity, bench, made.kept_because, _files(made, chosen, out))
 

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from rarn_edge.contract.spec import LABEL_CLASSES
+from rarn_edge.contract.spec import LABEL_CLASSES, ModelSpec
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_apart, make_folder
 from rarn_edge.host.threads import default_threads
-from rarn_edge.models.catalog import find_model
-from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.models.find import find_network
+from rarn_edge.models.network import Network
+from rarn_edge.train.checkpoint import Weights, load_weights
 from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
 from rarn_edge.train.loop import check_folder
 from rarn_edge.train.loop import train as train_run
@@ -35,12 +37,15 @@ from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, war
 
 IMBALANCE = 10  # the largest class against the smallest; said beyond it
 
+if TYPE_CHECKING:
+    from rarn_edge.models.find import AnyNetwork
+
 
 @dataclass(frozen=True)
 class TrainOptions:
     """What to train and how; None: as the recipe, the machine or the model says."""
 
-    model: str = "rarn-s"
+    model: "AnyNetwork" = "rarn-s"
     recipe: str = "edge"
     epochs: int | None = None
     batch: int | None = None
@@ -54,6 +59,7 @@ class TrainOptions:
     threads: int | None = None
     resume: bool = False
     classes: tuple[str, ...] = ()  # of the data, to learn these alone and in this order
+    spec: ModelSpec | None = None  # of a model that is a callable; the classes are replaced by those of the data
 
 
 @dataclass(frozen=True)
@@ -99,20 +105,23 @@ def train(
         0.31
     """
     asked, out = options or TrainOptions(), Path(folder)
-    recipe = _recipe(asked)
+    recipe, network = _recipe(asked), find_network(asked.model, spec=asked.spec)
     written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
     check_apart(
         [*(out / name for name in written), asked.teacher_answers], [asked.init, asked.votes, *asked.teachers], [data]
     )
     precision = TrainingPrecision.named(asked.precision) if asked.precision is not None else None
-    preprocess = find_model(asked.model).spec.preprocess
+    start = load_weights(asked.init, network) if asked.init else None
+    if start is not None and start.network is not None:
+        takes = start.network.spec.preprocess  # as the weights say, where nobody says otherwise
+        network = replace(network, spec=replace(network.spec, preprocess=takes))
+    preprocess = network.spec.preprocess
     faces = load_faces(Path(data), None, asked.votes, lambda pairing: on_notice(str(pairing), ""), preprocess)
     if notice := faces.colour_notice(preprocess):
         on_notice(notice, "warning" if preprocess.in_colour else "")
     if asked.classes:
         faces = faces.only(asked.classes)
     train_faces, test_faces = split_for_training(faces)
-    start = load_weights(asked.init, expected_model=asked.model) if asked.init else None
     if start is not None and start.spec.classes != train_faces.classes:
         known = start.knows(train_faces.classes)
         begun = f"; {', '.join(known)} begin as they know them" if known else ""
@@ -120,7 +129,9 @@ def train(
             f"the weights of --init tell {len(start.spec.classes)} other classes: the classifier is new{begun}", ""
         )
     answers = [path for path in asked.teachers if path.suffix == ".npz"]
-    teachers = [load_weights(path) for path in asked.teachers if path not in answers]
+    teachers = [_teacher(path, network) for path in asked.teachers if path not in answers]
+    trained = replace(network, spec=replace(network.spec, classes=train_faces.classes))
+    trained.check(trained.build(), training=True)
     if answers and recipe.live_teachers:
         raise InputError(f"recipe '{asked.recipe}' asks teachers about each batch; {answers[0]} has kept answers alone")
     with join_workers() as workers:
@@ -154,9 +165,7 @@ def train(
 
         targets = workers.in_turn(ask_teachers)
         live = tuple(teachers) if recipe.live_teachers else ()
-        job = Run(
-            asked.model, recipe, asked.seed, train_faces, test_faces, out, threads, targets, start, computed, live
-        )
+        job = Run(network, recipe, asked.seed, train_faces, test_faces, out, threads, targets, start, computed, live)
         if not workers.writes:  # it only computes gradients
             train_run(job, asked.resume, workers=workers)
             return None
@@ -165,10 +174,16 @@ def train(
     return TrainResult(out / WEIGHTS_FILE, tuple(history))
 
 
+def _teacher(path: Path, network: Network) -> Weights:
+    """A teacher's weights; one of the same network as the student is built by the same code."""
+    weights = load_weights(path)
+    return replace(weights, network=network.for_spec(weights.spec)) if weights.spec.name == network.name else weights
+
+
 def _tell(job: Run, on_notice: OnNotice) -> None:
     recipe = job.recipe
     on_notice(
-        f"{job.model}, recipe {recipe.name}: {len(job.train):,} {job.train.noun} to train on,"
+        f"{job.network.name}, recipe {recipe.name}: {len(job.train):,} {job.train.noun} to train on,"
         f" {len(job.test):,} to test on",
         "",
     )
@@ -189,7 +204,6 @@ def _tell(job: Run, on_notice: OnNotice) -> None:
 
 def _recipe(asked: TrainOptions) -> Recipe:
     """The recipe with what was asked for in place of its own, refused where teachers would do nothing."""
-    find_model(asked.model)
     found = find_recipe(asked.recipe)
     chosen = replace(found, epochs=asked.epochs or found.epochs, batch=asked.batch or found.batch)
     if asked.teachers and not chosen.teacher_share:

@@ -306,5 +306,5 @@ def test_one_version_everywhere() -> None:
     "line", ["quantize a.onnx -o b.onnx --bogus 1", "quantize a.onnx", "nonsense", "bench a.onnx --rounds many"]
 )
 def test_a_wrong_command_is_found(line: str) -> None:
-    with pytest.raises(Exception, match="bogus|output|nonsense|valid integer"):
+    with pytest.raises(Exception, match=r"bogus|output|nonsense|valid integer"):
         parse(line.split())

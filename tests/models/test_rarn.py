@@ -75,12 +75,12 @@ def test_edge_models_are_small(name: str, limit: int) -> None:
 def test_catalog_states_the_counts(name: str) -> None:
     entry, model = CATALOG[name], on_meta(name)
     assert count_parameters(model) == entry.parameters
-    assert count_multiply_adds(model, 1, entry.side_px) == entry.multiply_adds
+    assert count_multiply_adds(model, 1, entry.side_px, entry.side_px) == entry.multiply_adds
 
 
 def test_multiply_adds_by_hand() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1, groups=1), nn.Flatten(), nn.Linear(8 * 4 * 4, 5))
-    assert count_multiply_adds(model, 3, 8) == 4 * 4 * 8 * 3 * 9 + 8 * 4 * 4 * 5
+    assert count_multiply_adds(model, 3, 8, 8) == 4 * 4 * 8 * 3 * 9 + 8 * 4 * 4 * 5
 
 
 def test_every_model_of_the_issue_is_there() -> None:

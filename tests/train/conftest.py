@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rarn_edge.data import Faces
+from rarn_edge.models.find import find_network
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import RECIPES
 from rarn_edge.train.run import Run, split_for_training
@@ -21,6 +22,6 @@ def make_run(split_faces: Faces) -> Callable[..., Run]:
         folder: Path, recipe: str = "edge", epochs: int = 3, precision: TrainingPrecision = TrainingPrecision.FLOAT32
     ) -> Run:
         chosen = replace(RECIPES[recipe], epochs=epochs, batch=14)
-        return Run("rarn-n", chosen, 0, train, test, folder, threads=1, precision=precision)
+        return Run(find_network("rarn-n"), chosen, 0, train, test, folder, threads=1, precision=precision)
 
     return make

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import find_model
+from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
 
 SPEC = find_model("rarn-n").spec
@@ -34,7 +35,7 @@ def test_model_is_ready_to_answer(weights: Weights) -> None:
 
 def test_weights_of_another_model_are_refused(weights_file: Path) -> None:
     with pytest.raises(InputError, match=r"weights of 'rarn-n', not of 'rarn-s'; pass --model rarn-n"):
-        load_weights(weights_file, expected_model="rarn-s")
+        load_weights(weights_file, find_network("rarn-s"))
 
 
 def test_parameters_of_another_model_are_refused(weights: Weights, tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_parameters_of_another_model_are_refused(weights: Weights, tmp_path: Pat
     path = tmp_path / "w.safetensors"
     save_weights(path, find_model("rarn-s").spec, weights.tensors, {})
     with pytest.raises(InputError, match="these weights do not fit 'rarn-s'"):
-        load_weights(path, "rarn-s").model()
+        load_weights(path, find_network("rarn-s")).model()
 
 
 def test_no_such_file(tmp_path: Path) -> None:

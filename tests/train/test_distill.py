@@ -13,6 +13,7 @@ from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import untrained_model
 from rarn_edge.models.catalog import find_model
+from rarn_edge.models.find import find_network
 from rarn_edge.train import distill
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
 from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets, view_of
@@ -139,7 +140,7 @@ def test_a_teacher_of_other_classes_is_refused(teachers: list[Weights], faces: F
 
 def labelled(split_faces: Faces, recipe: Recipe, soft: SoftTargets | None = None) -> Run:
     faces = split_faces.where(np.arange(5))
-    return Run("rarn-n", recipe, 0, faces, faces, Path(), 1, soft)
+    return Run(find_network("rarn-n"), recipe, 0, faces, faces, Path(), 1, soft)
 
 
 def test_label_loss_is_smoothed_cross_entropy(split_faces: Faces) -> None:
@@ -176,7 +177,7 @@ def test_a_run_with_teachers_starts_from_given_weights(
     train_faces, test_faces = split_for_training(split_faces)
     soft = soft_targets(teachers, train_faces, train_faces.sha256(), tmp_path / "t.npz", 1)
     recipe = replace(EDGE_NANO, epochs=1, batch=14, mixup=0.2)
-    run = Run("rarn-n", recipe, 0, train_faces, test_faces, tmp_path / "a", 1, soft, teachers[0])
+    run = Run(find_network("rarn-n"), recipe, 0, train_faces, test_faces, tmp_path / "a", 1, soft, teachers[0])
     train(run)
     written = load_weights(tmp_path / "a" / "weights.safetensors")
     assert written.provenance["teachers"] == [teacher.sha256 for teacher in teachers]

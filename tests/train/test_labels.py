@@ -14,6 +14,7 @@ from rarn_edge.data.votes import CHOICES, majority
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import build_model, untrained_model
 from rarn_edge.models.catalog import find_model
+from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
 from rarn_edge.train.distill import mean_answers, read_answers, write_answers
 from rarn_edge.train.loop import train
@@ -45,7 +46,14 @@ def test_a_run_on_votes_writes_their_contract(split_faces: Faces, answers: Path,
     train_faces, test_faces = split_for_training(voted(split_faces))
     targets = mean_answers(train_faces, train_faces.sha256(), [answers, answers], [FERPLUS])
     run = Run(
-        "rarn-n", replace(EDGE_SETTLE, epochs=1, batch=14), 0, train_faces, test_faces, tmp_path / "run", 1, targets
+        find_network("rarn-n"),
+        replace(EDGE_SETTLE, epochs=1, batch=14),
+        0,
+        train_faces,
+        test_faces,
+        tmp_path / "run",
+        1,
+        targets,
     )
     train(run)
     weights = load_weights(tmp_path / "run" / "weights.safetensors")
@@ -56,7 +64,7 @@ def test_a_run_on_votes_writes_their_contract(split_faces: Faces, answers: Path,
 
 def test_votes_are_not_smoothed_and_labels_are(split_faces: Faces, tmp_path: Path) -> None:
     plus = voted(split_faces)
-    run = Run("rarn-n", EDGE, 0, split_faces, split_faces, tmp_path, 1, also=(plus,))
+    run = Run(find_network("rarn-n"), EDGE, 0, split_faces, split_faces, tmp_path, 1, also=(plus,))
     labels = targets_of(run).labels
     assert run.heads == (7, 8)
     assert run.classes == joint_classes(FER2013, FERPLUS)

@@ -19,6 +19,7 @@ from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import build_model
+from rarn_edge.models.find import find_network
 from rarn_edge.models.rarn import RARN
 from rarn_edge.train.checkpoint import load_state, load_weights
 from rarn_edge.train.evaluate import evaluate_torch
@@ -85,7 +86,7 @@ def test_another_seed_is_another_run(straight: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("precision", "computed"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_is_that_of_the_activations_alone(
-    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, computed: torch.dtype
+    make_run: MakeRun, tmp_path: Path, precision: str, computed: torch.dtype
 ) -> None:
     found: list[torch.dtype] = []
 
@@ -93,13 +94,13 @@ def test_precision_is_that_of_the_activations_alone(
         if module.training:
             found.append(output.dtype)
 
-    def watched(name: str, classes: int) -> torch.nn.Module:
-        model = build_model(name, classes)
+    def watched(num_classes: int) -> torch.nn.Module:
+        model = build_model("rarn-n", num_classes)
         next(layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)).register_forward_hook(record)
         return model
 
-    monkeypatch.setattr("rarn_edge.train.loop.build_model", watched)
-    train(make_run(tmp_path, epochs=1, precision=TrainingPrecision(precision)))
+    run = make_run(tmp_path, epochs=1, precision=TrainingPrecision(precision))
+    train(replace(run, network=replace(run.network, builder=watched)))
     assert found == [computed] * 3  # batches
     kept = {name: value.dtype for name, value in tensors(load_state(tmp_path / "last.pt")).items() if value.ndim}
     assert {dtype for dtype in kept.values() if dtype.is_floating_point} == {torch.float32}
@@ -134,7 +135,7 @@ def test_checkpoint_needs_no_unpickling(straight: Run) -> None:
 
 
 def test_weights_carry_their_contract(straight: Run) -> None:
-    weights = load_weights(straight.folder / "weights.safetensors", expected_model="rarn-n")
+    weights = load_weights(straight.folder / "weights.safetensors", find_network("rarn-n"))
     assert weights.spec.classes == CLASSES
     assert weights.provenance["recipe"] == json.loads(json.dumps(straight.recipe.to_dict()))
     assert weights.provenance["seed"] == 0
@@ -158,7 +159,7 @@ def test_interrupt_in_the_first_epoch_leaves_usable_files(make_run: MakeRun, tmp
     with pytest.raises(KeyboardInterrupt):
         train(run, on_batch=interrupt_in(1, batch=1))
     assert load_state(tmp_path / "last.pt")["history"] == []
-    weights = load_weights(tmp_path / "weights.safetensors", "rarn-n")
+    weights = load_weights(tmp_path / "weights.safetensors", find_network("rarn-n"))
     logits = weights.model()(torch.from_numpy(to_input(run.test.images, weights.spec.preprocess)))
     assert logits.shape == (14, 7)
     assert torch.isfinite(logits).all()
@@ -177,7 +178,7 @@ def test_finished_run_resumes_to_itself(straight: Run) -> None:
     [
         ({"recipe": RECIPES["paper"]}, "recipe"),
         ({"seed": 1}, "seed"),
-        ({"model": "rarn-s"}, "model"),
+        ({"network": find_network("rarn-s")}, "model"),
         ({"recipe": replace(RECIPES["edge"], epochs=5, batch=14)}, "recipe"),
         ({"precision": TrainingPrecision.BF16}, "precision"),
     ],
@@ -261,24 +262,25 @@ def test_progress_counts_batches_and_images(make_run: MakeRun, tmp_path: Path) -
     assert [asdict(log) for log in epochs] == [asdict(log) for log in history]
 
 
-def test_crops_for_the_first_share_of_the_epochs(
-    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_crops_for_the_first_share_of_the_epochs(make_run: MakeRun, tmp_path: Path) -> None:
     sides: list[int] = []
 
     def record(module: RARN, inputs: tuple[Tensor]) -> None:
         if module.training:
             sides.append(inputs[0].shape[-1])
 
-    def watched(name: str, classes: int) -> RARN:
-        model = build_model(name, classes)
+    def watched(num_classes: int) -> RARN:
+        model = build_model("rarn-n", num_classes)
         assert isinstance(model, RARN)
         model.register_forward_pre_hook(record)
         return model
 
-    monkeypatch.setattr("rarn_edge.train.loop.build_model", watched)
     run = make_run(tmp_path, epochs=4)
-    train(replace(run, recipe=replace(run.recipe, crop_px=40, crop_share=0.75)))
+    train(
+        replace(
+            run, network=replace(run.network, builder=watched), recipe=replace(run.recipe, crop_px=40, crop_share=0.75)
+        )
+    )
     assert sides == [40] * 9 + [48] * 3  # three batches an epoch
 
 

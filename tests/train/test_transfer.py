@@ -13,6 +13,7 @@ from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import build_model
+from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.loop import classifier_of, sgd
 from rarn_edge.train.loop import train as train_run
@@ -81,7 +82,7 @@ def test_it_beats_a_start_from_nothing_on_real_faces(fer2013: Path, ferplus: Pat
     transfer = replace(RECIPES["edge-transfer"], epochs=4)
     scratch = replace(RECIPES["edge-nano"], epochs=8, batch=32)
     accuracy = [
-        train_run(Run("rarn-n", recipe, 0, few, test, tmp_path / name, 1, start=begun))[-1]
+        train_run(Run(find_network("rarn-n"), recipe, 0, few, test, tmp_path / name, 1, start=begun))[-1]
         for name, recipe, begun in (("transfer", transfer, start), ("scratch", scratch, None))
     ]
     assert accuracy[0].test_accuracy > accuracy[1].test_accuracy + 0.05

@@ -59,7 +59,7 @@ with join_workers() as workers:
     faces, test = split_for_training(load_faces(data))
     ask = lambda: soft_targets([load_weights(teacher)], faces, faces.sha256(), folder / "answers.npz", 1)
     recipe = replace(EDGE_DISTILLED, epochs=2, batch=14)
-    run = Run("rarn-n", recipe, 0, faces, test, folder / "straight", 1, workers.in_turn(ask))
+    run = Run(find_network("rarn-n"), recipe, 0, faces, test, folder / "straight", 1, workers.in_turn(ask))
     train(run, workers=workers)
     broken = replace(run, folder=folder / "resumed")
     try:
