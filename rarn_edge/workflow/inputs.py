@@ -98,8 +98,7 @@ def ranges_for(
     if weights.network is None or not weights.network.own:
         return read_ranges(weights.spec.name, weights.sha256)
     on_notice(
-        f"activation ranges are measured on {DRAWN_FOR_RANGES} drawn faces, which are not what '{weights.spec.name}' will see;"
-        " measure them on yours with --calib DATA",
+        f"activation ranges come from {DRAWN_FOR_RANGES} drawn faces: measure yours with --calib DATA",
         "warning",
     )
     return drawn_for(weights.spec.preprocess, DRAWN_FOR_RANGES, seed)
