@@ -29,7 +29,7 @@ from rarn_edge.pipeline.prepare import Prepared, prepare
 from rarn_edge.stats.histograms import BINS, DEFAULT_METHOD, Method, find_range
 
 BATCH = 32
-BATCH_PIXELS = 4 * 224 * 224
+BATCH_PIXELS = 224 * 224
 SCHEMA_VERSION = 2
 _MAKE = "make one with: rarn-edge quantize --calib DATA --save-ranges FILE"
 SEVERAL_IMAGES = 32  # fewer do not show what a tensor can reach
@@ -199,12 +199,12 @@ def check_sample(faces: Faces) -> list[str]:
         )
     found = []
     if constant:
-        found.append(f"{constant} of {len(faces)} calibration images are of one gray value each")
+        found.append(f"{constant} of {len(faces)} calibration images are of one gray value each: leave them out")
     if len(faces) < SEVERAL_IMAGES:
-        found.append(f"only {len(faces)} calibration images: rarer activations will be clipped; give some hundreds")
+        found.append(f"only {len(faces)} calibration images clip rare activations: give some hundreds")
     labels = np.unique(faces.labels[faces.labels >= 0])
     if len(labels) == 1 and len(faces) > 1:
-        found.append("the calibration images are all of one class: ranges will not fit the others")
+        found.append("the calibration images are all of one class: give some of each")
     return found
 
 

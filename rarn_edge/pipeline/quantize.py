@@ -28,7 +28,7 @@ from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.passes.bias import add_zero_biases, correct_biases
 from rarn_edge.pipeline.passes.int8_kernels import fold_scales
-from rarn_edge.pipeline.passes.uint8_input import byte_range, quantized_from_bytes
+from rarn_edge.pipeline.passes.uint8_input import byte_ranges, into_first_convolution, quantized_from_bytes
 from rarn_edge.pipeline.prepare import Prepared, check_quantizable, prepare
 from rarn_edge.runtime.operators import QUANTIZED_OPS
 
@@ -75,14 +75,16 @@ def quantize(
     check_quantizable(model)
     check_ranges(prepared, ranges)
     tensors = dict(ranges.tensors)
-    if input_dtype == "uint8":
-        tensors[spec.input_name] = byte_range(spec)
     graph = prepared.integer if bias_faces is None else add_zero_biases(prepared.integer)
+    taken = spec  # what the graph to be quantized takes as floats
+    if input_dtype == "uint8":
+        graph, taken = into_first_convolution(graph, spec)
+        tensors |= byte_ranges(graph, taken)
     quantized = _to_qdq(graph, target, tensors, keep_float)
     if bias_faces is not None:
-        quantized = correct_biases(quantized, graph, spec, bias_faces)
+        quantized = correct_biases(quantized, graph, taken, bias_faces)
     if input_dtype == "uint8":
-        quantized = quantized_from_bytes(quantized, spec)
+        quantized = quantized_from_bytes(quantized, taken)
     noted = model.changed(
         quantized,
         **({} if model.source is None else {"source_sha256": model.source.sha256}),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from rarn_edge.assets import shipped_models, shipped_weights
 from rarn_edge.contract.spec import LABEL_CLASSES, ModelSpec
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.data import load_faces
@@ -53,7 +54,7 @@ class TrainOptions:
     teachers: tuple[Path, ...] = ()  # weights, or files of answers, to learn from as well
     teacher_views: int | None = None  # passes of a teacher whose answers are kept
     teacher_answers: Path | None = None  # where they are kept and looked for
-    init: Path | None = None  # weights of the same model to start from
+    init: Path | None = None  # weights of the same model to start from: a file, or the name of a shipped model
     precision: str | None = None
     seed: int = 0
     threads: int | None = None
@@ -105,13 +106,13 @@ def train(
         0.31
     """
     asked, out = options or TrainOptions(), Path(folder)
-    recipe, network = _recipe(asked), find_network(asked.model, spec=asked.spec)
+    recipe, network, begin = _recipe(asked), find_network(asked.model, spec=asked.spec), _init_file(asked.init)
     written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
     check_apart(
-        [*(out / name for name in written), asked.teacher_answers], [asked.init, asked.votes, *asked.teachers], [data]
+        [*(out / name for name in written), asked.teacher_answers], [begin, asked.votes, *asked.teachers], [data]
     )
     precision = TrainingPrecision.named(asked.precision) if asked.precision is not None else None
-    start = load_weights(asked.init, network) if asked.init else None
+    start = load_weights(begin, network) if begin else None
     if start is not None and start.network is not None:
         takes = start.network.spec.preprocess  # as the weights say, where nobody says otherwise
         network = replace(network, spec=replace(network.spec, preprocess=takes))
@@ -141,7 +142,7 @@ def train(
         computed = precision or TrainingPrecision.usual_on(workers.device.type)
         emulated = workers.device.type == "cpu" and not detect_host().multiplies_bfloat16
         if computed is TrainingPrecision.BF16 and emulated and workers.writes:
-            on_notice("this CPU has no instructions for bfloat16, so --precision bf16 is slower here", "warning")
+            on_notice("this CPU emulates bfloat16: --precision float32 is faster here", "warning")
 
         def ask_teachers() -> SoftTargets | None:
             """Before it, what costs nothing to refuse; passes over all faces take minutes."""
@@ -174,6 +175,12 @@ def train(
     return TrainResult(out / WEIGHTS_FILE, tuple(history))
 
 
+def _init_file(init: Path | None) -> Path | None:
+    """The weights to start from: a file, or those shipped of a model by its name."""
+    shipped = init is not None and str(init) in shipped_models() and not init.exists()
+    return shipped_weights(str(init)) if shipped else init
+
+
 def _teacher(path: Path, network: Network) -> Weights:
     """A teacher's weights; one of the same network as the student is built by the same code."""
     weights = load_weights(path)
@@ -191,13 +198,13 @@ def _tell(job: Run, on_notice: OnNotice) -> None:
     rare, frequent = int(counts.argmin()), int(counts.argmax())
     if source_of(job.train) not in LABEL_CLASSES and counts[frequent] > IMBALANCE * max(1, counts[rare]):
         on_notice(
-            f"{counts[frequent]:,} images of {job.train.classes[frequent]} and {counts[rare]:,} of"
-            f" {job.train.classes[rare]}: rare classes will be recognised less often",
+            f"{counts[rare]:,} images of {job.train.classes[rare]}, {counts[frequent]:,} of"
+            f" {job.train.classes[frequent]}: give more of the rare class",
             "warning",
         )
     if not job.teachers and recipe.teacher_share and not recipe.label_smoothing:
         on_notice(
-            f"recipe '{recipe.name}' is made for teachers (--teacher WEIGHTS); it learns from labels alone now",
+            f"recipe '{recipe.name}' is made for teachers and has none: --teacher WEIGHTS",
             "warning",
         )
 

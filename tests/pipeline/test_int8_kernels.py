@@ -10,14 +10,13 @@ import pytest
 
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.contract.preprocess import model_input, to_input
-from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.onnx_graph import LoadedModel, load_graph
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.passes.int8_kernels import SCALE, integer_form
-from rarn_edge.pipeline.passes.uint8_input import byte_scale, float_from_bytes
+from rarn_edge.pipeline.passes.uint8_input import float_from_bytes
 from rarn_edge.pipeline.quantize import Quantized, quantize
 from rarn_edge.runtime.logits import run_logits
 
@@ -67,12 +66,3 @@ def test_float32_graph_takes_pixels_too(simplified: Artifact, tmp_path: Path) ->
     np.testing.assert_array_equal(a, b)  # mean 128 and deviation 64 are exact
     with pytest.raises(InputError, match="takes uint8; quantize the float32-input file with --input uint8"):
         quantize(pixels, Target.ARM, None, tmp_path / "x.onnx")  # type: ignore[arg-type]  # refused before ranges matter
-
-
-@pytest.mark.parametrize(
-    ("mean", "std", "message"),
-    [((127.5,), (64.0,), "whole number"), ((1.0, 2.0, 3.0), (1.0, 1.0, 1.0), "the same mean")],
-)
-def test_preprocessing_that_bytes_cannot_say(mean: tuple[float, ...], std: tuple[float, ...], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        byte_scale(ModelSpec("net", preprocess=Preprocess(mean=mean, std=std)))

@@ -1,0 +1,27 @@
+"""A class that one part of the data lacks can be learnt or measured, not both."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rarn_edge.data import load_faces
+from rarn_edge.errors import InputError
+from rarn_edge.train.run import split_for_training
+
+
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [("test/fox", "the held-out part has no image of fox"), ("train/fox", "Training has no image of fox")],
+)
+def test_a_class_in_one_split_only_is_named(tmp_path: Path, lacking: str, message: str) -> None:
+    rng = np.random.default_rng(1)
+    for folder in {f"{split}/{name}" for split in ("train", "test") for name in ("cat", "dog", "fox")} - {lacking}:
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (20, 20), dtype=np.uint8)
+            assert cv2.imwrite(str(tmp_path / folder / f"{number}.png"), pixels)
+    faces = load_faces(tmp_path)
+    with pytest.raises(InputError, match=f"{message}; give each class some images in both"):
+        split_for_training(faces)
