@@ -153,7 +153,6 @@ EDGE_QUANTIZED = replace(
     # about faces that it knows and too sure of others; drawn faces keep decisions about such faces away from the rounding.
     EDGE_SETTLE,
     name="edge-quantized",
-    learning_rate=0.002,
     teacher_share=0.3,
     rounded_for=Target.X86_AVX2,
     drawn=2048,
