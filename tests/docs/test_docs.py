@@ -2,7 +2,8 @@
 
 A block that cannot run here stands under a comment such as `<!-- parsed only: needs a GPU -->`; its commands must still be
 right. All other shell blocks of the README and the guides run in one folder with small drawn data under the names that the pages
-use. Any block runs alone: a file that it reads and another block writes is made first, by the line that the pages show for it.
+use; a block that begins with `# NAME.py` or `# NAME.toml` is that file. Any block runs alone: a file that it reads and another
+block writes is made first, by the line that the pages show for it.
 """
 
 import os
@@ -165,6 +166,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(root / "shard-1.tar", "w") as archive:
         archive.add(root / "crops" / "2.png", "2.png")
     write_parquet(root / "images.parquet", [png(image) for image in faces.images[:2]])
+    write_pictures(root)
+    for block in (*blocks(RUN, "python"), *blocks(RUN, "toml")):
+        if named := re.match(r"# ([\w-]+\.(?:py|toml))\n", block.text):
+            (root / named[1]).write_text(block.text)
     video = cv2.VideoWriter(str(root / "talk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (640, 480))
     for _ in range(4):
         video.write(picture)
@@ -174,6 +179,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def png(image: np.ndarray[Any, Any]) -> bytes:
     return cv2.imencode(".png", image)[1].tobytes()
+
+
+def write_pictures(root: Path) -> None:
+    """Three classes in colour: folders, and a CSV of the same files."""
+    kinds = {"smile": "happy", "frown": "angry", "calm": "neutral"}
+    faces = synthetic_faces(8 * len(CLASSES), seed=6)
+    rows = ["file,label,split"]
+    for kind, expression in kinds.items():
+        for index, image in enumerate(faces.images[faces.labels == CLASSES.index(expression)]):
+            path = f"pictures/{'train' if index < 6 else 'test'}/{kind}/{index}.png"
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            coloured = np.stack([image, image, 255 - image // 2], axis=-1)  # [48, 48, 3]
+            (root / path).write_bytes(png(cv2.resize(coloured, (80, 80))))
+            rows.append(f"{path},{kind},{path.split('/')[1]}")
+    (root / "pictures.csv").write_text("\n".join(rows) + "\n")
 
 
 def write_parquet(path: Path, images: list[bytes]) -> None:
@@ -278,7 +298,12 @@ def test_python_compiles(block: Block) -> None:
     compile(block.text, block.page, "exec")
 
 
-@pytest.mark.parametrize("block", [block for block in blocks(RUN, "python") if block.runs], ids=name_of)
+RUNNING_PYTHON = [
+    block for block in blocks(RUN, "python") if block.runs and not re.match(r"# [\w-]+\.py\n", block.text)
+]
+
+
+@pytest.mark.parametrize("block", RUNNING_PYTHON, ids=name_of)
 def test_python_runs(
     block: Block, runner: Runner, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
