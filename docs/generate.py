@@ -1,7 +1,8 @@
 """Write the pages that follow from the code, or check that they do: python docs/generate.py [--check]
 
-docs/reference/cli.md is made of the commands and their options, docs/reference/schemas.md of the dataclasses that JSON
-is read into.
+docs/reference/cli.md is made of the commands and their options, docs/reference/schemas.md of the dataclasses that JSON is read
+into or written from. Where `to_dict` writes other keys than the fields, `SHOWN` says so; tests/docs holds it against what the
+commands print.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import UnionType
@@ -21,6 +22,20 @@ from rarn_edge.bench.result import SCHEMA_VERSION as BENCH_SCHEMA
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.cli import app
 from rarn_edge.contract.artifact import Contract
+from rarn_edge.device.boxes import Box
+from rarn_edge.device.classifier import Prediction
+from rarn_edge.device.predict import FaceAnswer, Origin
+from rarn_edge.evaluation.judge import Judgement
+from rarn_edge.parity.report import SCHEMA_VERSION as PARITY_SCHEMA
+from rarn_edge.parity.report import ParityReport
+from rarn_edge.parity.steps import Check, Step
+from rarn_edge.parity.tolerances import Tolerance
+from rarn_edge.pipeline.inspect import Inspection
+from rarn_edge.score.parts import Counts
+from rarn_edge.stats.paired import Paired
+from rarn_edge.workflow.audit import AuditResult
+from rarn_edge.workflow.evaluate import Calibrated, EvaluateResult
+from rarn_edge.workflow.verdict import Verdict, VerdictResult
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -34,8 +49,9 @@ SCHEMAS_TOP = """# JSON documents
 
 Which keys do the JSON documents have that rarn-edge writes and reads? This page is written from the dataclasses by
 `python docs/generate.py`. Readers are strict: a key that is missing, unknown or of a wrong type is an error that names its place.
-Times are in seconds and sizes in bytes; null is *not known*, never zero. Other `--json` outputs have the fields of the value that
-the [same call in Python](python.md) returns.
+Times are in seconds and sizes in bytes; null is *not known*, never zero. Of what `--json` prints, keys that are not *always* there
+come with the option that asks for them. `quantize` prints no JSON: what it did is in the contract of its file, and in the
+value of the [call in Python](python.md).
 """
 
 CONTRACT = """The JSON text under the key `rarn_edge` in the metadata of an ONNX file:
@@ -44,6 +60,108 @@ CONTRACT = """The JSON text under the key `rarn_edge` in the metadata of an ONNX
 BENCH = f"""What `rarn-edge bench -o result.json` writes, beside `"kind": "bench"` and
 `"schema_version": {BENCH_SCHEMA}`. A reader refuses other versions by name. A ratio is an object with
 `value`, `low` and `high`."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One row of a table."""
+
+    name: str
+    hint: Any
+    always: bool = True
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How `to_dict` of a dataclass departs from its fields."""
+
+    joined: tuple[str, ...] = ()  # fields whose own keys stand in their place
+    without: tuple[str, ...] = ()
+    keys: tuple[Key, ...] = ()  # further ones, and fields that look otherwise
+    sometimes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared(Paired):
+    """`other` of a `Paired` by its name."""
+
+    model: str
+
+
+ASKED = {"judgement": "with `--report`", "votes": "with `--votes`", "calibrated": "with `--calibrated`"}
+SHOWN = {
+    ParityReport: Shown(
+        without=("steps",),
+        keys=(Key("schema_version", int, said=f"{PARITY_SCHEMA}"), Key("hops", tuple[Step, ...], said="all steps")),
+    ),
+    Step: Shown(
+        joined=("measured",),
+        without=("before", "after"),
+        keys=(
+            Key("flipped", tuple[int, ...], said="positions of the faces whose decision changed"),
+            Key("passed", bool),
+            Key("would_pass", Tolerance, said="the tightest limits that this step passes"),
+        ),
+    ),
+    Check: Shown(keys=(Key("passed", bool),)),
+    EvaluateResult: Shown(
+        joined=("evaluation",),
+        without=("written", "report"),
+        keys=(
+            Key("against", tuple[Compared, ...], said="one for each `--against`"),
+            Key("judgement", Judgement, False, ASKED["judgement"]),
+            Key("calibrated", Calibrated, False, ASKED["calibrated"]),
+        ),
+        sometimes=("votes",),
+    ),
+    Judgement: Shown(keys=(Key("pixel_warning", str | None),)),
+    VerdictResult: Shown(joined=("verdict",), without=("model",)),
+    Verdict: Shown(keys=(Key("line", str, said="the verdict in words"),)),
+    AuditResult: Shown(joined=("audit",)),
+    FaceAnswer: Shown(
+        joined=("prediction",),
+        without=("face", "origin", "attention"),
+        keys=(
+            Key("source", str, said="the file, or the camera"),
+            Key("frame", int | None, said="of a video"),
+            Key("time_s", float | None),
+            Key("error", str | None, said="why there are no pixels"),
+            Key("face", int | None, said="its number in the picture; null: no face, and `label` is null"),
+            Key("box", Box),
+            Key("box_from", Origin),
+            Key("box_score", float | None, said="of the detector"),
+        ),
+    ),
+    Prediction: Shown(
+        without=("classes",),
+        keys=(
+            Key("probabilities", dict[str, float], said="of each class by its name"),
+            Key("logits", dict[str, float], said="of each class by its name"),
+        ),
+    ),
+    Counts: Shown(
+        keys=(Key("output", str), Key("resumed_rows", int, said="rows by an earlier run")), sometimes=("without_face",)
+    ),
+}
+READ_BACK = (Contract, BenchReport)
+DOCUMENTS: dict[str, tuple[str, type]] = {
+    "Contract": (CONTRACT, Contract),
+    "Benchmark result": (BENCH, BenchReport),
+    "Parity report": (
+        "What `rarn-edge parity --json` prints and `--from` reads. A step is a *hop*: two forms of a model on the same inputs.",
+        ParityReport,
+    ),
+    "Evaluation": ("What `rarn-edge evaluate --json` prints.", EvaluateResult),
+    "Verdict": ("What `rarn-edge verdict --json` prints.", VerdictResult),
+    "Audit": ("What `rarn-edge audit --json` prints.", AuditResult),
+    "Prediction": ("What `rarn-edge predict --json` prints: one object a line and face.", FaceAnswer),
+    "Scoring": (
+        "What `rarn-edge score --json` prints; the table itself is described in [its guide](../guides/score.md).",
+        Counts,
+    ),
+    "Inspection": ("What `rarn-edge inspect --json` prints. `contract` is [the contract](#contract).", Inspection),
+}
 
 
 def command_line() -> str:
@@ -109,13 +227,18 @@ def _one_line(text: str) -> str:
 def schemas() -> str:
     """The reference of the JSON documents: a table for each dataclass, the outermost first."""
     text = SCHEMAS_TOP
-    for title, about, root in (("Contract", CONTRACT, Contract), ("Benchmark result", BENCH, BenchReport)):
+    for title, (about, root) in DOCUMENTS.items():
         text += f"\n## {title}\n\n{about}\n"
         for place, kind in _nested(root):
             text += (
-                f"\n### {title}: {place or 'the document'}\n\n| key | type | needed | |\n|---|---|---|---|\n"
-                + "".join(_keys(kind))
+                f"\n### {title}: {place or 'the document'}\n\n"
+                f"| key | type | {'needed' if root in READ_BACK else 'always'} | |\n|---|---|---|---|\n"
             )
+            for key in keys_of(kind, read_back=root in READ_BACK):
+                kinds, said = (each.replace("|", "\\|") for each in (_spelled(key.hint), key.said))
+                text += (
+                    f"| `{key.name}` | {kinds} | {'yes' if key.always else ''} | {said.replace('None:', 'null:')} |\n"
+                )
     return text
 
 
@@ -125,35 +248,39 @@ def _nested(root: type) -> Iterator[tuple[str, type]]:
     queue: list[tuple[str, type]] = [("", root)]
     while queue:
         place, kind = queue.pop(0)
-        if kind in seen or kind.__name__ == "Interval":
+        if kind in seen or kind.__name__ == "Interval" or (kind is Contract and root is not Contract):
             continue
         seen.add(kind)
         yield place, kind
-        for key, hint, _ in _hints(kind):
-            inner = f"{place}.{key}".lstrip(".")
-            queue += [(inner, each) for each in _dataclasses(hint)]
+        for key in keys_of(kind):
+            queue += [(f"{place}.{key.name}".lstrip("."), each) for each in dataclasses_in(key.hint)]
 
 
-def _hints(kind: type) -> Iterator[tuple[str, Any, bool]]:
-    """JSON key, type, and whether it must be there, of each field."""
-    hints = get_type_hints(kind)
+def keys_of(kind: type, read_back: bool = False) -> list[Key]:
+    """The keys of a dataclass in JSON, in the order of its fields; what a reader fills in may be missing."""
+    shown = SHOWN.get(kind, Shown())
+    hints, other = get_type_hints(kind), {key.name: key for key in shown.keys}
+    sources = "".join(inspect.getsource(each) for each in reversed(kind.__mro__) if is_dataclass(each))
+    comments = dict(re.findall(r"(?m)^    (\w+):[^#\n]*?#\s*(.+)$", sources))
+    found: list[Key] = []
     for each in fields(kind):  # type: ignore[arg-type]  # only dataclasses come here
-        needed = each.default is MISSING and each.default_factory is MISSING
-        yield each.metadata.get("key", each.name), hints[each.name], needed
+        name = each.metadata.get("key", each.name)
+        if each.name in shown.joined:
+            found += keys_of(hints[each.name], read_back)
+        elif name in other:
+            found.append(other.pop(name))
+        elif each.name not in shown.without:
+            defaulted = each.default is not MISSING or each.default_factory is not MISSING
+            always = each.name not in shown.sometimes and not (read_back and defaulted)
+            found.append(Key(name, hints[each.name], always, comments.get(each.name, "")))
+    return [*found, *other.values()]
 
 
-def _dataclasses(hint: Any) -> list[type]:
+def dataclasses_in(hint: Any) -> list[type]:
+    """The dataclasses that a type hint names."""
     if isinstance(hint, type) and is_dataclass(hint):
         return [hint]
-    return [found for inner in get_args(hint) for found in _dataclasses(inner)]
-
-
-def _keys(kind: type) -> Iterator[str]:
-    comments = dict(re.findall(r"(?m)^    (\w+):[^#\n]*?#\s*(.+)$", inspect.getsource(kind)))
-    names = {each.metadata.get("key", each.name): each.name for each in fields(kind)}  # type: ignore[arg-type]
-    for key, hint, needed in _hints(kind):
-        said = comments.get(names[key], "").replace("|", "\\|")
-        yield f"| `{key}` | {_spelled(hint)} | {'yes' if needed else ''} | {said} |\n"
+    return [found for inner in get_args(hint) for found in dataclasses_in(inner)]
 
 
 def _spelled(hint: Any) -> str:
@@ -174,7 +301,9 @@ def _spelled(hint: Any) -> str:
         return "object" if name == "dict" else "anything"
     if isinstance(hint, type) and is_dataclass(hint):
         return f"object ({name})"
-    return {"str": "text", "float": "number", "int": "whole number", "bool": "true or false"}.get(name, name)
+    return {"str": "text", "float": "number", "int": "whole number", "bool": "true or false", "Path": "text"}.get(
+        name, name
+    )
 
 
 PAGES = {"cli.md": command_line, "schemas.md": schemas}

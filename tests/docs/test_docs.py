@@ -260,6 +260,8 @@ class Runner:
 
         with chdir(self.folder), pytest.MonkeyPatch.context() as patch:
             patch.setattr("rarn_edge.workflow.inputs.SYNTHETIC_FACES", 42)
+            patch.setattr("rarn_edge.workflow.quantize.VERDICT_ROUNDS", 20)
+            patch.setattr("rarn_edge.workflow.quantize.VERDICT_LAUNCHES", 2)
             patch.setattr(sys, "argv", words)
             with pytest.raises(SystemExit) as stop:
                 main()
