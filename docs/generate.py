@@ -1,8 +1,8 @@
 """Write the pages that follow from the code, or check that they do: python docs/generate.py [--check]
 
 docs/reference/cli.md is made of the commands and their options, docs/reference/schemas.md of the dataclasses that JSON is read
-into or written from. Where `to_dict` writes other keys than the fields, `SHOWN` says so; tests/docs holds it against what the
-commands print.
+into or written from. Where `to_dict` writes other keys than the fields, `SHOWN` says so; tests/cli/test_schemas.py holds it
+against what the commands print.
 """
 
 import argparse
@@ -49,8 +49,8 @@ SCHEMAS_TOP = """# JSON documents
 
 Which keys do the JSON documents have that rarn-edge writes and reads? This page is written from the dataclasses by
 `python docs/generate.py`. Readers are strict: a key that is missing, unknown or of a wrong type is an error that names its place.
-Times are in seconds and sizes in bytes; null is *not known*, never zero. Of what `--json` prints, keys that are not *always* there
-come with the option that asks for them. `quantize` prints no JSON: what it did is in the contract of its file, and in the
+Times are in seconds and sizes in bytes; null is *not known*, never zero. Of what `--json` prints, keys that are not *always*
+there come with the option that asks for them. `quantize` prints no JSON: what it did is in the contract of its file, and in the
 value of the [call in Python](python.md).
 """
 

@@ -39,7 +39,7 @@ def differences(generate: ModuleType, kind: type, data: dict[str, Any], place: s
     [
         ("Parity report", "parity {float32} {int8} --json"),
         ("Evaluation", "evaluate {int8} --data {faces} --split PublicTest --against {float32} --json"),
-        ("Verdict", "verdict {float32} {int8} --json"),
+        ("Verdict", "verdict {float32} {int8} --rounds 20 --json"),
         ("Audit", "audit {int8} --json"),
         ("Prediction", "predict {face} --model {int8} --json"),
         ("Scoring", "score {face} --model {int8} -o {out} --json"),
