@@ -4,6 +4,7 @@
     python export/build_release.py runs/plus --data fer2013.zip --votes ferplus.csv      # a run on the votes of FER+
     python export/build_release.py runs/second --before runs/first --data fer2013.zip    # phases that belong together
     python export/build_release.py rarn-s.ferplus --data fer2013.zip --votes ferplus.csv    # the export or the quantizer changed
+    python export/build_release.py rarn-n.ferplus --on-grid --data fer2013.zip --votes ferplus.csv    # 7-bit weights
     python export/build_release.py rarn-s.ferplus                # INT8 file and bundle only: the ranges still fit
 
 Thin on purpose: every figure comes from the package's own stages, judged on the held-out split and never selected on it.
@@ -51,6 +52,7 @@ from rarn_edge.report.model_card import log_name, model_card
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.classification import evaluate_logits
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
+from rarn_edge.train.quantization_aware import QuantizationAware
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE, source_of
 from rarn_edge.workflow.inputs import SYNTHETIC_SEED, read_subject
 from rarn_edge.workflow.model_files import export
@@ -76,16 +78,23 @@ def main() -> None:
         default=[],
         help="a run that it builds upon and that was not released, finished or not; the one from random weights first",
     )
+    parser.add_argument(
+        "--on-grid", action="store_true", help="put shipped weights on the 7-bit grid of their INT8 file first"
+    )
     parser.add_argument("--votes", type=Path, help="FER+: the votes that it learnt from")
     arguments = parser.parse_args()
     shipped = {str(release): release for release in releases()}
     release = shipped.get(arguments.source)
     if arguments.before and release is not None:
         parser.error("--before is about the folder of a run")
+    if arguments.on_grid and (release is None or arguments.data is None):
+        parser.error("--on-grid is about a shipped model, and needs --data to measure it anew")
     if arguments.data is not None:
         faces = load_faces(arguments.data, votes=arguments.votes)
         if release is None:
             release = adopt(Path(arguments.source), faces, arguments.before)
+        elif arguments.on_grid:
+            put_on_grid(release, faces)
         measure(release, faces)
     elif release is None:
         parser.error("a new model needs --data, to measure its ranges and its accuracy on")
@@ -148,6 +157,19 @@ def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> Release:
     for number, source in enumerate(runs, first):
         shutil.copyfile(source / LOG_FILE, EXPORT / "logs" / log_name(str(release), number))
     return release
+
+
+def put_on_grid(release: Release, faces: Faces) -> None:
+    """Give shipped weights the values that their INT8 file multiplies by, and the temperature that then fits."""
+    path = ASSETS / f"{release}.safetensors"
+    weights, held_out = load_weights(path), faces.held_out().labelled()
+    network, side = weights.model(), weights.spec.preprocess.height_px
+    QuantizationAware(network, torch.zeros(2, weights.spec.preprocess.channels, side, side), SAFE_TARGET).put_on_grid()
+    stored = {key: compacted(tensor, on_grid=True) for key, tensor in network.state_dict().items()}
+    logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
+    temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
+    provenance = {**weights.provenance, "on_grid_of": SAFE_TARGET.value}
+    save_weights(path, replace(weights.spec, temperature=temperature), stored, provenance)
 
 
 def log_of(model: str, number: int) -> Path:

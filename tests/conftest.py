@@ -5,6 +5,7 @@ Nothing here imports torch or onnx before a fixture needs it: `tests/device` run
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -82,6 +83,14 @@ def python() -> Cli:
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = os.environ.get("RARN_EDGE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("Chromium is not installed; .ci/run installs Debian's, or RARN_EDGE_CHROMIUM names one")
+    return found
 
 
 @pytest.fixture(scope="session")

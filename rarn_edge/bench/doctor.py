@@ -18,7 +18,7 @@ from rarn_edge.contract.targets import detect_host
 from rarn_edge.decode import encode
 from rarn_edge.host.environment import Environment, detect_environment, package_version
 from rarn_edge.host.memory import meminfo
-from rarn_edge.host.noise import busy_at_start
+from rarn_edge.host.noise import load_average, unsteady
 from rarn_edge.host.threads import cgroup_quota_cores
 from rarn_edge.runtime.peaks import Products, measure_products
 from rarn_edge.runtime.plugins import PluginDevice
@@ -122,23 +122,16 @@ def _problems(
 ) -> list[str]:
     found = []
     if len(runtimes) > 1:
-        found.append(
-            f"{' and '.join(runtimes)} are installed together and overwrite each other; keep one: pip uninstall -y "
-            f"{' '.join(runtimes)}, then install the one you need"
-        )
+        found.append(f"{' and '.join(runtimes)} overwrite each other: pip uninstall all, then install one")
     if not runtimes:
-        found.append(
-            "the module onnxruntime comes from no known package: a build of your own? Its providers are as listed"
-        )
+        found.append("onnxruntime comes from no known package; unless you built it, pip install onnxruntime")
     broken = [each for each in providers if each.state == "does not start"]
-    found += [f"provider '{each.name}' is installed but does not start: {each.reason}" for each in broken]
+    found += [f"provider '{each.name}' is installed but does not start: see its row" for each in broken]
     if environment.governor not in (None, "performance"):
-        found.append(
-            f"the clock governor is '{environment.governor}': for steady figures, sudo cpupower frequency-set -g performance"
-        )
+        found.append(f"clock governor '{environment.governor}': sudo cpupower frequency-set -g performance")
     if swap:
         found.append(f"{swap / 1e6:.0f} MB of swap are in use: free memory before measuring")
-    return [*found, *busy_at_start()]
+    return [*found, *unsteady(load_average())]
 
 
 def extra_of(package: str) -> str:

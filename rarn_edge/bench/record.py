@@ -98,6 +98,7 @@ class RunRecord:
     memory: dict[tuple[str, Group], MemoryResult] = field(default_factory=dict)
     accuracy: dict[str, Accuracy] = field(default_factory=dict)
     overhead_s: float | None = None
+    load_at_start: float | None = None  # processes that wanted a core
     notes: list[str] = field(default_factory=list)  # warnings about the whole run
     profiles: list[Profile] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
@@ -225,7 +226,7 @@ def read_journal(path: Path) -> RunRecord:
         raise InputError(f"{path}: a journal of version {version!r}, expected {JOURNAL_VERSION}")
     if not record.timed():
         raise InputError(f"{path}: the run was ended before its first round; run it again")
-    record.notes.append("the run was killed; this is what it had measured until then, without memory and accuracy")
+    record.notes.append("the run was killed: these are its rounds until then; run it again for memory and accuracy")
     return record
 
 

@@ -21,7 +21,7 @@ from rarn_edge.contract.targets import detect_host
 from rarn_edge.decode import decode, encode, key
 from rarn_edge.errors import InputError
 from rarn_edge.host.environment import Environment
-from rarn_edge.host.noise import workload_warnings
+from rarn_edge.host.noise import unsteady
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.ratio import MIN_SAMPLES, median_s, percentile_s, ratio_over_launches
@@ -155,7 +155,7 @@ def summarise(record: RunRecord) -> BenchReport:
         seed=plan.seed,
         rows=tuple(_row(record, case.label, group) for case, group in record.timed()),
         failures=tuple(record.failures),
-        warnings=(*record.notes, *workload_warnings(workload)),
+        warnings=(*unsteady(record.load_at_start, workload), *record.notes),
         workload_s=workload,
         overhead_s=record.overhead_s,
         title=plan.title,
@@ -235,24 +235,19 @@ def row_warnings(record: RunRecord, label: str, group: Group) -> tuple[str, ...]
         found.append(contract.made_elsewhere)
     quantized = opened is not None and opened.quantized
     if plan.provider == "cuda" and (quantized or (contract is not None and contract.precision == "int8")):
-        found.append("an INT8 (QDQ) file, and the CUDA provider has no INT8 convolution; use float16 or tensorrt")
+        found.append("CUDA has no INT8 convolutions: use float16 or tensorrt")
     if opened is not None and opened.nodes_elsewhere:
-        found.append(f"mixed run: {opened.nodes_elsewhere} of {opened.nodes} nodes were not on '{plan.provider}'")
+        found.append(f"{opened.nodes_elsewhere} of {opened.nodes} nodes not on {plan.provider}: drop --allow-fallback")
     if record.unstable[label, group] > len({each.launch for each in record.rounds_of(group)}) / 2:
-        found.append("its time per call was still changing after the warm-up; take more rounds or a quieter machine")
+        found.append("times still changed after the warm-up: take more rounds")
     cpu_s = _median(call.cpu_s for call in calls)
     # a call on one thread that takes longer than its processor time was kept waiting by other programs
     alone = group.threads == 1 and plan.provider == CPU
     if alone and cpu_s is not None and median_s([call.wall_s for call in calls]) > _WAITED * cpu_s:
-        found.append(
-            "other programs kept its calls waiting for a processor, long calls more than short ones: its ratio is of this "
-            "busy machine; the processor time (CPU ms) is nearer to a quiet one"
-        )
+        found.append("calls waited for a core: trust CPU ms, or close programs")
     found += few_samples(len(calls))
     if group.threads > cores:
-        found.append(
-            f"{group.threads} threads on {cores} available cores: they wait for each other; use --threads {cores}"
-        )
+        found.append(f"{group.threads} threads on {cores} cores wait for each other: --threads {cores}")
     return tuple(text for text in found if text is not None)
 
 
@@ -260,4 +255,4 @@ def few_samples(samples: int) -> Sequence[str]:
     """Advice when even p90 is withheld."""
     if samples >= MIN_SAMPLES[90]:
         return []
-    return [f"{samples} timed rounds, p90 needs {MIN_SAMPLES[90]}: raise --rounds or --budget"]
+    return [f"{samples} rounds, p90 needs {MIN_SAMPLES[90]}: raise --rounds or --budget"]

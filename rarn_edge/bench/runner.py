@@ -22,7 +22,7 @@ from rarn_edge.bench.worker.timing import CallTime
 from rarn_edge.decode import decode
 from rarn_edge.errors import InputError, ProviderError
 from rarn_edge.host.environment import detect_environment
-from rarn_edge.host.noise import Counters, busy_at_start, workload_s
+from rarn_edge.host.noise import Counters, load_average, workload_s
 from rarn_edge.host.threads import default_threads
 from rarn_edge.runtime.providers import check_provider
 from rarn_edge.stats.interval import Interval
@@ -61,7 +61,7 @@ def benchmark(
     plan = Plan(detect_environment(), config.provider, reference.label, config.seed, groups, tuple(cases), config.title)
     record = RunRecord(plan)
     record.failures += [Failure(c.label, None, None, "load", c.broken) for c in cases if c.broken is not None]
-    record.notes += busy_at_start()
+    record.load_at_start = load_average()
     with closing(Journal(journal)) as log:
         log.write(plan)
         for failure in record.failures:

@@ -13,12 +13,21 @@ from rarn_edge.errors import require_extra
 app = typer.Typer(
     name="rarn-edge",
     help="Facial-expression models from PyTorch to a device: train, export, quantize, check, benchmark.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 out = SafeConsole()  # results
 err = SafeConsole(stderr=True)  # progress, warnings, errors
+
+FIRST = """\
+Facial-expression models from PyTorch to a device. To begin with:
+
+  rarn-edge predict photo.jpg        expressions in a picture, folder or video; 0: the camera
+  rarn-edge run --out build/demo     export, quantize, check and benchmark rarn-s
+  rarn-edge doctor                   what this machine can run
+
+All commands: rarn-edge --help"""
 
 MAKE, CHECK, USE, SHOW = "Make a model", "Check a model", "Use a model", "Look around"  # the panels of --help
 
@@ -31,9 +40,13 @@ class State:
 
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error")] = False,
 ) -> None:
     State.debug = debug
+    if context.invoked_subcommand is None:
+        out.print(FIRST, highlight=False, soft_wrap=True)
+        raise typer.Exit(2)  # nothing was asked for
 
 
 def with_device(provider: str, device: str | None) -> str:

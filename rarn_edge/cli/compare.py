@@ -19,9 +19,6 @@ def compare(before: Before, after: After, fail_if_slower: FailIfSlower = None, a
             say(line)
         out.print(compare_table(done.comparison).to_rich())
     for row in done.unclear:
-        note(
-            f"{slower_line(row)}: cannot tell whether it is slower than {fail_if_slower:g} times; take more rounds and starts",
-            "warning",
-        )
+        note(f"{slower_line(row)}, unclear: take more --rounds", "warning")
     if done.slower:
         raise GateError(f"slower than {fail_if_slower:g} times\n" + "\n".join(map(slower_line, done.slower)))

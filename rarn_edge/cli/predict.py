@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ def predict(
     as_json: o.JsonLines = False,
     as_csv: o.Csv = False,
     annotate: o.Annotate = None,
+    show: o.Show = False,
     explain: o.ExplainMask = False,
     detector: o.Detector = None,
     detect_side: o.DetectSide = 640,
@@ -44,13 +45,12 @@ def predict(
     provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
     from rarn_edge.cli.progress import image_progress
-    from rarn_edge.device.annotate import drawing
     from rarn_edge.device.classifier import Classifier
     from rarn_edge.device.faces import open_detector, read_boxes
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
 
-    _check(as_json, as_csv, explain and annotate is None)
+    _check(as_json, as_csv, explain and annotate is None and not show)
     found = find_sources(sources)
     videos = [source for source in found if is_video(source)]
     given = None if boxes is None else read_boxes(boxes)
@@ -59,26 +59,47 @@ def predict(
         note(classifier.host_warning, "warning")
     network = None if crop or given else open_detector(detector, detect_side)
     _tell_detector(detector)
-    drawn, as_crops = annotate is not None, True if crop else False if given else None
+    drawn, as_crops = annotate is not None or show, True if crop else False if given else None
     colour, pixels = drawn or classifier.in_colour, pixels_of(max_megapixels)
     reading = Reading(as_crops, colour, every=every, max_fps=max_fps, pass_skipped=drawn, max_pixels=pixels)
     live = any(is_camera(source) for source in found)
     form = "json" if as_json else "csv" if as_csv else "table"
     failures = 0
     with ExitStack() as held:
-        sink = held.enter_context(drawing(annotate, found, explain)) if annotate is not None else None
+        sinks = _sinks(held, annotate, show, found, explain)
         pictures = ahead(lambda: read_pictures(found, reading), places=1 if live else 8)
         finding = Finding(network, given, crop)
         answers = answer_pictures(classifier, pictures, finding, smoothing_s=smooth, live=live, explain=explain)
         on_progress = held.enter_context(image_progress(err, "predict")) if len(found) > 1 and not videos else None
         for done, answered in enumerate(_printed(answers, form, classifier.classes, live), start=1):
             failures += answered.picture.error is not None
-            if sink is not None:
-                sink.add(answered)
+            if not all(sink(answered) for sink in sinks):
+                break
             if on_progress:
                 on_progress(done, len(found))
     if failures:
         raise InputError(f"{failures:,} of {len(found):,} sources could not be read or ended early")
+
+
+def _sinks(
+    held: ExitStack, annotate: Path | None, show: bool, sources: Sequence[str], explain: bool
+) -> list[Callable[["Answered"], bool]]:
+    """Where drawn pictures go; each says whether more are wanted."""
+    from rarn_edge.device.annotate import drawing
+    from rarn_edge.device.window import window
+
+    sinks: list[Callable[[Answered], bool]] = []
+    if annotate is not None:
+        drawn = held.enter_context(drawing(annotate, sources, explain))
+
+        def add(answered: "Answered") -> bool:
+            drawn.add(answered)
+            return True
+
+        sinks.append(add)
+    if show:
+        sinks.append(held.enter_context(window(explain)).show)
+    return sinks
 
 
 def _tell_detector(detector: Path | None) -> None:
@@ -96,7 +117,7 @@ def _check(as_json: bool, as_csv: bool, undrawn: bool) -> None:
     if as_json and as_csv:
         raise InputError("--json and --csv exclude each other")
     if undrawn:
-        raise InputError("--explain draws, so it needs --annotate OUT")
+        raise InputError("--explain draws, so it needs --annotate OUT or --show")
     if len(rivals := installed_runtimes()) > 1:
         note(f"{' and '.join(rivals)} are installed together and overwrite each other; keep one", "warning")
 

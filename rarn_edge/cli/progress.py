@@ -1,10 +1,10 @@
 """Progress on the terminal: thin adapters between the library's callbacks and rich."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,16 +14,34 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from rarn_edge.cli.curves import accuracy_chart
+
 if TYPE_CHECKING:
     from rarn_edge.bench.config import Progress as BenchProgress
     from rarn_edge.train.run import BatchLog, EpochLog
 
 
-class TrainingProgress:
-    """A bar for the epoch (loss, accuracy, images/s), one for the run, both with time left; a line for each finished epoch."""
+class _Charted(Progress):
+    """Bars, and a chart above them once there is one."""
 
-    def __init__(self, progress: Progress, epochs: int) -> None:
+    chart: RenderableType | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.chart is not None:
+            yield self.chart
+        yield self.make_tasks_table(self.tasks)
+
+
+class TrainingProgress:
+    """A bar for the epoch (loss, accuracy, images/s), one for the run, both with time left; a line for each finished epoch.
+
+    With `plot`, and on a terminal, the curves stand above the bars and are drawn anew after each epoch.
+    """
+
+    def __init__(self, progress: _Charted, epochs: int, plot: bool) -> None:
         self._progress = progress
+        self._history: list[EpochLog] = []
+        self._plot = plot and progress.console.is_terminal
         self._epochs = epochs
         self._task = progress.add_task("epoch", total=None, figures="")
         self._run = progress.add_task("run", total=epochs, figures="")
@@ -50,19 +68,33 @@ class TrainingProgress:
             highlight=False,
         )
         self._progress.reset(self._task, total=None)
+        if self._plot:
+            self._history.append(log)
+            self._progress.chart = accuracy_chart(self._history, self._progress.console.width)
+            self._progress.refresh()
+
+    def finish(self) -> None:
+        """What stays on the terminal."""
+        chart, self._progress.chart = self._progress.chart, None
+        if chart is not None:
+            self._progress.console.print(chart)
 
 
 @contextmanager
-def training_progress(console: Console, epochs: int) -> Iterator[TrainingProgress]:
-    """A bar while training; it disappears at the end, the epoch lines stay."""
+def training_progress(console: Console, epochs: int, plot: bool = False) -> Iterator[TrainingProgress]:
+    """A bar while training; it disappears at the end, the epoch lines and the last curves stay."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}", markup=False),
     )
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        yield TrainingProgress(progress, epochs)
+    with _Charted(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        shown = TrainingProgress(progress, epochs, plot)
+        try:
+            yield shown
+        finally:
+            shown.finish()
 
 
 @contextmanager

@@ -33,6 +33,7 @@ def train(
     threads: o.Threads = None,
     resume: o.Resume = False,
     classes: o.Classes = None,
+    plot: o.PlotCurves = False,
 ) -> None:
     """Train a model. A checkpoint is written after every epoch; Ctrl-C loses at most the epoch in progress."""
     require_extras("train")
@@ -48,7 +49,7 @@ def train(
         threads, resume, tuple(name.strip() for name in classes.split(",")) if classes else (),
     )  # fmt: skip
     try:
-        with when_needed(training_progress(err, epochs or find_recipe(recipe).epochs)) as shown:
+        with when_needed(training_progress(err, epochs or find_recipe(recipe).epochs, plot)) as shown:
             done = train_model(
                 data, folder, options,
                 on_stage=lambda *state: shown().on_stage(*state), on_notice=note,

@@ -79,9 +79,8 @@ class Host:
         if target is None or target is Target.TENSORRT or target is self.target:
             return None
         if (target, self.target) == (Target.X86_AVX2, Target.X86_VNNI):
-            return f"made for {target.value}, this host is {self.target.value}: right, but 7-bit weights waste accuracy here"
-        here = f"made for {target.value}, this host is {self.target.value}"
-        return f"{here}: answers and speed may differ; quantize with --target auto"
+            return f"made for {target.value}, run on {self.target.value}: --target auto is finer"
+        return f"made for {target.value}, run on {self.target.value}: use --target auto"
 
 
 def detect_host() -> Host:

@@ -121,8 +121,8 @@ class Faces:
             return None
         counted = f"{unlike:,} of {len(chosen):,} images" + (" looked at" if len(chosen) < len(self) else "")
         if preprocess.in_colour:
-            return f"{counted} are gray, and the model takes colour: what it says of them may mean little"
-        return f"{counted} are in colour, and the model takes gray: their colours are dropped"
+            return f"{counted} are gray, the model takes colour: give it colour images"
+        return f"{counted} are in colour, the model takes gray: colours are dropped"
 
     @property
     def noun(self) -> str:

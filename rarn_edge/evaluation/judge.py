@@ -48,10 +48,8 @@ class Pixels:
         ratio = max(self.std, self.train_std) / max(min(self.std, self.train_std), 1e-9)
         if abs(self.mean - self.train_mean) <= FAR_MEAN and ratio <= FAR_STD_RATIO:
             return None
-        return (
-            f"these faces have pixel mean {self.mean:.1f} and deviation {self.std:.1f}, the training faces"
-            f" {self.train_mean:.1f} and {self.train_std:.1f}: filtered images (equalised, inverted)? Accuracy may be off"
-        )
+        pixels = f"pixels {self.mean:.0f} ± {self.std:.0f}, in training {self.train_mean:.0f} ± {self.train_std:.0f}"
+        return f"{pixels}: accuracy may be off; give unfiltered images"
 
 
 @dataclass(frozen=True)

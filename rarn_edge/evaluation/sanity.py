@@ -20,13 +20,12 @@ def doubts(logits: NDArray[np.float32], labels: NDArray[np.int64], spec: ModelSp
     right, chance = int((decided == labels).sum()), 1 / len(spec.classes)
     if wilson_interval(right, len(labels))[1] < chance:
         found.append(
-            f"accuracy {right / len(labels):.1%} is below chance ({chance:.1%}): check the order of the classes,"
-            " the colours and the mean in the contract"
+            f"accuracy {right / len(labels):.1%} is below chance ({chance:.1%}): check class order, colours and mean"
         )
     answered = np.unique(decided)
     if len(answered) == 1 and len(np.unique(labels)) > 1:
         name = printable(spec.classes[int(answered[0])])
-        found.append(f"every answer is '{name}': check the mean and deviation, the colours and the weights")
+        found.append(f"every answer is '{name}': check mean, deviation, colours and weights")
     return tuple(found)
 
 

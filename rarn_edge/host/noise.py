@@ -15,6 +15,7 @@ from rarn_edge.host.threads import default_threads
 
 _BLOCK = bytes(32 << 10)  # stays in a first-level cache: the time follows the clock, not the memory
 _REPEATS = 8
+_BUSY = 0.5  # of the cores are wanted by others
 _UNSTEADY = 0.15  # of the median, between the 10th and the 90th percentile of the workload
 _DRIFT = 0.05  # between the medians of the first and the last third
 _ENOUGH = 12
@@ -32,30 +33,32 @@ def _hashing_s() -> float:
     return time.perf_counter() - start_s
 
 
-def workload_warnings(samples_s: Sequence[float]) -> list[str]:
-    """Whether the machine was unsteady or drifting, from the seconds of the reference workload in each round."""
-    if len(samples_s) < _ENOUGH:
-        return []
-    values = np.asarray(samples_s)
-    warnings = []
-    low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
-    spread = float((high - low) / middle)
-    if spread > _UNSTEADY:
-        warnings.append(
-            f"unsteady machine: the same piece of work varied by {spread:.0%} between rounds; close other programs, fix the "
-            "clock (performance governor), or trust the ratios only"
-        )
-    third = len(values) // 3
-    change = float(np.median(values[-third:]) / np.median(values[:third]) - 1)
-    if abs(change) > _DRIFT:
-        cause = (
-            "it grew hot, or lost its boost clock, or got a neighbour" if change > 0 else "it was still slow at first"
-        )
-        warnings.append(
-            f"drift: the machine was {abs(change):.0%} {'slower' if change > 0 else 'faster'} at the end than at the start "
-            f"({cause}); cool it, fix the clock, or take more rounds: interleaving spreads it over all models alike"
-        )
-    return warnings
+def load_average() -> float | None:
+    """Processes that wanted a core during the last minute, or None where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def unsteady(load: float | None, samples_s: Sequence[float] = ()) -> list[str]:
+    """One line on a machine that others use, from the load at the start and the seconds of the reference workload in each round.
+
+    The workload tells two things: how much it varied (between the 10th and the 90th percentile), and how much longer it took at
+    the end than at the start. A few rounds tell neither.
+    """
+    cores = default_threads()
+    signs = []
+    if load is not None and load > _BUSY * cores:
+        signs.append(f"load {load:.1f} on {cores} core{'' if cores == 1 else 's'}")
+    if len(samples_s) >= _ENOUGH:
+        values = np.asarray(samples_s)
+        low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
+        spread = float((high - low) / middle)
+        if spread > _UNSTEADY:
+            signs.append(f"spread {spread:.0%}")
+        third = len(values) // 3
+        change = float(np.median(values[-third:]) / np.median(values[:third]) - 1)
+        if abs(change) > _DRIFT:
+            signs.append(f"drift {change:+.0%}")
+    return [f"unsteady ({', '.join(signs)}): close programs, trust ratios"] if signs else []
 
 
 class Counters:
@@ -72,30 +75,17 @@ class Counters:
         total = change.get("ticks", 0)
         if total and change.get("steal", 0) / total > 0.01:
             share = change["steal"] / total
-            found.append(
-                f"noisy neighbour: the host took {share:.0%} of this machine's processor time; use a machine of its own"
-            )
+            found.append(f"the host took {share:.0%} of this machine's processor time: use a machine of its own")
         if change.get("throttled", 0) > 0:
             found.append(
-                f"the cgroup's CPU quota stopped this process {change['throttled']:.0f} times; use fewer threads or raise it"
+                f"the CPU quota stopped this process {change['throttled']:.0f} times: use fewer threads or raise it"
             )
         pages = change.get("pswpin", 0) + change.get("pswpout", 0)
         if pages > 100:
-            found.append(f"swapping: {pages:.0f} pages moved during the run; free memory or bench fewer models at once")
+            found.append(f"{pages:,.0f} pages were swapped during the run: free memory, or bench fewer models at once")
         if change.get("thermal", 0) > 0:
-            found.append("the processor throttled itself for heat during the run; cool it, or bench in shorter runs")
+            found.append("the processor throttled itself for heat during the run: cool it, or make runs shorter")
         return found
-
-
-def busy_at_start() -> list[str]:
-    """A warning when others already want this machine's cores."""
-    if not hasattr(os, "getloadavg"):
-        return []
-    load = os.getloadavg()[0]
-    cores = default_threads()
-    if load <= 0.5 * cores:
-        return []
-    return [f"busy at the start: load {load:.1f} on {cores} cores; close other programs, or trust the ratios only"]
 
 
 def _read() -> dict[str, float]:

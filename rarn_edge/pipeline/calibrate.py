@@ -199,12 +199,12 @@ def check_sample(faces: Faces) -> list[str]:
         )
     found = []
     if constant:
-        found.append(f"{constant} of {len(faces)} calibration images are of one gray value each")
+        found.append(f"{constant} of {len(faces)} calibration images are of one gray value each: leave them out")
     if len(faces) < SEVERAL_IMAGES:
-        found.append(f"only {len(faces)} calibration images: rarer activations will be clipped; give some hundreds")
+        found.append(f"only {len(faces)} calibration images clip rare activations: give some hundreds")
     labels = np.unique(faces.labels[faces.labels >= 0])
     if len(labels) == 1 and len(faces) > 1:
-        found.append("the calibration images are all of one class: ranges will not fit the others")
+        found.append("the calibration images are all of one class: give some of each")
     return found
 
 

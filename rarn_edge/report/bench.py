@@ -4,6 +4,7 @@ import json
 
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, BenchRow
 from rarn_edge.boundary.names import markdown
+from rarn_edge.data.faces import listed
 from rarn_edge.report.bench_extras import extra_tables
 from rarn_edge.report.table import UNKNOWN, Column, Row, Table, table
 from rarn_edge.report.units import count, megabytes, millions, milliseconds, percent
@@ -69,18 +70,19 @@ def bench_note(report: BenchReport) -> str:
 
 
 def bench_warnings(report: BenchReport) -> list[str]:
-    """What to doubt: about the machine first, then each row's warnings once, as a line that names its rows."""
+    """What to doubt: about the machine first, then each row's warnings once, as a short line that names its rows."""
     about: dict[str, list[str]] = {}
+    batches = len({row.batch for row in report.rows})
     for row in report.rows:
         texts = list(row.warnings)
         if row.peak_rss_missing is not None and row.peak_rss_missing != NOT_MEASURED:
             texts.append(f"no memory figures: {row.peak_rss_missing}")
         for text in texts:
-            about.setdefault(text, []).append(f"{row.label} at batch {row.batch}")
+            about.setdefault(text, []).append(f"{row.label} at batch {row.batch}" if batches > 1 else row.label)
     lines = list(report.warnings)
     for text, names in about.items():
         everywhere = len(names) == len(report.rows) and len(names) > 1
-        lines.append(f"{'all rows' if everywhere else ', '.join(dict.fromkeys(names))}: {text}")
+        lines.append(f"{'all rows' if everywhere else listed(list(dict.fromkeys(names)), 1)}: {text}")
     return lines
 
 

@@ -162,12 +162,12 @@ def _audits(report: BenchReport) -> Table:
         for found in report.audits
     ]
     columns = (
-        "INT8 file", "in INT8", "mult-adds in INT8", "float islands", "conversions", "flips", "signal to noise, dB",
+        "INT8 file", "in INT8", "mult-adds in INT8", "float islands", "conversions", "flips", "SNR dB",
     )  # fmt: skip
     note = (
         "What ONNX Runtime really ran on this CPU, from its optimised graph and profile: convolutions in INT8 and their share of "
         "multiply-adds, what stayed in float, conversions left and their time. Flips: decisions on drawn faces that "
-        "change when 8-bit products cannot saturate. Signal to noise: logits against the simulation in float."
+        "change when 8-bit products cannot saturate. SNR: logits against the simulation in float."
     )
     return table("INT8 audit", columns, rows, note)
 

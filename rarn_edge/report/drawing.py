@@ -35,7 +35,7 @@ class Plot:
 
     title: str
     summary: str  # for those who do not see it
-    svg: str
+    html: str  # an SVG, or a picture inside the page
     table: Table
 
 
@@ -96,10 +96,11 @@ def _page_svg(svg: str, label: str) -> str:
 
 def plain_ticks(axis: "Axis") -> None:
     """1, 10, 200 instead of powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
+    few = MaxNLocator(4)  # less than a decade has not enough of 1, 2 and 5
+    axis.set_major_locator(few if high / low < 8 else LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -1,4 +1,4 @@
-"""A judgement as files: JSON for programs, CSV for spreadsheets, PNG for eyes. No face is ever drawn."""
+"""A judgement as files: JSON for programs, CSV for spreadsheets, a page and PNG for eyes. No face is ever drawn."""
 
 import csv
 import io
@@ -10,35 +10,27 @@ import numpy as np
 
 from rarn_edge.boundary.documents import to_json
 from rarn_edge.boundary.names import csv_cell, plain_plot_text
-from rarn_edge.errors import require_extra
 from rarn_edge.evaluation.judge import Judgement
 from rarn_edge.evaluation.roll import RollPoint
+from rarn_edge.report.drawing import Plot
+from rarn_edge.report.page import evaluation_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 _PLOTS = ("per_class", "confusion", "roll", "confidence", "labels", "intensity")
-REPORT_FILES = ("report.json", *(f"{name}.{end}" for name in _PLOTS for end in ("csv", "png")))
+REPORT_FILES = ("report.json", "index.html", *(f"{name}.{end}" for name in _PLOTS for end in ("csv", "png")))
 """What is written into the folder of a report."""
 
 
-def require_drawing() -> None:
-    """Raise now, rather than after the work, when matplotlib is missing.
+def judgement_files(judgement: Judgement, face: Plot | None = None) -> dict[str, bytes]:
+    """The content of every file by its name; the caller writes them into a folder of its own. `face` is for the page.
 
     Raises:
-        InputError: with the extra that brings it.
+        InputError: matplotlib or Jinja2 is not installed.
     """
-    require_extra("matplotlib.figure", "report")
-
-
-def judgement_files(judgement: Judgement) -> dict[str, bytes]:
-    """The content of every file by its name; the caller writes them into a folder of its own.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    require_drawing()
+    page = evaluation_page(judgement, face)
     evaluation = judgement.evaluation
     names = [score.name for score in evaluation.classes]
     counts = ({"true": name, **dict(zip(names, row, strict=True))} for name, row in _confusion_rows(judgement))
@@ -59,7 +51,7 @@ def judgement_files(judgement: Judgement) -> dict[str, bytes]:
         "labels": _labels,
         "intensity": _intensity,
     }
-    files = {"report.json": (to_json(judgement.to_dict(), indent=1) + "\n").encode()}
+    files = {"index.html": page.encode(), "report.json": (to_json(judgement.to_dict(), indent=1) + "\n").encode()}
     for name, draw in plots.items():
         with plain_plot_text():
             files |= {f"{name}.csv": _csv(rows[name]), f"{name}.png": _drawn(draw, judgement)}

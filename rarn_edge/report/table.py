@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rarn_edge.boundary.names import html_text as escape
 from rarn_edge.boundary.names import markdown
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 UNKNOWN = "-"
+_LEAST_NAME = 12  # columns of a name, below which rich shares the room out
 
 _STYLES = {
     "pass": "green",
@@ -62,29 +64,28 @@ class Table:
         return any(column.name for column in self.columns)
 
     def to_rich(self) -> RenderableType:
-        """For a terminal of 80 columns or more."""
-        from rich import box
-        from rich.console import Group
-        from rich.table import Table as RichTable
-        from rich.text import Text
+        """For a terminal of 80 columns or more: where it is narrow, headings and names break between their parts."""
+        return _Terminal(self)
 
-        made = RichTable(
-            box=box.SIMPLE_HEAD if self.has_header else None,
-            padding=0 if self.has_header else (0, 2, 0, 0),  # the box itself leaves one space between columns
-            show_header=self.has_header,
-        )
+    def shown_cells(self, width: int) -> tuple[list[str], list[list[str]]]:
+        """The headings and cells that a terminal of `width` columns shows, broken where a line would be too long."""
         shown = [index for index, column in enumerate(self.columns) if not column.is_wide]
-        for column in (self.columns[index] for index in shown):
-            if column.is_text:
-                made.add_column(column.name, overflow="fold")
-            else:
-                made.add_column(column.name, justify="right", no_wrap=True)
-        for row in self.rows:
-            first, *others = (row.cells[index] for index in shown)
-            cells = ["\n".join(filter(None, (first, row.detail))), *others]
-            made.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in cells), end_section=row.ends_section)
-        title = [Text(self.title, "bold")] if self.title else []
-        return Group(*title, made, *([Text(self.note, "dim")] if self.note else []))
+        heads = [self.columns[index].name for index in shown]
+        rows = [[row.cells[index] for index in shown] for row in self.rows]
+        for row, cells in zip(self.rows, rows, strict=True):
+            cells[0] = "\n".join(filter(None, (cells[0], row.detail)))
+        room = width - len(shown) - 1  # a space beside each column
+        widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
+        for place, index in enumerate(shown):
+            if sum(widths) > room and not self.columns[index].is_text:
+                widest = max([_width(cells[place]) for cells in rows], default=0)
+                heads[place] = _broken_at_spaces(heads[place], widest)
+                widths[place] = max(widest, _width(heads[place]))
+        first = room - sum(widths[1:])
+        if _LEAST_NAME <= first < widths[0]:
+            for cells in rows:
+                cells[0] = _broken_name(cells[0], first)
+        return heads, rows
 
     def to_markdown(self) -> str:
         """As GitHub shows it, title and note included."""
@@ -116,6 +117,38 @@ class Table:
         return "".join(cells + [_html_cell("td", _parenthesised(cell), column) for cell, column in others])
 
 
+class _Terminal:
+    """A table that learns the width of its terminal when it is printed."""
+
+    def __init__(self, shown: Table) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        shown = self._shown
+        heads, rows = shown.shown_cells(options.max_width)
+        made = RichTable(
+            box=box.SIMPLE_HEAD if shown.has_header else None,
+            padding=0 if shown.has_header else (0, 2, 0, 0),  # the box itself leaves one space between columns
+            show_header=shown.has_header,
+        )
+        for head, column in zip(heads, (column for column in shown.columns if not column.is_wide), strict=True):
+            if column.is_text:
+                made.add_column(head, overflow="fold")
+            else:
+                made.add_column(head, justify="right", no_wrap=True)
+        for row, cells in zip(shown.rows, rows, strict=True):
+            made.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in cells), end_section=row.ends_section)
+        if shown.title:
+            yield Text(shown.title, "bold")
+        yield made
+        if shown.note:
+            yield Text(shown.note, "dim")
+
+
 def table(
     title: str,
     columns: Sequence[str | Column],
@@ -142,6 +175,30 @@ def facts(title: str, rows: Iterable[tuple[str, str]], note: str = "") -> Table:
 def verdict(passed: bool) -> str:
     """The cell of a check."""
     return "pass" if passed else "FAIL"
+
+
+def _width(text: str) -> int:
+    """Of its longest line."""
+    return max(map(len, text.split("\n")))
+
+
+def _broken_at_spaces(text: str, width: int) -> str:
+    """Lines of whole words, as narrow as `width` where the words are."""
+    longest = max(map(len, text.split()), default=0)
+    return "\n".join(wrap(text, max(width, longest, 1), break_long_words=False, break_on_hyphens=False))
+
+
+def _broken_name(text: str, width: int) -> str:
+    """Lines of at most `width` columns: a name breaks at spaces, else after `.`, `-`, `_` or `/`."""
+    lines = []
+    for line in text.split("\n"):
+        while len(line) > width:
+            head = line[: width + 1]
+            cut = head.rfind(" ") + 1 or max(head[:width].rfind(mark) for mark in ".-_/") + 1 or width
+            lines.append(line[:cut].rstrip())
+            line = line[cut:]
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _one_line(text: str, between: str) -> str:

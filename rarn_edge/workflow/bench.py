@@ -102,8 +102,9 @@ def benchmark(
         journal.unlink(missing_ok=True)
     if page is not None:
         from rarn_edge.report.page import bench_page
+        from rarn_edge.workflow.answers import shown_face
 
-        write_text(page, bench_page(report))
+        write_text(page, bench_page(report, answers=shown_face(cases, report, asked.provider)))
     return report
 
 

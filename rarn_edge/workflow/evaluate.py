@@ -7,7 +7,7 @@ from typing import Any
 
 from rarn_edge.contract.spec import FERPLUS
 from rarn_edge.data.select import describe
-from rarn_edge.errors import InputError, require_extra
+from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import Judgement, compare, judge
 from rarn_edge.evaluation.sanity import doubts
@@ -95,9 +95,10 @@ def evaluate(
     if again is not None:
         _check_calibrated(path, again)
     if report is not None:
-        from rarn_edge.report.evaluation_files import REPORT_FILES, judgement_files, require_drawing
+        from rarn_edge.report.evaluation_files import REPORT_FILES, judgement_files
+        from rarn_edge.report.evaluation_plots import face_plot
 
-        require_drawing()
+        require_extras("report")
         make_folder(Path(report))
         check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, votes, *against], [data])
     subject = read_subject(path, provider, threads, on_notice)
@@ -134,7 +135,9 @@ def evaluate(
         judgement = judge(subject, logits, faces, describe(faces), training, others, on_angle)
         compared = tuple((rival.model, rival.paired) for rival in judgement.against)
         figures = judgement.votes
-        written = write_files(Path(report), judgement_files(judgement))
+        written = write_files(
+            Path(report), judgement_files(judgement, face_plot(subject.name, subject.spec, subject.predict))
+        )
         if judgement.pixels.warning:
             on_notice(judgement.pixels.warning, "warning")
     if again is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.data import Faces, Split, load_faces
-from rarn_edge.data.faces import Choose
+from rarn_edge.data.faces import Choose, listed
 from rarn_edge.data.select import describe, to_measure_on
 from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import InputError, require_extra, require_extras
@@ -98,8 +98,7 @@ def ranges_for(
     if weights.network is None or not weights.network.own:
         return read_ranges(weights.spec.name, weights.sha256)
     on_notice(
-        f"activation ranges are measured on {DRAWN_FOR_RANGES} drawn faces, which are not what '{weights.spec.name}' will see;"
-        " measure them on yours with --calib DATA",
+        f"activation ranges come from {DRAWN_FOR_RANGES} drawn faces: measure yours with --calib DATA",
         "warning",
     )
     return drawn_for(weights.spec.preprocess, DRAWN_FOR_RANGES, seed)
@@ -164,10 +163,8 @@ def known_faces(faces: Faces, models: Mapping[str, tuple[str, ...]], on_notice: 
                 {faces.classes[label] for label in known.labels.tolist()}
                 - {faces.classes[label] for label in kept.labels.tolist()}
             )
-            on_notice(
-                f"{len(known) - len(kept):,} faces of {', '.join(left)} are left out: {name} has no such class",
-                "warning",
-            )
+            count = len(known) - len(kept)
+            on_notice(f"{count:,} faces left out: {name} lacks {listed(left, 2)}; drop --votes", "warning")
         known = kept
     return known
 

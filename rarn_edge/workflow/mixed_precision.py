@@ -200,12 +200,12 @@ class _Search:
             identity = data["identity"]
             trials = {key: _trial(fields) for key, fields in data["trials"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            on_notice(f"{self.state} is damaged, starting the search over ({first_line(error)})")
+            on_notice(f"{self.state} is damaged: the search starts over ({first_line(error)})")
             return
         if identity == self.identity:
             self.known = trials
         else:
-            on_notice(f"{self.state} is of another model, target, ranges or faces, starting the search over")
+            on_notice(f"{self.state} is of another model or data: the search starts over")
 
     def cheapest(self) -> list[Trial]:
         """Rules 1 and 2: the best of all ranges and, where that is not enough, with corrected biases."""

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.contract.targets import detect_host
+from rarn_edge.data.faces import listed
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_outputs
 from rarn_edge.onnx_graph import LoadedModel
@@ -177,7 +178,7 @@ def quantize(
     if save_ranges is not None:
         measured.save(Path(save_ranges))
     if int8.float_operators:
-        on_notice(f"no INT8 kernel for {', '.join(int8.float_operators)}: they stay in float32", "warning")
+        on_notice(f"no INT8 kernel for {listed(int8.float_operators, 2)}: they stay float32; see audit", "warning")
     found, shown_on = None, ""
     if verdict and chosen is detect_host().target:
         on_stage("measuring the verdict")

@@ -91,6 +91,7 @@ def run(
     require_extras("export")
     require_extras("report")
     from rarn_edge.report.page import bench_page, run_markdown
+    from rarn_edge.workflow.answers import answers_of
 
     network = find_network(model, spec=spec)
     name = network.name
@@ -117,9 +118,12 @@ def run(
         paths += [artifact.path for artifact in named_models(names, out / "baselines")]
     on_stage("benchmark")
     bench = benchmark(load_cases(paths), BenchConfig(threads=(1,), rounds=BENCH_ROUNDS, audit=True, title=name))
+    on_stage("answers")
+    answers = answers_of([made.simplified.path, made.int8.path], faces, threads)
+    bench = answers.beside(bench)
     on_stage("report")
     write_text(out / "report.md", run_markdown(name, parity, bench))
-    write_text(out / "report.html", bench_page(bench, parity))
+    write_text(out / "report.html", bench_page(bench, parity, answers.plots))
     steps = [step.to_dict() for step in parity.steps]
     data_of_it = {"model": name, "faces": parity.faces, "hops": steps, "bench": bench.to_dict()}
     write_text(out / "report.json", to_json(data_of_it, indent=1) + "\n")

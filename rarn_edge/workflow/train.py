@@ -142,7 +142,7 @@ def train(
         computed = precision or TrainingPrecision.usual_on(workers.device.type)
         emulated = workers.device.type == "cpu" and not detect_host().multiplies_bfloat16
         if computed is TrainingPrecision.BF16 and emulated and workers.writes:
-            on_notice("this CPU has no instructions for bfloat16, so --precision bf16 is slower here", "warning")
+            on_notice("this CPU emulates bfloat16: --precision float32 is faster here", "warning")
 
         def ask_teachers() -> SoftTargets | None:
             """Before it, what costs nothing to refuse; passes over all faces take minutes."""
@@ -198,13 +198,13 @@ def _tell(job: Run, on_notice: OnNotice) -> None:
     rare, frequent = int(counts.argmin()), int(counts.argmax())
     if source_of(job.train) not in LABEL_CLASSES and counts[frequent] > IMBALANCE * max(1, counts[rare]):
         on_notice(
-            f"{counts[frequent]:,} images of {job.train.classes[frequent]} and {counts[rare]:,} of"
-            f" {job.train.classes[rare]}: rare classes will be recognised less often",
+            f"{counts[rare]:,} images of {job.train.classes[rare]}, {counts[frequent]:,} of"
+            f" {job.train.classes[frequent]}: give more of the rare class",
             "warning",
         )
     if not job.teachers and recipe.teacher_share and not recipe.label_smoothing:
         on_notice(
-            f"recipe '{recipe.name}' is made for teachers (--teacher WEIGHTS); it learns from labels alone now",
+            f"recipe '{recipe.name}' is made for teachers and has none: --teacher WEIGHTS",
             "warning",
         )
 

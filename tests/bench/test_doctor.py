@@ -38,8 +38,8 @@ def test_a_provider_that_does_not_start_is_a_problem(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(doctor, "package_version", lambda _: "1.0")
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _: "1.0")
     found = diagnose()
-    assert next(each for each in found.providers if each.name == "cpu").state == "does not start"
-    assert any("overwrite each other; keep one" in text for text in found.problems)
-    assert any(
-        "'cpu' is installed but does not start: its process was killed by SIGSEGV" in text for text in found.problems
-    )
+    cpu = next(each for each in found.providers if each.name == "cpu")
+    assert cpu.state == "does not start"
+    assert "its process was killed by SIGSEGV" in cpu.reason
+    assert any("overwrite each other: pip uninstall all" in text for text in found.problems)
+    assert "provider 'cpu' is installed but does not start: see its row" in found.problems

@@ -132,9 +132,9 @@ def test_bad_samples_are_named() -> None:
     assert check_sample(good) == []
     assert any("only 1 calibration images" in line for line in check_sample(good.where(np.arange(1))))
     one_class = replace(good, labels=np.zeros(64, dtype=np.int64))
-    assert check_sample(one_class) == ["the calibration images are all of one class: ranges will not fit the others"]
+    assert check_sample(one_class) == ["the calibration images are all of one class: give some of each"]
     partly = replace(good, images=np.concatenate([good.images[:63], np.zeros_like(good.images[:1])]))
-    assert check_sample(partly) == ["1 of 64 calibration images are of one gray value each"]
+    assert check_sample(partly) == ["1 of 64 calibration images are of one gray value each: leave them out"]
     with pytest.raises(InputError, match="all 3 calibration images are of one gray value"):
         check_sample(gray(1, 2, 3))
 

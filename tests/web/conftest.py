@@ -23,14 +23,6 @@ def node() -> str:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    found = os.environ.get("RARN_EDGE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("Chromium is not installed; .ci/run installs Debian's, or RARN_EDGE_CHROMIUM names one")
-    return found
-
-
-@pytest.fixture(scope="session")
 def modules() -> Path:
     if not (MODULES / "playwright-core").is_dir():
         pytest.skip(f"playwright-core is not in {MODULES}; {HOW}")

@@ -99,7 +99,7 @@ def test_a_search_is_resumed_and_a_broken_budget_writes_nothing(
         (b'{"identity": "x"}', "is damaged"),
         (b'{"identity": "x", "trials": []}', "is damaged"),
         (b'{"identity": "x", "trials": {"a": {"in_float": []}}}', "is damaged"),
-        (b'{"identity": "x", "trials": {}}', "is of another model, target, ranges or faces"),
+        (b'{"identity": "x", "trials": {}}', "is of another model or data"),
     ],
 )
 def test_a_search_that_cannot_be_resumed_is_told(
@@ -112,7 +112,7 @@ def test_a_search_that_cannot_be_resumed_is_told(
         simplified, judged, tmp_path / "x.onnx", SearchOptions(Target.X86_AVX2, (ranges,), 20.0), on_notice=told.append
     )
     (line,) = told
-    assert line.startswith(f"{state} {reason}, starting the search over")
+    assert line.startswith(f"{state} {reason}: the search starts over")
     assert "\n" not in line
 
 
@@ -135,7 +135,7 @@ def test_figures_of_another_type_are_damage(
     state.write_text(json.dumps(data))
     told: list[str] = []
     quantize_within(simplified, judged, out, SearchOptions(Target.X86_AVX2, (ranges,), 20.0), on_notice=told.append)
-    assert [line.split(" (")[0] for line in told] == [f"{state} is damaged, starting the search over"]
+    assert [line.split(" (")[0] for line in told] == [f"{state} is damaged: the search starts over"]
 
 
 def test_the_command_line_tells_of_a_damaged_search(
@@ -152,7 +152,7 @@ def test_the_command_line_tells_of_a_damaged_search(
     done = cli("quantize", simplified.path, "-o", out, "--target", "x86-avx2", "--no-verdict", *budgeted)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "damaged" in line] == [
-        f"warning: {state} is damaged, starting the search over"
+        f"warning: {state} is damaged: the search starts over"
         " (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"
     ]
     assert not state.exists()

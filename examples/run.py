@@ -1,0 +1,75 @@
+"""Run the commands of an example's README and put what they print below them: python examples/run.py own_network [--check].
+
+Commands are the lines that begin with `$ ` in its `console` blocks. They run one after the other in a copy of the example's
+folder. With --check nothing is written: the README's output must be what they print now, but for figures, which differ between
+machines.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)
+PROMPT = "$ "
+FIGURE = re.compile(r"\b[0-9a-f]{12}\b|[-+]?\d[\d.,]*(e[-+]\d+)?")
+DECIDES = re.compile(
+    r" (max diff|finite|SQNR|agreement|accuracy lost) .* pass$"
+)  # which figure is the closest to its limit
+TIMEOUT_S = 900
+
+
+def output_of(command: str, folder: Path) -> str:
+    """What a command prints to standard output, without blanks at the ends of lines and without empty lines.
+
+    Raises:
+        SystemExit: it fails.
+    """
+    beside = Path(sys.executable).parent  # `python` and `rarn-edge` of this environment
+    path = f"{beside}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "COLUMNS": "80"}
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{command}\n{done.stdout}{done.stderr}exit code {done.returncode}")
+    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines() if line.strip())
+
+
+def renewed(readme: str, folder: Path) -> str:
+    """The README with the output of its commands as they print it now; `folder` is the copy they run in."""
+
+    def run(block: re.Match[str]) -> str:
+        commands = [line for line in block[0].splitlines() if line.startswith(PROMPT)]
+        return "".join(f"{line}\n{output_of(line.removeprefix(PROMPT), folder)}" for line in commands)
+
+    return BLOCK.sub(run, readme)
+
+
+def without_figures(text: str) -> list[str]:
+    """Lines with each number as `#`, runs of blanks as one, and passed parity steps by name: what must not differ."""
+    return [DECIDES.sub(" pass", " ".join(FIGURE.sub("#", line).split())) for line in text.splitlines()]
+
+
+def main(name: str, check: bool) -> None:
+    readme = HERE / name / "README.md"
+    before = readme.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="rarn-edge-") as made:
+        folder = Path(made) / name
+        shutil.copytree(HERE / name, folder)
+        after = renewed(before, folder)
+    if not check:
+        readme.write_text(after, encoding="utf-8")
+    elif without_figures(after) != without_figures(before):
+        changed = next(new for new, old in zip(after.splitlines(), before.splitlines(), strict=False) if new != old)
+        sys.exit(f"{readme}: prints something else now, from '{changed}' on; renew it: python examples/run.py {name}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(sys.argv[1], "--check" in sys.argv)
