@@ -48,6 +48,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "rarn-edge needs Python 3.11 or newer; found '$(PYTHON)' ($$($(PYTHON) --version 2>/dev/null || echo not installed)). Name another: make PYTHON=python3.12" >&2; \
 		exit 1; }
+	@echo "installing into $(VENV): some minutes without output; later calls skip it"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev,docs]"
 	@touch $(INSTALLED)

@@ -6,6 +6,9 @@ devices or of `SUITE DEVICE`.
 
 The README's picture, docs/results/accuracy_latency.png, shows the figures of the CSV beside it: latency of the suite `peers`,
 accuracy of the same suite, of rarn_edge/assets/quality.json and of docs/roll/ferplus.csv (seven shared classes).
+
+The README's table between `<!-- claims -->` and `<!-- end claims -->` is made of export/manifest.json, docs/roll/ferplus.csv and
+the results of two machines and of the emulated Arm cores.
 """
 
 import argparse
@@ -25,10 +28,13 @@ RESULTS = ROOT / "benchmarks" / "results"
 SUITES = ROOT / "benchmarks" / "suites"
 PAGE = ROOT / "docs" / "results" / "benchmarks.md"
 PICTURE = ROOT / "docs" / "results" / "accuracy_latency.png"
-MACHINE = "intel-xeon-amx-2-cores"  # whose latencies the picture shows
+README = ROOT / "README.md"
+MACHINE = "intel-xeon-amx-2-cores"  # whose latencies the picture and the README show
+GPU = "nvidia-h100-80gb-hbm3"
 OURS = ("rarn-s", "rarn-n")
 RIVALS = {"mini_xception": "mini-Xception", "face_api_expression": "face-api"}
 FERPLUS, FER2013 = "FER+, seven shared classes", "FER-2013's labels"
+_CLAIMS = re.compile(r"(<!-- claims -->\n).*?(<!-- end claims -->)", re.DOTALL)
 _BLOCK = re.compile(r"(<!-- benchmark (\w+)(?: ([\w.-]+))? -->\n).*?(<!-- end benchmark -->)", re.DOTALL)
 
 
@@ -63,14 +69,70 @@ def section(report: BenchReport, path: Path, suite: str) -> str:
     return f"{title}\n\n{bench_markdown(report)}\n\n"
 
 
+def roll_accuracy(degrees: int) -> dict[str, float]:
+    """Percent right of each model on faces of FER+, seven shared classes, turned by so much to its worse side."""
+    found: dict[str, float] = {}
+    with (ROOT / "docs" / "roll" / "ferplus.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if abs(float(row["roll_deg"])) == degrees:
+                accuracy = 100 * float(row["accuracy"])
+                found[row["model"]] = min(accuracy, found.get(row["model"], accuracy))
+    return found
+
+
+def claims(results: Path = RESULTS) -> str:
+    """The README's table: what is claimed of both models, and the command that shows it."""
+    manifest = json.loads((ROOT / "export" / "manifest.json").read_text(encoding="utf-8"))
+    peers = load_report(results / MACHINE / "peers.json")
+    single = {row.label: row for row in peers.rows if row.batch == 1}
+    gpu = load_report(results / GPU / "gpu_graph.json")
+    arm = json.loads((results / "aarch64-emulated" / "answers.json").read_text(encoding="utf-8"))
+    upright, turned = roll_accuracy(0), roll_accuracy(30)
+    rivals = {label: f"{name} {upright[f'{label}.onnx']:.1f}" for label, name in RIVALS.items()}
+    mini = single["mini_xception"]
+    assert mini.accuracy is not None
+
+    def released(labels: str) -> list[str]:
+        forms = [manifest[f"{name}.{labels}"]["measured"]["int8 x86-avx2"] for name in OURS]
+        return [f"{100 * form['accuracy']:.2f} %" for form in forms]
+
+    def rolled(accuracy: dict[str, float]) -> list[str]:
+        return [f"{accuracy[f'{name}.int8.onnx']:.1f} %" for name in OURS]
+
+    def times(beside: list[str]) -> list[str]:
+        pairs = zip(OURS, beside, strict=True)
+        return [f"{single[f'{n}.int8'].latency_median_s / single[label].latency_median_s:.2f}" for n, label in pairs]
+
+    def fastest(name: str) -> str:
+        rates = [row.throughput_images_per_s for row in gpu.rows if row.label == f"{name}.fp16" and row.batch == 256]
+        return f"{round(rates[0], -3):,.0f}"
+
+    def flips(name: str) -> str:
+        answers = [each for run in arm["runs"] for each in run["answers"] if each["file"].startswith(f"{name}.")]
+        return f"{sum(each['decisions_flipped'] for each in answers)} of {sum(each['faces'] for each in answers):,}"
+
+    faces = manifest["rarn-s.ferplus"]["measured"]["int8 x86-avx2"]["images"]
+    rows = [
+        (f"FER+ majority, {faces:,} faces", *released("ferplus"), "`evaluate FILE --data D --votes V`"),
+        (f"FER+, seven classes ({', '.join(rivals.values())} %)", *rolled(upright), "the same, `--against RIVAL.onnx`"),
+        (f"the same, turned by 30 degrees (the better of both {max(turned[f'{name}.onnx'] for name in RIVALS):.1f} %)",
+         *rolled(turned), "the same, `--report DIR`"),
+        (f"FER-2013's labels (mini-Xception {100 * mini.accuracy.value:.2f} %)",
+         *released("fer2013"), "`evaluate FILE --data D`"),
+        ("INT8 over float32, time", *times(list(OURS)), "`bench --suite benchmarks/suites/peers.toml`"),
+        ("INT8 over mini-Xception, time", *times(["mini_xception"] * 2), "the same"),
+        ("faces a second, H100, float16, batch 256", *map(fastest, OURS), "`benchmarks/gpu_check.sh MODELS`"),
+        ("decisions that emulated Arm cores flip", *map(flips, OURS), "`make test-arm`"),
+    ]  # fmt: skip
+    head = ["| claim | `rarn-s` | `rarn-n` | command |", "|---|--:|--:|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
 def points(results: Path = RESULTS) -> list[tuple[str, str, float, float]]:
     """Labels, model, milliseconds of one face, and accuracy in percent, of every point in the picture."""
     report = load_report(results / MACHINE / "peers.json")
     rows = {row.label: row for row in report.rows if row.batch == 1}
-    with (ROOT / "docs" / "roll" / "ferplus.csv").open(encoding="utf-8", newline="") as file:
-        upright = {
-            row["model"]: 100 * float(row["accuracy"]) for row in csv.DictReader(file) if float(row["roll_deg"]) == 0
-        }
+    upright = roll_accuracy(0)
     quality = json.loads((ROOT / "rarn_edge" / "assets" / "quality.json").read_text(encoding="utf-8"))
     found = []
     for name in OURS:
@@ -127,16 +189,23 @@ def main() -> None:
     arguments = parser.parse_args()
     old = PAGE.read_text(encoding="utf-8")
     new = render(old, RESULTS)
+    readme = README.read_text(encoding="utf-8")
+    claimed = _CLAIMS.sub(lambda match: match[1] + claims() + match[2], readme)
     figures, found = PICTURE.with_suffix(".csv"), points()
     drawn = PICTURE.is_file() and figures.is_file() and figures.read_text(encoding="utf-8") == points_csv(found)
     if arguments.check:
-        for name, right in ((PAGE.name, new == old), (PICTURE.name, drawn)):
+        for path, right in ((PAGE, new == old), (PICTURE, drawn), (README, claimed == readme)):
             if not right:
-                sys.exit(f"docs/results/{name} does not show the recorded results; run: python benchmarks/render.py")
+                sys.exit(
+                    f"{path.relative_to(ROOT)} does not show the recorded results; run: python benchmarks/render.py"
+                )
         return
     if new != old:
         PAGE.write_text(new, encoding="utf-8")
         print(f"{PAGE}: updated")
+    if claimed != readme:
+        README.write_text(claimed, encoding="utf-8")
+        print(f"{README}: updated")
     if not drawn:
         draw(found, PICTURE)
         figures.write_text(points_csv(found), encoding="utf-8")

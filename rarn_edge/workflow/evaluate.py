@@ -155,7 +155,7 @@ def _check_calibrated(file: Path, calibrated: Path) -> None:
     """Refuse before the work what cannot be done."""
     if file.suffix == ".safetensors":
         raise InputError(
-            f"--calibrated writes an ONNX file again; export first: rarn-edge export --weights {file} -o OUT.onnx"
+            f"--calibrated writes an ONNX file again; export first: rarn-edge export --model NAME --weights {file} -o OUT.onnx"
         )
     require_extra("onnx", "export")
     check_outputs([calibrated], [file])

@@ -1,8 +1,9 @@
 """What the documentation says is so: commands run or at least parse, Python runs, links and anchors lead somewhere.
 
 A block that cannot run here stands under a comment such as `<!-- parsed only: needs a GPU -->`; its commands must still be
-right. All other shell blocks of the README and the guides run, in order, in one folder with small drawn data under the names
-that the pages use.
+right. All other shell blocks of the README and the guides run in one folder with small drawn data under the names that the pages
+use; a block that begins with `# NAME.py` or `# NAME.toml` is that file. Any block runs alone: a file that it reads and another
+block writes is made first, by the line that the pages show for it.
 """
 
 import os
@@ -13,9 +14,10 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import chdir
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(root / "shard-1.tar", "w") as archive:
         archive.add(root / "crops" / "2.png", "2.png")
     write_parquet(root / "images.parquet", [png(image) for image in faces.images[:2]])
+    write_pictures(root)
+    for block in (*blocks(RUN, "python"), *blocks(RUN, "toml")):
+        if named := re.match(r"# ([\w-]+\.(?:py|toml))\n", block.text):
+            (root / named[1]).write_text(block.text)
     video = cv2.VideoWriter(str(root / "talk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (640, 480))
     for _ in range(4):
         video.write(picture)
@@ -175,6 +181,21 @@ def png(image: np.ndarray[Any, Any]) -> bytes:
     return cv2.imencode(".png", image)[1].tobytes()
 
 
+def write_pictures(root: Path) -> None:
+    """Three classes in colour: folders, and a CSV of the same files."""
+    kinds = {"smile": "happy", "frown": "angry", "calm": "neutral"}
+    faces = synthetic_faces(8 * len(CLASSES), seed=6)
+    rows = ["file,label,split"]
+    for kind, expression in kinds.items():
+        for index, image in enumerate(faces.images[faces.labels == CLASSES.index(expression)]):
+            path = f"pictures/{'train' if index < 6 else 'test'}/{kind}/{index}.png"
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            coloured = np.stack([image, image, 255 - image // 2], axis=-1)  # [48, 48, 3]
+            (root / path).write_bytes(png(cv2.resize(coloured, (80, 80))))
+            rows.append(f"{path},{kind},{path.split('/')[1]}")
+    (root / "pictures.csv").write_text("\n".join(rows) + "\n")
+
+
 def write_parquet(path: Path, images: list[bytes]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -182,38 +203,83 @@ def write_parquet(path: Path, images: list[bytes]) -> None:
     pq.write_table(pa.table({"image": images}), path)
 
 
+def lines_of(block: Block) -> Iterator[list[str]]:
+    """The words of each line without its comment."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if words := shlex.split(line, comments=True):
+            yield words
+
+
+def written_by(words: list[str]) -> str | None:
+    """The file or folder that a line writes under `-o` or `--out`."""
+    return next((after for option, after in pairwise(words) if option in ("-o", "--out")), None)
+
+
+RUNNING = [block for block in blocks(RUN, "sh") if block.runs]
+
+
 @pytest.fixture(scope="module")
-def done() -> set[str]:
-    """Commands that ran already: what pages repeat is run once."""
-    return set()
+def makers() -> dict[str, list[str]]:
+    """For each file, the first line on the pages that writes it."""
+    found: dict[str, list[str]] = {}
+    for block in RUNNING:
+        for words in lines_of(block):
+            if written := written_by(words):
+                found.setdefault(written, words)
+    return found
 
 
-@pytest.mark.parametrize("block", [block for block in blocks(RUN, "sh") if block.runs], ids=name_of)
-def test_commands_run(
-    block: Block, folder: Path, done: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from rarn_edge.cli import main
+@dataclass(frozen=True)
+class Runner:
+    """Runs the lines of pages in one folder, each line once, after the lines that make what it reads."""
 
-    monkeypatch.setattr("rarn_edge.workflow.inputs.SYNTHETIC_FACES", 42)
-    for line in block.text.splitlines():
-        words = shlex.split(line, comments=True)
-        if not words or shlex.join(words) in done:
-            continue
-        assert words[0] in SAFE, f"{block.page}: a block with '{words[0]}' needs a comment that says why it is not run"
-        with chdir(folder):
-            if words[0] == "rarn-edge" and not set(words) & {"|", ">", "&&"}:
-                monkeypatch.setattr(sys, "argv", words)
-                with pytest.raises(SystemExit) as stop:
-                    main()
-                code, said = int(stop.value.code or 0), "".join(capsys.readouterr())
-            else:
-                code, said = shell(line, folder)
-        assert code == 0, f"{block.page}: {line}\n{said}"
-        done.add(shlex.join(words))
+    folder: Path
+    makers: dict[str, list[str]]
+    done: set[str]
+
+    def run(self, words: list[str], page: str, capsys: pytest.CaptureFixture[str]) -> None:
+        line = shlex.join(words)
+        if line in self.done:
+            return
+        assert words[0] in SAFE, f"{page}: a block with '{words[0]}' needs a comment that says why it is not run"
+        self.make(words, page, capsys)
+        code, said = shell(words, self.folder) if set(words) & {"|", ">", "&&"} else self.call(words, capsys)
+        assert code == 0, f"{page}: {line}\n{said}"
+        self.done.add(line)
+
+    def make(self, named: Iterable[str], page: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """The files among `named` that are not there yet and that a line of the pages writes."""
+        named = list(named)
+        for name in named:
+            file = next((each for each in self.makers if name == each or name.startswith(f"{each}/")), None)
+            if file is not None and file != written_by(named) and not (self.folder / file).exists():
+                self.run(self.makers[file], page, capsys)
+
+    def call(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+        from rarn_edge.cli import main
+
+        with chdir(self.folder), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rarn_edge.workflow.inputs.SYNTHETIC_FACES", 42)
+            patch.setattr(sys, "argv", words)
+            with pytest.raises(SystemExit) as stop:
+                main()
+        return int(stop.value.code or 0), "".join(capsys.readouterr())
 
 
-def shell(line: str, folder: Path) -> tuple[int, str]:
+@pytest.fixture(scope="module")
+def runner(folder: Path, makers: dict[str, list[str]]) -> Runner:
+    return Runner(folder, makers, set())
+
+
+@pytest.mark.parametrize("block", RUNNING, ids=name_of)
+def test_commands_run(block: Block, runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in lines_of(block):
+        runner.run(words, block.page, capsys)
+
+
+def shell(words: list[str], folder: Path) -> tuple[int, str]:
     """A line with pipes, in bash, where `rarn-edge` is this checkout's."""
+    line = " ".join(word if word in ("|", ">", "&&") else shlex.quote(word) for word in words)
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
     program = programs / "rarn-edge"
@@ -227,14 +293,25 @@ def shell(line: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("block", blocks(RUN, "python"), ids=name_of)
+@pytest.mark.parametrize("block", blocks(PAGES, "python"), ids=name_of)
+def test_python_compiles(block: Block) -> None:
+    compile(block.text, block.page, "exec")
+
+
+RUNNING_PYTHON = [
+    block for block in blocks(RUN, "python") if block.runs and not re.match(r"# [\w-]+\.py\n", block.text)
+]
+
+
+@pytest.mark.parametrize("block", RUNNING_PYTHON, ids=name_of)
 def test_python_runs(
-    block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    block: Block, runner: Runner, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After the shell blocks, whose files it may use."""
-    name, _, arguments = block.note.partition(": ")
-    monkeypatch.setattr(sys, "argv", [block.page, *(arguments.split() if name == "run as a script" else ())])
-    with chdir(folder):
+    kind, _, said = block.note.partition(": ")
+    arguments = said.split() if kind == "run as a script" else []
+    runner.make([*arguments, *re.findall(r'"([^"\n]+)"', block.text)], block.page, capsys)
+    monkeypatch.setattr(sys, "argv", [block.page, *arguments])
+    with chdir(runner.folder):
         exec(compile(block.text, block.page, "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
 
