@@ -1,7 +1,8 @@
 """What `rivals.py` runs inside the environment of one tool; it needs NumPy and that tool, not rarn-edge.
 
-rivals_worker.py make WHAT FOLDER   makes one form of FOLDER/model.onnx and prints its path
-rivals_worker.py serve RUNTIME FILE answers requests, a line of JSON each: open, time, answer
+rivals_worker.py make WHAT FOLDER        makes a form of FOLDER/model.onnx, or of the torch module beside it, and prints its path
+rivals_worker.py serve RUNTIME FILE ONE  opens FILE, warms up with the picture ONE (npy), then answers requests, a line of JSON
+                                         each: {"do": "time", "calls": N} or {"do": "answer", "faces": NPY, "out": NPY}
 """
 
 import contextlib
@@ -120,60 +121,37 @@ def _openvino_model(folder: Path) -> Any:
 
 
 def litert_float(folder: Path) -> Path:
-    return _onnx2tf(folder, "float32")
+    """LiteRT Torch, from the torch module."""
+    import litert_torch
+    import torch
+
+    out = folder / "litert_float.tflite"
+    module = torch.export.load(folder / "model.pt2").module()
+    litert_torch.convert(module, (torch.zeros(1, 1, 48, 48),)).export(str(out))
+    return out
 
 
 def litert_int8(folder: Path) -> Path:
     """AI Edge Quantizer: static, a8w8, weights per channel."""
+    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
 
-    images = calibration(folder).transpose(0, 2, 3, 1)  # [N, 48, 48, 1]
-    source = _onnx2tf(folder, "float32")
-    from ai_edge_litert.interpreter import Interpreter
-
-    signatures = Interpreter(model_path=str(source)).get_signature_list()
-    key, names = next(iter(signatures.items()))
+    source, out = litert_float(folder), folder / "litert_int8.tflite"
+    key, names = next(iter(Interpreter(model_path=str(source)).get_signature_list().items()))
     worker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
-    data = {key: [{names["inputs"][0]: image[None]} for image in images]}
-    done = worker.quantize(worker.calibrate(data))
-    out = folder / "litert_int8.tflite"
-    done.export_model(str(out), overwrite=True)
+    calibrated = worker.calibrate({key: [{names["inputs"][0]: image[None]} for image in calibration(folder)]})
+    worker.quantize(calibrated).export_model(str(out), overwrite=True)
     return out
 
 
-def _onnx2tf(folder: Path, kind: str) -> Path:
-    out = folder / "litert"
-    if not list(out.glob(f"*_{kind}.tflite")):
-        command = [
-            sys.executable,
-            "-m",
-            "onnx2tf",
-            "-i",
-            str(folder / "simplified.onnx"),
-            "-o",
-            str(out),
-            "-b",
-            "1",
-            "-n",
-            "-osd",
-        ]
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-        if done.returncode:  # its traceback ends in the arguments of a layer; the error stands above them
-            found = [line for line in (done.stdout + done.stderr).splitlines() if "Error" in line or "Depth" in line]
-            raise SystemExit(f"onnx2tf: {(found or ['no reason given'])[-1][:120]}")
-    return next(out.glob(f"*_{kind}.tflite"))
-
-
 def ncnn_float(folder: Path) -> Path:
+    """pnnx, from the traced torch module: of the ONNX file it makes a ReduceMax layer, which ncnn lacks."""
     import pnnx
 
-    source = folder / "pnnx.onnx"
-    source.write_bytes((folder / "simplified.onnx").read_bytes())
     binary = Path(pnnx.__file__).parent / "bin" / "pnnx"
-    command = [str(binary) if binary.exists() else str(Path(sys.executable).with_name("pnnx")), str(source)]
+    command = [str(binary) if binary.exists() else str(Path(sys.executable).with_name("pnnx")), "model.pt"]
     subprocess.run([*command, "inputshape=[1,1,48,48]", "fp16=0"], check=True, cwd=folder, stdout=sys.stderr)
-    return folder / "pnnx.ncnn.param"
+    return folder / "model.ncnn.param"
 
 
 def executorch_float(folder: Path) -> Path:
@@ -238,7 +216,7 @@ def open_litert(file: str) -> Answer:
     (takes,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def answer(image: Any) -> Any:
-        pixels = image.reshape(takes["shape"])  # one channel: the layouts are the same bytes
+        pixels = image.reshape(takes["shape"])
         if takes["dtype"] != np.float32:
             scale, zero = takes["quantization"]
             limits = np.iinfo(takes["dtype"])
@@ -260,15 +238,15 @@ def open_ncnn(file: str) -> Answer:
     net = ncnn.Net()
     net.opt.num_threads = 1
     net.opt.use_fp16_storage = net.opt.use_bf16_storage = net.opt.use_fp16_arithmetic = False
-    net.load_param(file)
-    net.load_model(file.removesuffix(".param") + ".bin")
+    if net.load_param(file) or net.load_model(file.removesuffix(".param") + ".bin"):
+        raise RuntimeError("ncnn cannot load the file")
     takes, gives = net.input_names()[0], net.output_names()[0]
 
     def answer(image: Any) -> Any:
         with net.create_extractor() as extractor:
-            extractor.input(takes, ncnn.Mat(image[0]))
+            extractor.input(takes, ncnn.Mat(image[0]))  # [1, 48, 48]
             _, found = extractor.extract(gives)
-            return np.array(found)[None]
+            return np.array(found)[None]  # [1, classes]
 
     return answer
 
@@ -297,16 +275,12 @@ IMPORTS = {
 }
 
 
-def serve(runtime: str, file: str, reply: Any) -> None:
+def serve(runtime: str, file: str, one: str, reply: Any) -> None:
     for name in IMPORTS[runtime]:
         __import__(name)
     before = memory_bytes()
     answer = globals()[f"open_{runtime}"](file)
-    image = (
-        np.load(Path(file).parent / "one.npy")
-        if (Path(file).parent / "one.npy").exists()
-        else np.zeros((1, 1, 48, 48), "f4")
-    )
+    image = np.load(one)
     for _ in range(20):
         answer(image)
     print(json.dumps({"memory_bytes": memory_bytes() - before}), file=reply, flush=True)
@@ -335,7 +309,7 @@ def main() -> None:
         with contextlib.chdir(place):
             print(json.dumps({"file": str(globals()[name](Path(place)))}), file=reply, flush=True)
     else:
-        serve(name, place, reply)
+        serve(name, place, sys.argv[4], reply)
 
 
 if __name__ == "__main__":

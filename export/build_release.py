@@ -3,6 +3,7 @@
     python export/build_release.py runs/rarn-s --data fer2013.zip
     python export/build_release.py runs/plus --data fer2013.zip --votes ferplus.csv      # a run on the votes of FER+
     python export/build_release.py runs/second --before runs/first --data fer2013.zip    # phases that belong together
+    python export/build_release.py runs/last --average --data fer2013.zip    # the mean of a last phase and what it started from
     python export/build_release.py rarn-s.ferplus --data fer2013.zip --votes ferplus.csv    # the export or the quantizer changed
     python export/build_release.py rarn-n.ferplus --on-grid --data fer2013.zip --votes ferplus.csv    # 7-bit weights
     python export/build_release.py rarn-s.ferplus                # INT8 file and bundle only: the ranges still fit
@@ -79,6 +80,11 @@ def main() -> None:
         help="a run that it builds upon and that was not released, finished or not; the one from random weights first",
     )
     parser.add_argument(
+        "--average",
+        action="store_true",
+        help="the mean of the run's weights and of those in the package it started from",
+    )
+    parser.add_argument(
         "--on-grid", action="store_true", help="put shipped weights on the 7-bit grid of their INT8 file first"
     )
     parser.add_argument("--votes", type=Path, help="FER+: the votes that it learnt from")
@@ -87,12 +93,14 @@ def main() -> None:
     release = shipped.get(arguments.source)
     if arguments.before and release is not None:
         parser.error("--before is about the folder of a run")
+    if arguments.average and (release is not None or arguments.before):
+        parser.error("--average is about the folder of one run that started from weights in the package")
     if arguments.on_grid and (release is None or arguments.data is None):
         parser.error("--on-grid is about a shipped model, and needs --data to measure it anew")
     if arguments.data is not None:
         faces = load_faces(arguments.data, votes=arguments.votes)
         if release is None:
-            release = adopt(Path(arguments.source), faces, arguments.before)
+            release = adopt(Path(arguments.source), faces, arguments.before, arguments.average)
         elif arguments.on_grid:
             put_on_grid(release, faces)
         measure(release, faces)
@@ -118,12 +126,12 @@ def releases() -> list[Release]:
     return [Release(model, labels) for model in shipped_models() for labels in shipped_labels(model)]
 
 
-def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> Release:
+def adopt(run: Path, faces: Faces, before: Sequence[Path] = (), average: bool = False) -> Release:
     """Take weights and logs of a finished run into the package.
 
     A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
     `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
-    what there was.
+    what there was. With `average` the mean of both is released (Wortsman 2022, arXiv:2203.05482).
 
     Raises:
         InputError: the run is not finished, or a run started from other weights.
@@ -140,8 +148,16 @@ def adopt(run: Path, faces: Faces, before: Sequence[Path] = ()) -> Release:
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
     held_out = faces.held_out().labelled()
+    if average:
+        (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
+        tensors = {
+            key: (tensor + start.tensors[key]) / 2 if tensor.is_floating_point() else tensor
+            for key, tensor in weights.tensors.items()
+        }
+        weights, provenance = replace(weights, tensors=tensors), {**provenance, "averaged_with": start.sha256}
     on_grid = provenance["recipe"].get("rounded_for") is not None
-    stored = {key: compacted(tensor, on_grid) for key, tensor in weights.tensors.items()}
+    made = rounded_weights(weights) if on_grid else weights.tensors
+    stored = {key: compacted(tensor, on_grid) for key, tensor in made.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
     spec = replace(weights.spec, temperature=temperature)
@@ -163,13 +179,18 @@ def put_on_grid(release: Release, faces: Faces) -> None:
     """Give shipped weights the values that their INT8 file multiplies by, and the temperature that then fits."""
     path = ASSETS / f"{release}.safetensors"
     weights, held_out = load_weights(path), faces.held_out().labelled()
-    network, side = weights.model(), weights.spec.preprocess.height_px
-    QuantizationAware(network, torch.zeros(2, weights.spec.preprocess.channels, side, side), SAFE_TARGET).put_on_grid()
-    stored = {key: compacted(tensor, on_grid=True) for key, tensor in network.state_dict().items()}
+    stored = {key: compacted(tensor, on_grid=True) for key, tensor in rounded_weights(weights).items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
     provenance = {**weights.provenance, "on_grid_of": SAFE_TARGET.value}
     save_weights(path, replace(weights.spec, temperature=temperature), stored, provenance)
+
+
+def rounded_weights(weights: Weights) -> dict[str, Tensor]:
+    """The parameters with the values that an INT8 file multiplies by."""
+    network, side = weights.model(), weights.spec.preprocess.height_px
+    QuantizationAware(network, torch.zeros(2, weights.spec.preprocess.channels, side, side), SAFE_TARGET).put_on_grid()
+    return dict(network.state_dict())
 
 
 def log_of(model: str, number: int) -> Path:

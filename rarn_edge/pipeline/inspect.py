@@ -1,6 +1,7 @@
 """What any ONNX file is: inputs, outputs, operators, size, precision, and its contract or what one would need."""
 
 import tempfile
+from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from rarn_edge.contract.draft import Draft, Said, draft
 from rarn_edge.contract.graph_scan import GraphScan
 from rarn_edge.contract.interface import Interface, Port, read_interface
 from rarn_edge.errors import InputError, first_line
+from rarn_edge.runtime.operators import CONVERSIONS, computes_in_int8, has_int8_kernel
 from rarn_edge.runtime.ort_profile import UNPACKED, end_profile, profiled_into
 from rarn_edge.runtime.types import NUMPY_NAMES
 
@@ -39,6 +41,7 @@ class Inspection:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     operators: dict[str, int]
+    without_int8_kernel: dict[str, int]  # of them, on the CPU; `quantize` rewrites some, `audit` tells what runs
     parameters: int
     multiply_adds: MultiplyAdds | None
     multiply_adds_missing: str | None  # why they are not known
@@ -100,6 +103,7 @@ def inspect(file: str | Path) -> Inspection:
         inputs=interface.inputs,
         outputs=interface.outputs,
         operators=scan.operators,
+        without_int8_kernel=lacking_int8_kernel(scan),
         parameters=count_parameters(scan),
         multiply_adds=counted,
         multiply_adds_missing=uncounted,
@@ -112,6 +116,17 @@ def inspect(file: str | Path) -> Inspection:
         missing=() if made is None else _missing(made),
         stamp_command=None if made is None else _command(made, path),
     )
+
+
+def lacking_int8_kernel(scan: GraphScan) -> dict[str, int]:
+    """How often each operator occurs that stays in float when it could be quantized; what only constants enter is folded."""
+    found = Counter(
+        node.operator
+        for node in scan.nodes
+        if not (has_int8_kernel(node.operator) or computes_in_int8(node.operator) or node.operator in CONVERSIONS)
+        and any(name and name not in scan.constants for name in node.inputs)
+    )
+    return dict(found.most_common())
 
 
 def count_parameters(scan: GraphScan) -> int:

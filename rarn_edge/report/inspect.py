@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rarn_edge.report.table import Table, facts
@@ -20,7 +21,8 @@ def inspection_table(found: Inspection) -> Table:
         *(("output", port.describe()) for port in found.outputs),
         ("ends in", found.ends_in or "neither softmax nor sigmoid: logits"),
         ("opset", opsets),
-        ("operators", ", ".join(f"{count} {name}" for name, count in found.operators.items())),
+        ("operators", _listed(found.operators)),
+        ("no INT8 kernel", _listed(found.without_int8_kernel) or "none"),
         ("parameters", f"{found.parameters:,}"),
         ("multiply-adds", _multiply_adds(found)),
         ("quantized", _quantized(found)),
@@ -31,6 +33,10 @@ def inspection_table(found: Inspection) -> Table:
         rows.append(("contract", found.contract_problem or "none"))
         rows += [("missing" if not index else "", text) for index, text in enumerate(found.missing)]
     return facts("", rows)
+
+
+def _listed(operators: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in operators.items())
 
 
 def _multiply_adds(found: Inspection) -> str:

@@ -38,6 +38,8 @@ def test_a_file_of_ours(cli: Cli, simplified: Artifact) -> None:
     assert found["contract"]["spec"]["name"] == "rarn-n"
     assert (found["stamp_command"], found["missing"], found["quantization"]) == (None, [], None)
     assert found["operators"]["Conv"] == sum(n.op_type == "Conv" for n in load_graph(simplified.path).graph.node)
+    assert found["without_int8_kernel"] == {"ReduceMean": 1, "ReduceMax": 1}
+    assert "1 ReduceMean, 1 ReduceMax" in cli("inspect", simplified.path).stdout
     assert "rarn-n: float32" in cli("inspect", simplified.path).stdout
 
 
@@ -47,6 +49,7 @@ def test_an_int8_file(int8: Mapping[Target, Quantized]) -> None:
     assert found.multiply_adds is not None
     assert found.multiply_adds.in_int8 is not None
     assert found.multiply_adds.in_int8 > 0.99
+    assert found.without_int8_kernel == {}
     assert (found.contract_problem, found.contract) == (None, int8[Target.ARM].artifact.contract)
 
 
