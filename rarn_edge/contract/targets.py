@@ -79,7 +79,7 @@ class Host:
         if target is None or target is Target.TENSORRT or target is self.target:
             return None
         if (target, self.target) == (Target.X86_AVX2, Target.X86_VNNI):
-            return f"made for {target.value}, run on {self.target.value}: --target auto is finer"
+            return f"made for {target.value}, right here; quantize anew to be finer"
         return f"made for {target.value}, run on {self.target.value}: use --target auto"
 
 
