@@ -3,7 +3,7 @@
     python export/build_release.py runs/rarn-s --data fer2013.zip
     python export/build_release.py runs/plus --data fer2013.zip --votes ferplus.csv      # a run on the votes of FER+
     python export/build_release.py runs/second --before runs/first --data fer2013.zip    # phases that belong together
-    python export/build_release.py runs/last --average --data fer2013.zip    # the mean of a last phase and what it started from
+    python export/build_release.py runs/last --data fer2013.zip --average    # the mean of a last phase and what it started from
     python export/build_release.py rarn-s.ferplus --data fer2013.zip --votes ferplus.csv    # the export or the quantizer changed
     python export/build_release.py rarn-n.ferplus --on-grid --data fer2013.zip --votes ferplus.csv    # 7-bit weights
     python export/build_release.py rarn-s.ferplus                # INT8 file and bundle only: the ranges still fit
@@ -81,8 +81,10 @@ def main() -> None:
     )
     parser.add_argument(
         "--average",
-        action="store_true",
-        help="the mean of the run's weights and of those in the package it started from",
+        type=Path,
+        nargs="*",
+        metavar="RUN",
+        help="the mean of the run's weights, of those in the package it started from, and of other runs that started there",
     )
     parser.add_argument(
         "--on-grid", action="store_true", help="put shipped weights on the 7-bit grid of their INT8 file first"
@@ -93,7 +95,7 @@ def main() -> None:
     release = shipped.get(arguments.source)
     if arguments.before and release is not None:
         parser.error("--before is about the folder of a run")
-    if arguments.average and (release is not None or arguments.before):
+    if arguments.average is not None and (release is not None or arguments.before):
         parser.error("--average is about the folder of one run that started from weights in the package")
     if arguments.on_grid and (release is None or arguments.data is None):
         parser.error("--on-grid is about a shipped model, and needs --data to measure it anew")
@@ -126,12 +128,13 @@ def releases() -> list[Release]:
     return [Release(model, labels) for model in shipped_models() for labels in shipped_labels(model)]
 
 
-def adopt(run: Path, faces: Faces, before: Sequence[Path] = (), average: bool = False) -> Release:
+def adopt(run: Path, faces: Faces, before: Sequence[Path] = (), average: Sequence[Path] | None = None) -> Release:
     """Take weights and logs of a finished run into the package.
 
     A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
     `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
-    what there was. With `average` the mean of both is released (Wortsman 2022, arXiv:2203.05482).
+    what there was. With `average` the mean of its weights, of those it started from
+    and of the runs listed is released (Wortsman 2022, arXiv:2203.05482).
 
     Raises:
         InputError: the run is not finished, or a run started from other weights.
@@ -148,13 +151,9 @@ def adopt(run: Path, faces: Faces, before: Sequence[Path] = (), average: bool = 
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
     held_out = faces.held_out().labelled()
-    if average:
+    if average is not None:
         (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
-        tensors = {
-            key: (tensor + start.tensors[key]) / 2 if tensor.is_floating_point() else tensor
-            for key, tensor in weights.tensors.items()
-        }
-        weights, provenance = replace(weights, tensors=tensors), {**provenance, "averaged_with": start.sha256}
+        weights, provenance = averaged(weights, start, [load_weights(other / WEIGHTS_FILE) for other in average])
     on_grid = provenance["recipe"].get("rounded_for") is not None
     made = rounded_weights(weights) if on_grid else weights.tensors
     stored = {key: compacted(tensor, on_grid) for key, tensor in made.items()}
@@ -184,6 +183,25 @@ def put_on_grid(release: Release, faces: Faces) -> None:
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
     provenance = {**weights.provenance, "on_grid_of": SAFE_TARGET.value}
     save_weights(path, replace(weights.spec, temperature=temperature), stored, provenance)
+
+
+def averaged(run: Weights, start: Weights, others: Sequence[Weights]) -> tuple[Weights, dict[str, Any]]:
+    """The mean of a run's weights, of those it started from and of other runs that started there, and its provenance.
+
+    Raises:
+        InputError: another run started elsewhere.
+    """
+    for other in others:
+        if other.provenance["started_from"] != start.sha256:
+            raise InputError(f"--average takes runs that started from the same weights, sha256 {start.sha256[:12]}")
+    parts = (run, start, *others)
+    tensors = {
+        key: torch.stack([part.tensors[key] for part in parts]).mean(0) if tensor.is_floating_point() else tensor
+        for key, tensor in run.tensors.items()
+    }
+    said = [{"weights_sha256": start.sha256}]
+    said += [{"weights_sha256": other.sha256, "recipe": other.provenance["recipe"]} for other in others]
+    return replace(run, tensors=tensors), {**run.provenance, "averaged_with": said}
 
 
 def rounded_weights(weights: Weights) -> dict[str, Tensor]:
