@@ -27,6 +27,17 @@ LIMITS = """\
 """
 
 
+def _averaged_line(provenance: dict[str, Any]) -> list[str]:
+    """Which weights the released ones are the mean of, where they are one."""
+    others = len(provenance.get("averaged_with", ())) - 1
+    if others < 0:
+        return []
+    runs = "" if others == 0 else f" and of {others} other run{'s' * (others > 1)} that started there"
+    return [
+        f"- The released weights are the mean of the last phase's, of those it started from{runs} (arXiv:2203.05482)."
+    ]
+
+
 def model_card(
     entry: CatalogEntry, spec: ModelSpec, provenance: dict[str, Any], float32: Evaluation, judged: Judgement
 ) -> str:
@@ -50,6 +61,7 @@ def model_card(
         *(_phase_line(release, number, phase) for number, phase in enumerate(provenance["phases"], start=1)),
         "- Every setting is in the header of the weights file. The averaged weights after the last epoch of the last phase are"
         " released; no epoch was selected.",
+        *_averaged_line(provenance),
         "",
         f"## Measured on {judged.faces}, single view",
         "",
