@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 SIDE_PX = 80
 SHAPES = ("circle", "cross", "square", "triangle")
 COLOURS = {"red": (40, 40, 215), "blue": (215, 40, 40)}  # OpenCV's order: blue, green, red
-IMAGES = {"train": 150, "test": 40}  # of each class
+IMAGES = {"train": 150, "test": 80}  # of each class
 ZOOM = 4  # drawn larger and averaged down: smooth edges
 
 
