@@ -40,12 +40,12 @@ def test_gray_pictures_for_a_colour_network_are_counted(write: Write) -> None:
     files = {f"cat/{i}.png": png(colour=i >= 3, seed=i) for i in range(5)}
     faces = load_faces(write({**files, "dog/0.png": png(colour=True, seed=9)}), preprocess=COLOUR)
     assert faces.images.shape == (6, 32, 32, 3)
-    assert str(faces.colour_notice(COLOUR)).startswith("3 of 6 images are gray, and the model takes colour")
+    assert str(faces.colour_notice(COLOUR)).startswith("3 of 6 images are gray, the model takes colour")
 
 
 def test_colour_pictures_for_a_gray_network_are_counted(write: Write) -> None:
     faces = load_faces(write({f"cat/{i}.png": png(colour=i >= 3, seed=i) for i in range(5)}))
-    assert str(faces.colour_notice(Preprocess())).startswith("2 of 5 images are in colour, and the model takes gray")
+    assert str(faces.colour_notice(Preprocess())).startswith("2 of 5 images are in colour, the model takes gray")
 
 
 def test_pictures_that_fit_are_not_mentioned(write: Write) -> None:
