@@ -31,8 +31,7 @@ from rarn_edge.boundary.names import csv_cell, file_name, markdown, printable
 from rarn_edge.contract.artifact import Artifact, Contract
 from rarn_edge.contract.preprocess import decode_gray
 from rarn_edge.contract.spec import ModelSpec
-from rarn_edge.data.csv_file import read_csv
-from rarn_edge.data.images import read_zip
+from rarn_edge.data.load import load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.data.votes import read_votes
 from rarn_edge.device.faces import read_boxes
@@ -227,10 +226,10 @@ TARGETS: dict[str, Target] = {
         lambda: [b'{"schema_version": 1, "faces": "x", "classes": ["a"], "hops": [{}]}'],
     ),
     "npy": Target(lambda path: parse_npy(path.read_bytes(), "x"), ".npy", lambda: [NPY]),
-    "faces": Target(read_csv, ".csv", faces_csv),
+    "faces": Target(load_faces, ".csv", faces_csv),
     "boxes": Target(lambda path: read_boxes(str(path)), ".csv", lambda: [b"file,x,y,width,height\na.png,1,2,30,40\n"]),
     "votes": Target(read_votes, ".csv", lambda: [VOTES]),
-    "data zip": Target(lambda path: read_zip(path, 48), ".zip", archives),
+    "data zip": Target(load_faces, ".zip", archives),
     "zip": Target(zip_or_tar, ".zip", archives),
     "tar": Target(zip_or_tar, ".tar", tars),
     "parquet": Target(parquet, ".parquet", tables),

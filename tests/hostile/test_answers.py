@@ -63,7 +63,7 @@ def test_a_score_says_it_row_by_row(cli: Cli, changed: Changed, faces_folder: Pa
     refused(done, "14 of 14 images could not be read")
     rows = (tmp_path / "out.csv").read_text().splitlines()[1:]
     assert len(rows) == 14
-    assert all(row.endswith(",,,,,,,,,,the model's answer is not a finite number") for row in rows)
+    assert all(row.endswith(",,,,,,,,,,the model's answer is not a finite number,") for row in rows)
 
 
 @pytest.mark.parametrize("count", [6, 8])
