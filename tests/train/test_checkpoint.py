@@ -90,5 +90,5 @@ def test_header_of_an_unknown_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     content: dict[str, Any] = {"spec": {**SPEC.to_dict(), "name": "rarn-z"}, "provenance": {}}
     save_file({"a": torch.zeros(1)}, path, {"rarn_edge": json.dumps(content)})
-    with pytest.raises(InputError, match="no model 'rarn-z'"):
+    with pytest.raises(InputError, match="'rarn-z' is no model of this package"):
         load_weights(path).model()

@@ -8,6 +8,7 @@ import torch
 
 from rarn_edge.data import load_faces
 from rarn_edge.data.stream import Streamed
+from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
@@ -19,7 +20,7 @@ def run_on(data: Path, folder: Path) -> Run:
     """Two epochs of three batches of rarn-n."""
     learnt, tested = split_for_training(load_faces(data))
     recipe = replace(RECIPES["edge"], epochs=2, batch=14)
-    return Run("rarn-n", recipe, 0, learnt, tested, folder, threads=1, precision=TrainingPrecision.FLOAT32)
+    return Run(find_network("rarn-n"), recipe, 0, learnt, tested, folder, threads=1, precision=TrainingPrecision.FLOAT32)
 
 
 def interrupt(log: BatchLog) -> None:
