@@ -240,7 +240,7 @@ def test_a_full_disk_is_an_error(straight: Run, tmp_path: Path, monkeypatch: pyt
 
 
 def test_crops_need_images_of_the_models_side(make_run: MakeRun, tmp_path: Path) -> None:
-    run = replace(make_run(tmp_path, "edge-distilled"), model="inception-v4")
+    run = replace(make_run(tmp_path, "edge-distilled"), network=find_network("inception-v4"))
     with pytest.raises(InputError, match="crops images of 48 pixels at their own scale, 'inception-v4' takes 75"):
         train(run)
     assert list(tmp_path.iterdir()) == []

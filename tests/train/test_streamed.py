@@ -20,7 +20,9 @@ def run_on(data: Path, folder: Path) -> Run:
     """Two epochs of three batches of rarn-n."""
     learnt, tested = split_for_training(load_faces(data))
     recipe = replace(RECIPES["edge"], epochs=2, batch=14)
-    return Run(find_network("rarn-n"), recipe, 0, learnt, tested, folder, threads=1, precision=TrainingPrecision.FLOAT32)
+    return Run(
+        find_network("rarn-n"), recipe, 0, learnt, tested, folder, threads=1, precision=TrainingPrecision.FLOAT32
+    )
 
 
 def interrupt(log: BatchLog) -> None:

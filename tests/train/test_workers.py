@@ -48,6 +48,7 @@ from rarn_edge.train.distill import soft_targets
 from rarn_edge.train.loop import train
 from rarn_edge.train.recipe import EDGE_DISTILLED
 from rarn_edge.train.run import Run, split_for_training
+from rarn_edge.models.find import find_network
 from rarn_edge.train.workers import join_workers
 
 data, teacher, folder = map(Path, sys.argv[1:])
