@@ -5,6 +5,7 @@ labels). All number the classes angry, disgust, fear, happy, sad, surprise, neut
 """
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,27 @@ def columns_of(path: Path) -> tuple[str, ...]:
         return tuple(name.strip().lower() for name in next(csv.reader(file), []))
 
 
+def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each row of a CSV with its line number: what stands in which column, names in lower case; empty lines are passed over.
+
+    Raises:
+        InputError: a row of another length than the header, or no rows at all.
+    """
+    columns, found = columns_of(path), False
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        for row in rows:
+            if not row:
+                continue
+            if len(row) != len(columns):
+                raise InputError(f"{path}, line {rows.line_num}: {len(row)} columns, but the header has {len(columns)}")
+            found = True
+            yield rows.line_num, dict(zip(columns, row, strict=True))
+    if not found:
+        raise InputError(f"{path}: a header but no rows")
+
+
 def read_csv(path: Path) -> Faces:
     """Read any of the four CSV files; images are [N, 48, 48].
 
@@ -34,26 +56,18 @@ def read_csv(path: Path) -> Faces:
     labels: list[int] = []
     splits: list[str] = []
     names: list[str] = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
-        columns = {name.strip().lower(): index for index, name in enumerate(next(rows, []))}
-        if "pixels" not in columns:
-            raise InputError(
-                f"{path}: no column 'pixels' in the header ({', '.join(columns)[:80] or 'the file is empty'});"
-                " expected emotion,pixels,Usage as in fer2013.csv, or file,label[,split]"
-            )
-        for row in rows:
-            if not row:
-                continue
-            place = f"{path}, line {rows.line_num}"
-            if len(row) != len(columns):
-                raise InputError(f"{place}: {len(row)} columns, but the header has {len(columns)}")
-            images.append(_pixels(row[columns["pixels"]], place))
-            labels.append(_label(row[columns["emotion"]], place) if "emotion" in columns else UNLABELLED)
-            splits.append(_split(row[columns["usage"]], place) if "usage" in columns else Split.UNSPLIT.value)
-            names.append(f"{path.name}:{rows.line_num}")
-    if not images:
-        raise InputError(f"{path}: a header but no rows")
+    columns = columns_of(path)
+    if "pixels" not in columns:
+        raise InputError(
+            f"{path}: no column 'pixels' in the header ({', '.join(columns)[:80] or 'the file is empty'});"
+            " expected emotion,pixels,Usage as in fer2013.csv, or file,label[,split]"
+        )
+    for line, row in rows_of(path):
+        place = f"{path}, line {line}"
+        images.append(_pixels(row["pixels"], place))
+        labels.append(_label(row["emotion"], place) if "emotion" in row else UNLABELLED)
+        splits.append(_split(row["usage"], place) if "usage" in row else Split.UNSPLIT.value)
+        names.append(f"{path.name}:{line}")
     return Faces(
         np.stack(images),
         np.array(labels, dtype=np.int64),

@@ -1,6 +1,5 @@
 """Image files in class folders, loose or zipped (`train/happy/x.jpg`, `happy/x.jpg`), or in a CSV `file,label[,split]`."""
 
-import csv
 import struct
 import zipfile
 import zlib
@@ -11,6 +10,7 @@ import numpy as np
 
 from rarn_edge.boundary.limits import MAX_FILE_BYTES
 from rarn_edge.boundary.paths import read_bytes
+from rarn_edge.data.csv_file import rows_of
 from rarn_edge.data.faces import UNLABELLED, Faces, Split, classes_of
 from rarn_edge.data.stream import Reader
 from rarn_edge.errors import InputError, first_line
@@ -51,7 +51,7 @@ def read_folder(root: Path) -> Faces:
     holding = {parent for file in files for parent in file.parents}
     for path, entry in sorted(relative.items()):
         hidden = entry.name.startswith((".", "__"))
-        if entry.parent in beside and entry not in holding and not hidden and path.is_dir() and found.classes:
+        if entry.parent in beside and entry not in holding and not hidden and path.is_dir():
             raise InputError(
                 f"{root}: the class folder '{entry}' holds no images ({' '.join(SUFFIXES)}); fill or remove it"
             )
@@ -96,23 +96,13 @@ def read_listing(path: Path) -> Faces:
     files: list[str] = []
     labels: list[str] = []
     splits: list[Split] = []
-    with path.open(newline="", encoding="utf-8-sig") as text:
-        rows = csv.reader(text)
-        columns = {name.strip().lower(): index for index, name in enumerate(next(rows, []))}
-        for row in rows:
-            place = f"{path}, line {rows.line_num}"
-            if not row:
-                continue
-            if len(row) != len(columns):
-                raise InputError(f"{place}: {len(row)} columns, but the header has {len(columns)}")
-            files.append(row[columns["file"]].strip())
-            labels.append(row[columns["label"]].strip() if "label" in columns else "")
-            try:
-                splits.append(_split_named(row[columns["split"]]) if "split" in columns else Split.UNSPLIT)
-            except InputError as error:
-                raise InputError(f"{place}: {error}") from error
-    if not files:
-        raise InputError(f"{path}: a header but no rows")
+    for line, row in rows_of(path):
+        files.append(row["file"].strip())
+        labels.append(row.get("label", "").strip())
+        try:
+            splits.append(_split_named(row["split"]) if "split" in row else Split.UNSPLIT)
+        except InputError as error:
+            raise InputError(f"{path}, line {line}: {error}") from error
     missing = [name for name in files if not (path.parent / name).is_file()]
     if missing:
         raise InputError(

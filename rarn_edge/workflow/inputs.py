@@ -83,7 +83,7 @@ def calibration_faces(
     def sample(found: Faces) -> Faces:
         return found.split(Split.TRAINING).balanced_sample(images, seed)
 
-    faces = _load(data, sample, None, preprocess, on_notice)
+    faces = load_as_seen(data, sample, None, preprocess, on_notice)
     for warning in check_sample(faces):
         on_notice(warning, "warning")
     return faces
@@ -120,7 +120,7 @@ def labelled_faces(
 ) -> Faces:
     """What to measure on, as a network with this input sees it: the split named, or the held-out one; labelled by people where
     there are `votes`."""
-    return _load(data, lambda found: to_measure_on(found, split), votes, preprocess, on_notice)
+    return load_as_seen(data, lambda found: to_measure_on(found, split), votes, preprocess, on_notice)
 
 
 def held_out_and_training(
@@ -131,15 +131,16 @@ def held_out_and_training(
     on_notice: OnNotice = warn,
 ) -> tuple[Faces, Faces | None]:
     """The faces to measure on, and the Training split of the same data where that is another one."""
-    faces = _load(data, None, votes, preprocess, on_notice)
+    faces = load_as_seen(data, None, votes, preprocess, on_notice)
     chosen = to_measure_on(faces, split)
     apart = Split.TRAINING in faces.available_splits and Split.TRAINING not in chosen.available_splits
     return chosen, faces.split(Split.TRAINING) if apart else None
 
 
-def _load(
+def load_as_seen(
     data: AnyPath, choose: Choose | None, votes: AnyPath | None, preprocess: Preprocess, on_notice: OnNotice
 ) -> Faces:
+    """A data set, or what is chosen of it, as a network with this input sees it; votes and unlike colours are said."""
     path = None if votes is None else Path(votes)
     faces = load_faces(Path(data), choose, path, lambda pairing: on_notice(str(pairing), ""), preprocess)
     if notice := faces.colour_notice(preprocess):

@@ -11,7 +11,6 @@ import torch
 from rarn_edge.assets import shipped_models, shipped_weights
 from rarn_edge.contract.spec import LABEL_CLASSES, ModelSpec
 from rarn_edge.contract.targets import detect_host
-from rarn_edge.data import load_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_apart, make_folder
 from rarn_edge.host.threads import default_threads
@@ -35,6 +34,7 @@ from rarn_edge.train.run import (
 )
 from rarn_edge.train.workers import join_workers, workers_here
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
+from rarn_edge.workflow.inputs import load_as_seen
 
 IMBALANCE = 10  # the largest class against the smallest; said beyond it
 
@@ -117,9 +117,7 @@ def train(
         takes = start.network.spec.preprocess  # as the weights say, where nobody says otherwise
         network = replace(network, spec=replace(network.spec, preprocess=takes))
     preprocess = network.spec.preprocess
-    faces = load_faces(Path(data), None, asked.votes, lambda pairing: on_notice(str(pairing), ""), preprocess)
-    if notice := faces.colour_notice(preprocess):
-        on_notice(notice, "warning" if preprocess.in_colour else "")
+    faces = load_as_seen(data, None, asked.votes, preprocess, on_notice)
     if asked.classes:
         faces = faces.only(asked.classes)
     train_faces, test_faces = split_for_training(faces)
