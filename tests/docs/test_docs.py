@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import chdir
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -269,8 +270,13 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def runner(folder: Path, makers: dict[str, list[str]]) -> Runner:
-    return Runner(folder, makers, set())
+def runner(folder: Path, makers: dict[str, list[str]]) -> Iterator[Runner]:
+    from torch.onnx._internal.exporter import _registration
+
+    operators: Any = _registration.onnxscript_apis  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:  # each export builds the same table of operators anew: a second of its five
+        patch.setattr(operators, "get_torchlib_ops", cache(operators.get_torchlib_ops))
+        yield Runner(folder, makers, set())
 
 
 @pytest.mark.parametrize("block", RUNNING, ids=name_of)
