@@ -274,7 +274,9 @@ def runner(folder: Path, makers: dict[str, list[str]]) -> Iterator[Runner]:
     from torch.onnx._internal.exporter import _registration
 
     operators: Any = _registration.onnxscript_apis  # type: ignore[attr-defined]
-    with pytest.MonkeyPatch.context() as patch:  # each export builds the same table of operators anew: a second of its five
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # each export builds the same table of operators anew: a second of its five
         patch.setattr(operators, "get_torchlib_ops", cache(operators.get_torchlib_ops))
         yield Runner(folder, makers, set())
 
