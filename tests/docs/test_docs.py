@@ -366,6 +366,12 @@ def test_pages_that_the_code_names_are_there() -> None:
             assert (ROOT / named).is_file(), f"{file.relative_to(ROOT)} names {named}"
 
 
+def test_every_page_is_in_the_menu_of_the_site() -> None:
+    menu = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    pages = (path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    assert [page for page in pages if f'"{page}"' not in menu] == []
+
+
 def test_readme_is_short_and_narrow() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 130
