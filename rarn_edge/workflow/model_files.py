@@ -51,7 +51,7 @@ class ModelFiles:
 
 def export(
     output: AnyPath,
-    model: "AnyNetwork" = "rarn-s",
+    model: "AnyNetwork | None" = None,
     *,
     spec: ModelSpec | None = None,
     weights: "AnyPath | Weights | None" = None,
@@ -64,7 +64,8 @@ def export(
 
     Args:
         output: The file to write.
-        model: Of the catalog, `my_net.py:build`, a callable that makes a network, or an `nn.Module` as it is.
+        model: Of the catalog, `my_net.py:build`, a callable that makes a network, or an `nn.Module` as it is (default: what
+            the weights are of, else `rarn-s`).
         spec: The contract of a callable or a module: name, classes, input.
         weights: From training, as a file or in memory (default: the shipped ones, or what the callable made).
         labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
