@@ -54,6 +54,9 @@ CalibImages = Annotated[
     int, typer.Option("--images", min=1, max=MAX_ROWS, help="How many of them: a seeded, balanced sample")
 ]
 InputType = Annotated[str, typer.Option("--input", help="float32, or uint8: the graph takes raw pixels")]
+AxisOrder = Annotated[
+    str, typer.Option("--layout", help="nchw, or nhwc: the graph takes pictures with their channels last")
+]
 Folder = Annotated[Path, typer.Option("--out", help="Folder for everything that is made")]
 
 # export, run
