@@ -1,11 +1,13 @@
 """Ablations: short runs of rarn-n that differ in one choice, same seed, judged on the same held-out faces.
 
-    python export/ablate.py angle --data fer2013.zip     # the angle-sensitive attention against its alternatives
+    python export/ablate.py angle --epochs 30 --data fer2013.zip --votes ferplus.csv --teacher export/teachers/rarn-l-1.npz
+                                                         # the angle-sensitive attention against its alternatives
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
     python export/ablate.py settle --epochs 6 --data fer2013.zip    # the last phase of the shipped weights, repeated and changed
 
-Writes export/ablations/NAME-EPOCHS-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30
-degrees, and each seed's difference to the first row on the same faces. Continues where it was stopped.
+Writes export/ablations/NAME-EPOCHS-SEED.csv (with votes NAME-ferplus-EPOCHS-SEED.csv) and prints a table over the seeds that
+are there: accuracy upright and turned by 30 degrees, and each seed's difference to the first row on the same faces. Continues
+where it was stopped.
 """
 
 import argparse
@@ -33,8 +35,8 @@ from rarn_edge.train.distill import SoftTargets, soft_targets
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
-from rarn_edge.train.recipe import EDGE_NANO, EDGE_SETTLE, Augmentation, Recipe
-from rarn_edge.train.run import STATE_FILE, TARGETS_FILE, WEIGHTS_FILE, Run, split_for_training
+from rarn_edge.train.recipe import EDGE_DISTILLED, EDGE_NANO, EDGE_SETTLE, Augmentation, Recipe
+from rarn_edge.train.run import STATE_FILE, TARGETS_FILE, WEIGHTS_FILE, Run, source_of, split_for_training
 from rarn_edge.train.workers import ALONE, Workers, join_workers
 
 RESULTS = Path(__file__).parent / "ablations"
@@ -80,12 +82,14 @@ def _settled(name: str, **changes: Any) -> Variant:
     return Variant(name, recipe=_augmented(EDGE_SETTLE, **changes), taught=True, settled=True)
 
 
+ANGLE = replace(EDGE_DISTILLED, name="angle", batch=128, weight_decay=EDGE_NANO.weight_decay)
+
 VARIANTS = {
     "angle": (
-        Variant("lifted"),
-        Variant("none", "rarn-n-none"),
-        Variant("cbam", "rarn-n-cbam"),
-        Variant("conv", "rarn-n-conv"),
+        Variant("lifted", recipe=ANGLE),
+        Variant("none", "rarn-n-none", ANGLE),
+        Variant("cbam", "rarn-n-cbam", ANGLE),
+        Variant("conv", "rarn-n-conv", ANGLE),
     ),
     "recipe": (
         Variant("edge-nano"),
@@ -113,6 +117,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=VARIANTS)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--votes", type=Path, help="FER+: learn and judge by the votes")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        help="kept answers (export/teachers) that all variants learn from",
+    )
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=default_threads())
@@ -120,21 +132,25 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
-    training, held_out = split_for_training(load_faces(arguments.data))
-    folder = make_folder(arguments.runs / f"{arguments.name}-{arguments.epochs}-{arguments.seed}")
+    training, held_out = split_for_training(load_faces(arguments.data, votes=arguments.votes))
+    held_out = held_out.labelled()
+    table = f"{arguments.name}{'' if arguments.votes is None else '-' + source_of(training)}-{arguments.epochs}"
+    folder = make_folder(arguments.runs / f"{table}-{arguments.seed}")
     results = make_folder(arguments.results)
     rows: list[Row] = []
     with join_workers() as workers:
         if workers.count > 1:
             raise InputError("an ablation is one process; start it without torchrun")
         precision = TrainingPrecision.asked(arguments.precision, workers.device.type)
-        plan = Plan(arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers)
+        plan = Plan(
+            arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers, tuple(arguments.teacher)
+        )
         for row in ablate(VARIANTS[arguments.name], training, held_out, plan):
             rows.append(row)
-            path = results / f"{arguments.name}-{arguments.epochs}-{arguments.seed}.csv"
+            path = results / f"{table}-{arguments.seed}.csv"
             write_text(path, as_csv(rows))  # after every run: each is minutes of work
             print(f"{row.variant}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
-    print(as_table([from_csv(path) for path in sorted(results.glob(f"{arguments.name}-{arguments.epochs}-*.csv"))]))
+    print(as_table([from_csv(path) for path in sorted(results.glob(f"{table}-*.csv"))]))
 
 
 @dataclass(frozen=True)
@@ -147,13 +163,14 @@ class Plan:
     folder: Path
     precision: TrainingPrecision = TrainingPrecision.FLOAT32
     workers: Workers = ALONE
+    answers: tuple[Path, ...] = ()  # kept answers of teachers that all variants learn from
 
 
 def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan: Plan) -> Iterator[Row]:
     """Train each variant in a folder of its own and judge it; a finished one is only judged again."""
     first: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     for variant in variants:
-        targets = _taught(training, plan) if variant.taught else None
+        targets = _targets(variant, training, plan)
         recipe = replace(variant.recipe, epochs=plan.epochs)
         folder = plan.folder / variant.name.replace(" ", "-")
         start = load_weights(shipped_weights(variant.model, FER2013)) if variant.settled else None
@@ -177,17 +194,20 @@ def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan
         )
 
 
-def _taught(training: Faces, plan: Plan) -> SoftTargets:
-    teacher, answers = load_weights(shipped_weights("rarn-s", FER2013)), plan.folder / TARGETS_FILE
+def _targets(variant: Variant, training: Faces, plan: Plan) -> SoftTargets | None:
+    teachers = [load_weights(shipped_weights("rarn-s", FER2013))] if variant.taught else []
+    if not teachers and not plan.answers:
+        return None
     return soft_targets(
-        [teacher], training, training.sha256(), answers, VIEWS, precision=plan.precision, device=plan.workers.device
-    )
+        teachers, training, training.sha256(), plan.folder / TARGETS_FILE, VIEWS, precision=plan.precision,
+        device=plan.workers.device, files=plan.answers, label_source=source_of(training),
+    )  # fmt: skip
 
 
 def _right(run: Run, roll_deg: int) -> NDArray[np.float64]:
     """1 where a face was answered rightly: [faces]."""
     weights = load_weights(run.folder / WEIGHTS_FILE)
-    logits = torch_logits(weights.model(), weights.spec.preprocess, turned(run.test.images, roll_deg))
+    logits = torch_logits(weights.model(), weights.spec.preprocess, turned(run.test.pixels, roll_deg))
     return np.asarray(logits.argmax(axis=1) == run.test.labels, np.float64)
 
 

@@ -19,9 +19,10 @@ from rarn_edge import Classifier
 from rarn_edge.board.make import FILES, make_bundle
 from rarn_edge.contract.artifact import Artifact, Contract
 from rarn_edge.contract.preprocess import fit
-from rarn_edge.contract.spec import Layout, ModelSpec, Preprocess
+from rarn_edge.contract.spec import InputDtype, Layout, ModelSpec, Preprocess
 from rarn_edge.device.boxes import Box, Face
 from rarn_edge.device.faces import cut_face
+from rarn_edge.errors import InputError
 from rarn_edge.score.units import plan
 from rarn_edge.score.work import Job, score_unit
 
@@ -41,6 +42,15 @@ PREPROCESSES: dict[str, tuple[Preprocess, Layout]] = {
     "gray crop": (Preprocess(48, 40, crop=0.875), "NCHW"),
     "bilinear": (Preprocess(64, 96, (127.5,) * 3, (127.5,) * 3, interpolation="bilinear"), "NCHW"),
     "rows last": (Preprocess(64, 96, (127.5, 120.0, 110.0), (127.5, 60.0, 50.0), color="bgr", crop=1.0), "NHWC"),
+}
+
+EXPORTED: dict[str, tuple[Preprocess, InputDtype]] = {  # by `export --layout nhwc`
+    "exported with channels last": (
+        Preprocess(64, 96, (103.5, 116.3, 123.7), (57.4, 57.1, 58.4), color="bgr"),
+        "float32",
+    ),
+    "exported with channels last, of bytes": (Preprocess(64, 96, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)), "uint8"),
+    "exported with channels last, gray": (Preprocess(crop=0.875), "float32"),
 }
 
 
@@ -116,16 +126,30 @@ def expected_input(content: bytes, spec: ModelSpec) -> NDArray[Any]:
     return np.moveaxis(pixels, 0, 2) if spec.layout == "NHWC" else pixels
 
 
+def brightest(form: Preprocess) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A convolution [2, C, 3, 3] and its bias [2] that give back the pixels of blue and of red."""
+    weight = np.zeros((2, form.channels, 3, 3), np.float32)
+    order = {"rgb": (2, 0), "bgr": (0, 2), "gray": (0, form.channels - 1)}[str(form.color)]
+    for position, channel in enumerate(order):
+        weight[position, channel, 1, 1] = form.std[channel]
+    return weight, np.array([form.mean[channel] for channel in order], np.float32)
+
+
+def exported_net(form: Preprocess, dtype: InputDtype, folder: Path) -> Artifact:
+    """The same net from torch, with its channels last."""
+    torch = pytest.importorskip("torch")
+    weight, bias = brightest(form)
+    convolution = torch.nn.Conv2d(form.channels, 2, 3, padding=1)
+    convolution.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    module = torch.nn.Sequential(convolution, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+    spec = ModelSpec("net", COLOURS, form, label_source="colours")
+    return rarn_edge.export(folder / "net.onnx", module, spec=spec, input_dtype=dtype, layout="NHWC").artifact
+
+
 def colour_net(spec: ModelSpec, folder: Path) -> Artifact:
     """A net that says which channel is brightest: `blue` or `red` in colour; it has a convolution, so it can be quantized."""
     make, floats = onnx.helper, onnx.TensorProto.FLOAT
-    form = spec.preprocess
-    channels = form.channels
-    weight = np.zeros((2, channels, 3, 3), np.float32)
-    order = {"rgb": (2, 0), "bgr": (0, 2), "gray": (0, channels - 1)}[str(form.color)]
-    for position, channel in enumerate(order):
-        weight[position, channel, 1, 1] = form.std[channel]
-    bias = np.array([form.mean[channel] for channel in order], np.float32)  # back to pixels
+    weight, bias = brightest(spec.preprocess)
     first = [] if spec.layout == "NCHW" else [make.make_node("Transpose", ["input"], ["first"], perm=(0, 3, 1, 2))]
     given = "input" if spec.layout == "NCHW" else "first"
     nodes = [
@@ -187,8 +211,10 @@ def data(pictures: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -
     return root
 
 
-@pytest.fixture(params=PREPROCESSES, scope="module")
+@pytest.fixture(params=[*PREPROCESSES, *EXPORTED], scope="module")
 def net(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    if request.param in EXPORTED:
+        return exported_net(*EXPORTED[request.param], tmp_path_factory.mktemp("net"))
     preprocess, layout = PREPROCESSES[request.param]
     spec = ModelSpec("net", COLOURS, preprocess, layout=layout, label_source="colours")
     return colour_net(spec, tmp_path_factory.mktemp("net"))
@@ -334,6 +360,10 @@ def test_every_route_feeds_the_same_bytes(
 def test_calibration_is_shown_the_same_bytes(
     net: Artifact, pictures: dict[str, bytes], data: Path, fed: Fed, tmp_path: Path
 ) -> None:
+    if net.spec.input_dtype == "uint8":
+        with pytest.raises(InputError, match="takes uint8; quantize the float32-input file with --input uint8"):
+            rarn_edge.quantize(net.path, tmp_path / "int8.onnx", target="arm", calib=data, on_notice=_quiet)
+        return
     wanted = [expected_input(pictures[name], net.spec).tobytes() for name in sorted(pictures)]
     rarn_edge.quantize(net.path, tmp_path / "int8.onnx", target="arm", calib=data, on_notice=_quiet)
     found = [row.tobytes() for row in fed.take(net.spec.input_shape)]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def evaluate(
     file: o.Evaluated,
     data: o.Data,
+    model: o.WeightsModel = None,
     split: o.Split = None,
     votes: o.Votes = None,
     report: o.Report = None,
@@ -30,8 +31,8 @@ def evaluate(
 
     with stages(err, quiet=report is None) as on_stage:
         done = evaluate_file(
-            file, data, split=split, votes=votes, report=report, against=against or (), calibrated=calibrated, provider=provider,
-            threads=threads, on_stage=on_stage, on_notice=note,
+            file, data, model=model, split=split, votes=votes, report=report, against=against or (), calibrated=calibrated,
+            provider=provider, threads=threads, on_stage=on_stage, on_notice=note,
         )  # fmt: skip
     if as_json:
         print_json(done.to_dict())

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from rarn_edge.cli.app import MAKE, app, note, say
-from rarn_edge.cli.network import chosen_network, says_input
-from rarn_edge.cli.options import Attention, InputType, Labels, Model, Output, Simplify, Weights
+from rarn_edge.cli.network import network_if_named, says_input
+from rarn_edge.cli.options import Attention, AxisOrder, InputType, Labels, Output, Simplify, Weights, WeightsOrModel
 
 if TYPE_CHECKING:
     from rarn_edge.models.find import NetworkInput
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 def export(
     takes: "NetworkInput",
     output: Output,
-    model: Model = "rarn-s",
+    model: WeightsOrModel = None,
     weights: Weights = None,
     labels: Labels = None,
     input_dtype: InputType = "float32",
+    layout: AxisOrder = "nchw",
     simplify: Simplify = True,
     attention: Attention = False,
 ) -> None:
     """Export a model to one ONNX file that carries its whole contract."""
-    from rarn_edge.cli.inputs import read_input_dtype
+    from rarn_edge.cli.inputs import read_input_dtype, read_layout
     from rarn_edge.workflow.model_files import export as export_model
 
-    network, dtype = chosen_network(model, takes), read_input_dtype(input_dtype)
+    network, dtype = network_if_named(model, takes), read_input_dtype(input_dtype)
     done = export_model(
-        output, network, weights=weights, labels=labels, input_dtype=dtype, simplify=simplify, attention=attention
-    )
+        output, network, weights=weights, labels=labels, input_dtype=dtype, layout=read_layout(layout), simplify=simplify,
+        attention=attention,
+    )  # fmt: skip
     if done.kept_because:
         note(done.kept_because, "not simplified")
     made = done.artifact

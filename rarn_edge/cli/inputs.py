@@ -7,7 +7,7 @@ from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
     from rarn_edge.contract.draft import Said
-    from rarn_edge.contract.spec import Color, InputDtype
+    from rarn_edge.contract.spec import Color, InputDtype, Layout
     from rarn_edge.stats.histograms import Method
 
 
@@ -25,6 +25,14 @@ def read_input_dtype(text: str) -> "InputDtype":
 
     dtype: InputDtype = one_of(text, get_args(InputDtype), "input type")
     return dtype
+
+
+def read_layout(text: str) -> "Layout":
+    """`nchw` or `nhwc`."""
+    from rarn_edge.contract.spec import Layout
+
+    layout: Layout = one_of(text.upper(), get_args(Layout), "layout")
+    return layout
 
 
 def one_of(text: str, choices: tuple[Any, ...], what: str) -> Any:

@@ -58,6 +58,17 @@ def chosen_network(model: str, takes: "NetworkInput") -> "Network":
     return find_network(model, takes)
 
 
+def network_if_named(model: str | None, takes: "NetworkInput") -> "Network | None":
+    """The same; None where `--model` is absent and weights may tell.
+
+    Raises:
+        InputError: no such network, or options that describe none.
+    """
+    if model is None and not takes.says_nothing:
+        raise InputError("--size, --rgb, --mean and the like say what a network takes; name it with --model")
+    return None if model is None else chosen_network(model, takes)
+
+
 def read_input(size: str | None, gray: bool, rgb: bool, bgr: bool, mean: str | None, std: str | None) -> "NetworkInput":
     """From texts to values.
 

@@ -13,6 +13,14 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write"
 Model = Annotated[
     str, typer.Option(help="A model's name (rarn-edge models), or your own: my_net.py:build", metavar="NAME")
 ]
+WeightsOrModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A model's name, or your own: my_net.py:build (default: what --weights are of, else rarn-s)",
+        metavar="NAME",
+    ),
+]
 AnyModel = Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file")]
 Weights = Annotated[Path | None, typer.Option(help="Weights from `train` (default: those shipped in the package)")]
 Data = Annotated[Path, typer.Option(help="Labelled faces: a zip or folder of class folders, or a FER-2013 CSV")]
@@ -46,6 +54,9 @@ CalibImages = Annotated[
     int, typer.Option("--images", min=1, max=MAX_ROWS, help="How many of them: a seeded, balanced sample")
 ]
 InputType = Annotated[str, typer.Option("--input", help="float32, or uint8: the graph takes raw pixels")]
+AxisOrder = Annotated[
+    str, typer.Option("--layout", help="nchw, or nhwc: the graph takes pictures with their channels last")
+]
 Folder = Annotated[Path, typer.Option("--out", help="Folder for everything that is made")]
 
 # export, run
@@ -131,6 +142,9 @@ Rebuilt = Annotated[bool, typer.Option("--rebuilt", help="Accept a file made ane
 
 # evaluate
 Evaluated = Annotated[Path, typer.Argument(help="An ONNX file, or weights from `train`", metavar="MODEL")]
+WeightsModel = Annotated[
+    str | None, typer.Option("--model", help="How weights of your own network are built: my_net.py:build")
+]
 Report = Annotated[
     Path | None,
     typer.Option(help="Write confidence, roll, copies, plots and tables into this folder", metavar="DIR"),
@@ -199,6 +213,10 @@ Batch = Annotated[int | None, typer.Option(min=2, max=MAX_BATCH, help="Instead o
 Teacher = Annotated[
     list[Path] | None,
     typer.Option(help="Weights or answers (export/teachers/*.npz) to learn from; repeat it", metavar="FILE"),
+]
+TeacherModel = Annotated[
+    list[str] | None,
+    typer.Option(help="How a teacher of another own network is built: big.py:build; repeat it", metavar="NAME"),
 ]
 TeacherViews = Annotated[
     int | None,

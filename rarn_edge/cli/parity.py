@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import CHECK, app, err, note, out, print_json, say, with_device
-from rarn_edge.cli.network import chosen_network, says_input
+from rarn_edge.cli.network import network_if_named, says_input
 from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def parity(
     from rarn_edge.workflow.parity import parity_again
 
     check_outputs([bundle, markdown], [*(files or ()), weights, data, saved, tolerances])
-    chosen = None if model is None else chosen_network(model, takes)
+    chosen = network_if_named(model, takes)
     if saved is None:
         with stages(err, quiet=True) as on_stage:
             done = compare(

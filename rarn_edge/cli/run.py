@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import MAKE, app, err, note, out, say
-from rarn_edge.cli.network import chosen_network, says_input
+from rarn_edge.cli.network import network_if_named, says_input
 from rarn_edge.errors import require_extras
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run(
     takes: "NetworkInput",
     folder: o.Folder,
-    model: o.Model = "rarn-s",
+    model: o.WeightsOrModel = None,
     weights: o.Weights = None,
     labels: o.Labels = None,
     target: o.Target = "auto",
@@ -38,7 +38,7 @@ def run(
     from rarn_edge.report.parity import parity_tables
     from rarn_edge.workflow.run import run as run_all
 
-    network = chosen_network(model, takes)
+    network = network_if_named(model, takes)
     with stages(err) as on_stage:
         done = run_all(
             folder, network, weights=weights, labels=labels, target=target, data=data, split=split, votes=votes, calib=calib,

@@ -25,6 +25,7 @@ def train(
     batch: o.Batch = None,
     votes: o.Votes = None,
     teacher: o.Teacher = None,
+    teacher_model: o.TeacherModel = None,
     teacher_views: o.TeacherViews = None,
     teacher_answers: o.TeacherAnswers = None,
     init: o.Init = None,
@@ -47,6 +48,7 @@ def train(
     options = TrainOptions(
         network, recipe, epochs, batch, votes, tuple(teacher or ()), teacher_views, teacher_answers, init, precision, seed,
         threads, resume, tuple(name.strip() for name in classes.split(",")) if classes else (),
+        teacher_models=tuple(teacher_model or ()),
     )  # fmt: skip
     try:
         with when_needed(training_progress(err, epochs or find_recipe(recipe).epochs, plot)) as shown:

@@ -5,6 +5,8 @@ In memory a picture is uint8, gray [H, W] or colour [H, W, 3] in the order red, 
 bundle needs numpy alone.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ from rarn_edge.errors import InputError
 
 Picture = NDArray[np.uint8]
 """[H, W] gray, or [H, W, 3] red, green, blue."""
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 def decode(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -148,7 +152,10 @@ def to_input(images: Picture, preprocess: Preprocess) -> NDArray[np.float32]:
 def model_input(images: Picture, spec: ModelSpec) -> NDArray[np.float32] | NDArray[np.uint8]:
     """Pictures [N, H, W] or [N, H, W, 3] uint8 -> what the graph takes: normalised floats or pixels, in its layout."""
     if spec.input_dtype == "float32":
-        floats = to_input(images, spec.preprocess)
-        return floats if spec.layout == "NCHW" else np.ascontiguousarray(np.moveaxis(floats, 1, 3))
-    pixels = _channels(images, spec.preprocess)  # [N, H, W, C]
-    return np.ascontiguousarray(pixels if spec.layout == "NHWC" else np.moveaxis(pixels, 3, 1))
+        return in_its_layout(to_input(images, spec.preprocess), spec)
+    return in_its_layout(np.moveaxis(_channels(images, spec.preprocess), 3, 1), spec)
+
+
+def in_its_layout(values: NDArray[Number], spec: ModelSpec) -> NDArray[Number]:
+    """[N, C, H, W] as the graph takes it: in the order of its axes, contiguous."""
+    return np.ascontiguousarray(values if spec.layout == "NCHW" else np.moveaxis(values, 1, 3))

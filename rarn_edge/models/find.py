@@ -16,7 +16,7 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rarn_edge.boundary.documents import read_toml
 from rarn_edge.boundary.names import unfit_name
@@ -108,9 +108,27 @@ def _in_memory(model: "Builder | nn.Module", spec: ModelSpec | None) -> Network:
     return Network(spec, model, name, own=True, says_input=True)
 
 
-def installed_networks() -> tuple[EntryPoint, ...]:
-    """The networks of installed packages, by entry point; none of their code is loaded."""
+@dataclass(frozen=True)
+class InstalledNetwork:
+    """A network that an installed package brings; what it takes is known when its code is loaded."""
+
+    name: str
+    source: str  # `their-package 1.0 (their_package.nets:build)`
+    role: Literal["installed"] = "installed"
+
+
+def installed_networks() -> tuple[InstalledNetwork, ...]:
+    """The networks of installed packages, by entry point and sorted; none of their code is loaded."""
+    return tuple(InstalledNetwork(entry.name, _source(entry)) for entry in _entry_points())
+
+
+def _entry_points() -> tuple[EntryPoint, ...]:
     return tuple(sorted(entry_points(group=GROUP), key=lambda entry: entry.name))
+
+
+def _source(entry: EntryPoint) -> str:
+    package = "" if entry.dist is None else f"{entry.dist.name} {entry.dist.version} "
+    return f"{package}({entry.value})"
 
 
 def _of_catalog(name: str, takes: NetworkInput, spec: ModelSpec | None) -> Network:
@@ -122,14 +140,14 @@ def _of_catalog(name: str, takes: NetworkInput, spec: ModelSpec | None) -> Netwo
 
 
 def _entry_point(name: str) -> EntryPoint | None:
-    found = [entry for entry in installed_networks() if entry.name == name]
+    found = [entry for entry in _entry_points() if entry.name == name]
     if not found:
         return None
-    packages = [entry.dist.name if entry.dist is not None else entry.value for entry in found]
+    packages = [_source(entry) for entry in found]
     if name in CATALOG:
         raise InputError(
-            f"two models are called '{name}': this package's own, and one of the installed package '{packages[0]}'"
-            f" ({found[0].value}).\nName that one by its file, such as PATH/FILE.py:CALLABLE, or uninstall it"
+            f"two models are called '{name}': this package's own, and one of the installed package {packages[0]}.\n"
+            "Name that one by its file, such as PATH/FILE.py:CALLABLE, or uninstall it"
         )
     if len(found) > 1:
         raise InputError(f"two installed packages have a model '{name}': {', '.join(packages)}; name one by its file")

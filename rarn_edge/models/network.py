@@ -58,8 +58,9 @@ class Network:
         """
         if self.says_input and spec.preprocess != self.spec.preprocess:
             raise InputError(
-                f"the weights of '{spec.name}' were trained on {_images(spec.preprocess)}, and {self.reference} is said to take"
-                f" {_images(self.spec.preprocess)};\nleave out --size, --rgb, --mean and --std, or mend the TOML beside its file"
+                f"the weights of '{spec.name}' were trained on {described(spec.preprocess)}, and {self.reference} is said"
+                f" to take {described(self.spec.preprocess)};\nleave out --size, --rgb, --mean and --std, or mend the TOML beside"
+                " its file"
             )
         return replace(self, spec=spec)
 
@@ -204,7 +205,8 @@ def _place(error: BaseException) -> str:
     return f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
 
 
-def _images(takes: Preprocess) -> str:
+def described(takes: Preprocess) -> str:
+    """The pictures that a network takes, in words: `64x64 rgb, mean 123.7,116.3,103.5, std 58.4,57.1,57.4`."""
     mean, std = (",".join(f"{value:g}" for value in values) for values in (takes.mean, takes.std))
     return f"{takes.height_px}x{takes.width_px} {takes.color}, mean {mean}, std {std}"
 

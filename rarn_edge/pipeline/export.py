@@ -30,6 +30,8 @@ from rarn_edge.onnx_graph import LoadedModel, opset
 from rarn_edge.train.checkpoint import Weights
 
 OPSET = 18  # native to torch's exporter (no version conversion) and read by every runtime of the last three years
+CHATTER = ("torch.onnx", "torch.fx.experimental.symbolic_shapes")
+"""Loggers that warn of torchvision, which we do not use, and of what the error says better."""
 CHECKED_BATCHES = (1, 2, 7)  # the last is smaller for large pictures
 CHECKED_PIXELS = 3 * 224 * 224
 EXACT_PIXELS = 2 * 224 * 224  # in float64, which is slow
@@ -70,9 +72,10 @@ def export_weights(weights: Weights) -> LoadedModel:
 
 def _torch_export(model: nn.Module, spec: ModelSpec, example: torch.Tensor) -> onnx.ModelProto:
     """Call torch's exporter without its chatter; if it fails, what it said is in the error."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)  # it warns that torchvision, which we do not use, is absent
+    logs = [logging.getLogger(name) for name in CHATTER]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     said = io.StringIO()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -90,7 +93,8 @@ def _torch_export(model: nn.Module, spec: ModelSpec, example: torch.Tensor) -> o
     except torch.onnx.errors.OnnxExporterError as error:
         raise GateError(f"torch could not export '{spec.name}': {_cause(error, said.getvalue())}") from error
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
     if program is None:
         raise GateError(f"torch exported nothing of '{spec.name}'")
     return program.model_proto

@@ -5,7 +5,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from rarn_edge.contract.artifact import open_unoptimised
-from rarn_edge.contract.preprocess import model_input
+from rarn_edge.contract.preprocess import in_its_layout, model_input
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data.stream import batch_for
 from rarn_edge.data.synthetic import drawn_for
@@ -31,7 +31,9 @@ def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: flo
     given: list[tuple[str, list[NDArray[np.float32] | NDArray[np.uint8]]]]
     given = [("faces", [model_input(faces, model.spec) for model in (before, after)])]
     if before.spec.input_dtype == after.spec.input_dtype == "float32":
-        given.append(("noise", [rng.standard_normal(given[0][1][0].shape, dtype=np.float32)] * 2))
+        size = (len(faces), preprocess.channels, preprocess.height_px, preprocess.width_px)
+        floats = rng.standard_normal(size, dtype=np.float32)
+        given.append(("noise", [in_its_layout(floats, model.spec) for model in (before, after)]))
     else:
         noise = rng.integers(0, 256, faces.shape, dtype=np.uint8)
         given.append(("noise", [model_input(noise, model.spec) for model in (before, after)]))

@@ -28,6 +28,7 @@ from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.passes.bias import add_zero_biases, correct_biases
 from rarn_edge.pipeline.passes.int8_kernels import fold_scales
+from rarn_edge.pipeline.passes.layout import turned_inputs
 from rarn_edge.pipeline.passes.uint8_input import byte_ranges, into_first_convolution, quantized_from_bytes
 from rarn_edge.pipeline.prepare import Prepared, check_quantizable, prepare
 from rarn_edge.runtime.operators import QUANTIZED_OPS
@@ -73,8 +74,7 @@ def quantize(
     prepared = prepare(source)
     model, spec = prepared.model, prepared.model.spec
     check_quantizable(model)
-    check_ranges(prepared, ranges)
-    tensors = dict(ranges.tensors)
+    tensors = ranges_for_graph(prepared, ranges)
     graph = prepared.integer if bias_faces is None else add_zero_biases(prepared.integer)
     taken = spec  # what the graph to be quantized takes as floats
     if input_dtype == "uint8":
@@ -105,11 +105,11 @@ def quantize(
     return Quantized(written, len(convolutions), in_int8, tuple(lacking))
 
 
-def check_ranges(prepared: Prepared, ranges: Ranges) -> None:
-    """Refuse ranges of another network or of another graph of it.
+def ranges_for_graph(prepared: Prepared, ranges: Ranges) -> dict[str, tuple[float, float]]:
+    """Low and high of each tensor; an input that is but transposed, as in a file with channels last, has the input's.
 
     Raises:
-        InputError: which, and how to measure them anew.
+        InputError: ranges of another network or of another graph of it: which, and how to measure them anew.
     """
     model = prepared.model
     if not ranges.belong_to(model):
@@ -119,12 +119,16 @@ def check_ranges(prepared: Prepared, ranges: Ranges) -> None:
             f" ({(ranges.weights_sha256 or ranges.model_sha256)[:12]}..., the model has {own[:12]}...);"
             " measure them anew with --calib DATA"
         )
-    missing = [name for name in prepared.activations if name not in ranges.tensors]
+    tensors, taken = dict(ranges.tensors), model.spec.input_name
+    if taken in tensors:
+        tensors |= dict.fromkeys(turned_inputs(prepared.integer.graph, model.spec), tensors[taken])
+    missing = [name for name in prepared.activations if name not in tensors]
     if missing:
         raise InputError(
             f"the ranges lack {len(missing)} tensors of this graph (first: '{missing[0]}'), so they are of another graph;"
             " measure them anew with --calib DATA"
         )
+    return tensors
 
 
 def recipe_for(graph: onnx.ModelProto, target: Target) -> Recipe:

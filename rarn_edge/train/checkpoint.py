@@ -1,5 +1,6 @@
 """What a run leaves on disk: `last.pt` with the whole state for resuming, and weights with their contract for everything else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -103,18 +104,15 @@ class Weights:
         return replace(self, spec=spec, tensors=tensors)
 
     def model(self) -> nn.Module:
-        """The network with these parameters, in evaluation mode.
+        """The network with these parameters, in evaluation mode; one of one's own was checked to answer as its spec says.
 
         Raises:
-            InputError: a network of one's own that nobody named, or the parameters are not this network's.
+            InputError: a network of one's own that nobody named or that cannot be used, or the parameters are not this network's.
         """
-        network = self.network
-        if network is None and self.spec.name not in CATALOG:
-            raise InputError(
-                f"'{self.spec.name}' is no model of this package; {_own_network(self.spec, self.provenance)}"
-            )
-        network = (network or find_network(self.spec.name)).for_spec(self.spec)
-        return self.load_into(network.build()).eval()
+        network = (self.network or _named_by(self.spec, self.provenance)).for_spec(self.spec)
+        module = self.load_into(network.build()).eval()
+        network.check(module)
+        return module
 
 
 def fresh_weights(network: Network, seed: int = 0) -> Weights:
@@ -191,13 +189,39 @@ def load_weights(path: Path, network: Network | None = None) -> Weights:
     return Weights(spec, tensors, provenance, file_sha256(path), known)
 
 
-def _own_network(spec: ModelSpec, provenance: dict[str, Any]) -> str:
-    """How to go on with weights of a network of one's own, whose code is never run unasked."""
+def load_known(path: Path, networks: Sequence[Network] = (), option: str = "--model") -> Weights:
+    """`load_weights` of whichever network has their name: one of these, or of the catalog.
+
+    Args:
+        path: Of the weights.
+        networks: Of one's own, named by the caller.
+        option: What names such a network on the command line.
+
+    Raises:
+        InputError: as `load_weights`, and a network of one's own that nobody named.
+    """
+    loaded = load_weights(path)
+    network = next((each for each in networks if each.name == loaded.spec.name), None)
+    try:
+        network = network or _named_by(loaded.spec, loaded.provenance, option)
+    except InputError as error:
+        others = ", ".join(f"'{each.name}'" for each in networks if each.own)
+        raise InputError(f"{path}: {error}{f'; named so far: {others}' if others else ''}") from error
+    return replace(loaded, network=network.for_spec(loaded.spec))
+
+
+def _named_by(spec: ModelSpec, provenance: dict[str, Any], option: str = "--model") -> Network:
+    """The network that weights name; code of one's own is never run unasked.
+
+    Raises:
+        InputError: it is not of the catalog.
+    """
+    if spec.name in CATALOG:
+        return find_network(spec.name)
     said = provenance.get(NETWORK_KEY)
-    named = f" (it was trained as --model {printable(said)[:200]})" if isinstance(said, str) else ""
-    return (
-        f"say how '{spec.name}' is built: --model FILE.py:CALLABLE{named};"
-        " where there is no --model, export it first: rarn-edge export --model ... --weights ... -o OUT.onnx"
+    trained_as = f" (it was trained as --model {printable(said)[:200]})" if isinstance(said, str) else ""
+    raise InputError(
+        f"'{spec.name}' is no model of this package; say how it is built: {option} FILE.py:CALLABLE{trained_as}"
     )
 
 

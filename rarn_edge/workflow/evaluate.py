@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rarn_edge.contract.spec import FERPLUS
 from rarn_edge.data.select import describe
@@ -16,7 +16,11 @@ from rarn_edge.files import check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
 from rarn_edge.stats.paired import Paired
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import held_out_and_training, known_faces, labelled_faces, read_subject
+from rarn_edge.workflow.inputs import WEIGHTS, held_out_and_training, known_faces, labelled_faces, read_subject
+
+if TYPE_CHECKING:  # a device has no torch
+    from rarn_edge.models.find import AnyNetwork
+    from rarn_edge.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def evaluate(
     file: AnyPath,
     data: AnyPath,
     *,
+    model: "AnyNetwork | None" = None,
     split: str | None = None,
     votes: AnyPath | None = None,
     report: AnyPath | None = None,
@@ -73,6 +78,7 @@ def evaluate(
     Args:
         file: An ONNX file, or weights from `train`, which run in torch.
         data: Labelled faces: a zip or folder of class folders, or a CSV.
+        model: Of one's own, that weights are of: `my_net.py:build`, or a callable in a `Network`.
         split: Of `data` (default: the held-out one).
         votes: People's votes for these faces (FER+): their majority is then the label, and the whole distribution is compared.
         report: Write confidence, roll, copies, plots and tables into this folder.
@@ -101,8 +107,9 @@ def evaluate(
         require_extras("report")
         make_folder(Path(report))
         check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, votes, *against], [data])
-    subject = read_subject(path, provider, threads, on_notice)
-    others = [read_subject(other, provider, threads, on_notice) for other in against]
+    networks = _networks(model, (path, *against))
+    subject = read_subject(path, provider, threads, on_notice, networks)
+    others = [read_subject(other, provider, threads, on_notice, networks) for other in against]
     preprocess = subject.spec.preprocess
     if report is None:
         faces, training = labelled_faces(data, split, preprocess, votes, on_notice), None
@@ -145,15 +152,31 @@ def evaluate(
         from rarn_edge.onnx_graph import LoadedModel
         from rarn_edge.pipeline.passes.temperature import with_temperature
 
-        model = LoadedModel.read(Artifact.load(path))
-        made = with_temperature(model, fit_temperature(logits, labels), describe(faces)).save(again)
+        loaded = LoadedModel.read(Artifact.load(path))
+        made = with_temperature(loaded, fit_temperature(logits, labels), describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)
     return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures, doubted)
 
 
+def _networks(model: "AnyNetwork | None", files: Sequence[AnyPath]) -> "tuple[Network, ...]":
+    """The network of one's own that weights among the files are of.
+
+    Raises:
+        InputError: no file is weights.
+    """
+    if model is None:
+        return ()
+    if not any(Path(file).suffix == WEIGHTS for file in files):
+        raise InputError("--model says how weights (.safetensors) are built; an ONNX file needs none, so leave it out")
+    require_extra("torch", "train")
+    from rarn_edge.models.find import find_network
+
+    return (find_network(model),)
+
+
 def _check_calibrated(file: Path, calibrated: Path) -> None:
     """Refuse before the work what cannot be done."""
-    if file.suffix == ".safetensors":
+    if file.suffix == WEIGHTS:
         raise InputError(
             f"--calibrated writes an ONNX file again; export first: rarn-edge export --model NAME --weights {file} -o OUT.onnx"
         )

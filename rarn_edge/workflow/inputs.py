@@ -1,6 +1,6 @@
 """From the names and paths of a call to weights, faces and models; errors say which option to mend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from rarn_edge.contract.artifact import Artifact
     from rarn_edge.evaluation.judge import Subject
     from rarn_edge.models.find import AnyNetwork
+    from rarn_edge.models.network import Network
     from rarn_edge.pipeline.calibrate import Ranges
     from rarn_edge.train.checkpoint import Weights
 
+DEFAULT_MODEL = "rarn-s"
+WEIGHTS = ".safetensors"  # the suffix of what is no graph
 SYNTHETIC_FACES = 512
 DRAWN_FOR_RANGES = 64  # seconds at 224x224
 SYNTHETIC_SEED = 7  # other faces than the ones export and simplification are checked on
@@ -38,15 +41,27 @@ class ComparisonFaces(NamedTuple):
 
 
 def read_weights(
-    model: "AnyNetwork", given: "AnyPath | Weights | None", labels: str | None = None, spec: ModelSpec | None = None
+    model: "AnyNetwork | None",
+    given: "AnyPath | Weights | None",
+    labels: str | None = None,
+    spec: ModelSpec | None = None,
 ) -> "Weights":
-    """The weights file given, the shipped one for a label set, those in memory, or what a network of one's own begins with."""
+    """The weights file given, the shipped one for a label set, those in memory, or what a network of one's own begins with.
+
+    Without `model`, weights say of which network of the catalog they are; without both it is `DEFAULT_MODEL`.
+    """
     require_extras("export")
     from rarn_edge.assets import shipped_weights
     from rarn_edge.models.find import find_network
-    from rarn_edge.train.checkpoint import fresh_weights, load_weights
+    from rarn_edge.train.checkpoint import fresh_weights, load_known, load_weights
 
-    network = find_network(model, spec=spec)
+    if model is None and given is not None:
+        if labels is not None:
+            raise InputError(
+                "--labels chooses between shipped weights, and --weights names others; leave one of the two out"
+            )
+        return load_known(Path(given)) if isinstance(given, str | Path) else given
+    network = find_network(DEFAULT_MODEL if model is None else model, spec=spec)
     if labels is not None and (given is not None or network.own):
         other = "--weights names others" if given is not None else f"{network.reference} is not of this package"
         raise InputError(f"--labels chooses between shipped weights, and {other}; leave one of the two out")
@@ -59,7 +74,7 @@ def read_weights(
     if not isinstance(given, str | Path):
         return given
     loaded = load_weights(Path(given), network)
-    network.for_spec(loaded.spec).check(loaded.model())
+    loaded.model()  # what cannot be built is said before the work
     return loaded
 
 
@@ -170,21 +185,23 @@ def known_faces(faces: Faces, models: Mapping[str, tuple[str, ...]], on_notice: 
     return known
 
 
-def read_subject(file: AnyPath, provider: str, threads: int | None, on_notice: OnNotice = warn) -> "Subject":
-    """A model to evaluate: an ONNX file, or weights, which are run in torch."""
+def read_subject(
+    file: AnyPath, provider: str, threads: int | None, on_notice: OnNotice = warn, networks: "Sequence[Network]" = ()
+) -> "Subject":
+    """A model to evaluate: an ONNX file, or weights, which are run in torch; `networks` are those of one's own."""
     from rarn_edge.evaluation.judge import Subject
 
     file = Path(file)
     if file.suffix == ".pt":
         raise InputError(f"{file}: is the checkpoint to resume from; evaluate {file.with_name('weights.safetensors')}")
-    if file.suffix == ".safetensors":
+    if file.suffix == WEIGHTS:
         require_extra("torch", "train")
-        from rarn_edge.train.checkpoint import load_weights
+        from rarn_edge.train.checkpoint import load_known
         from rarn_edge.train.evaluate import torch_logits
 
         if provider != "cpu":
             raise InputError(f"weights are evaluated in torch on the CPU; export them first to run on '{provider}'")
-        weights = load_weights(file)
+        weights = load_known(file, networks)
         model, spec, provenance = weights.model(), weights.spec, weights.provenance
         predict = partial(torch_logits, model, spec.preprocess)
     else:

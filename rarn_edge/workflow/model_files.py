@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.assets import shipped_models, shipped_weights
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import InputDtype, ModelSpec
+from rarn_edge.contract.spec import InputDtype, Layout, ModelSpec
 from rarn_edge.errors import InputError, require_extras
 from rarn_edge.files import check_outputs, file_sha256, make_folder
 from rarn_edge.host.threads import default_threads
@@ -51,12 +51,13 @@ class ModelFiles:
 
 def export(
     output: AnyPath,
-    model: "AnyNetwork" = "rarn-s",
+    model: "AnyNetwork | None" = None,
     *,
     spec: ModelSpec | None = None,
     weights: "AnyPath | Weights | None" = None,
     labels: str | None = None,
     input_dtype: InputDtype = "float32",
+    layout: Layout = "NCHW",
     simplify: bool = True,
     attention: bool = False,
 ) -> Exported:
@@ -64,12 +65,14 @@ def export(
 
     Args:
         output: The file to write.
-        model: Of the catalog, `my_net.py:build`, a callable that makes a network, or an `nn.Module` as it is.
+        model: Of the catalog, `my_net.py:build`, a callable that makes a network, or an `nn.Module` as it is (default: what
+            the weights are of, else `rarn-s`).
         spec: The contract of a callable or a module: name, classes, input.
         weights: From training, as a file or in memory (default: the shipped ones, or what the callable made).
         labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
         simplify: Simplify the graph, kept only if it answers alike.
-        input_dtype: `float32`: [N, C, H, W] normalised; `uint8`: pixels of the same shape.
+        input_dtype: `float32`: normalised; `uint8`: pixels.
+        layout: Of the input's axes: `NCHW`, or `NHWC` for channels last.
         attention: With the attention mask [N, 1, h, w] as a second output, for debugging.
 
     Raises:
@@ -86,11 +89,13 @@ def export(
     loaded = read_weights(model, weights, labels, spec)
     from rarn_edge.pipeline.export import export_weights
     from rarn_edge.pipeline.passes.attention import expose_attention
+    from rarn_edge.pipeline.passes.layout import in_layout
     from rarn_edge.pipeline.passes.uint8_input import float_from_bytes
 
     made, kept_because = export_weights(loaded), None
     if simplify:
         made, kept_because = _simplified(made)
+    made = in_layout(made, layout)
     made = float_from_bytes(made) if input_dtype == "uint8" else made
     made = expose_attention(made) if attention else made
     return Exported(made.save(Path(output)), kept_because)

@@ -101,8 +101,7 @@ def parity(
         tell_origin(artifact, on_notice)
     if not named and model is None and weights is None:
         raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")
-    begin = (named[0].spec.name if named else "rarn-s") if model is None else model
-    start = None if model is None and weights is None else read_weights(begin, weights, labels, spec)
+    start = None if model is None and weights is None else read_weights(model, weights, labels, spec)
     if bundle is not None and start is None and named[0].contract.precision != "float32":
         raise InputError("--bundle needs float32 answers: name the float32 file first, or --model to start in torch")
     with tempfile.TemporaryDirectory(prefix="rarn-edge-") as folder:

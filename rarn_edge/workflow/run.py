@@ -15,7 +15,6 @@ from rarn_edge.errors import require_extras
 from rarn_edge.files import check_apart, make_folder, write_text
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import CATALOG
-from rarn_edge.models.find import find_network
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.report import ParityReport, compare_forms
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
@@ -41,7 +40,7 @@ class RunResult:
 
 def run(
     folder: AnyPath,
-    model: "AnyNetwork" = "rarn-s",
+    model: "AnyNetwork | None" = None,
     *,
     spec: ModelSpec | None = None,
     weights: AnyPath | None = None,
@@ -62,7 +61,8 @@ def run(
 
     Args:
         folder: Of everything that is made; it need not exist.
-        model: Of the catalog, `my_net.py:build`, a callable that makes a network, or an `nn.Module` as it is.
+        model: Of the catalog, `my_net.py:build`, a callable that makes a network, or an `nn.Module` as it is (default: what
+            the weights are of, else `rarn-s`).
         spec: The contract of a callable or a module: name, classes, input.
         weights: From training (default: the shipped ones, or what the callable made).
         labels: Of the shipped weights: `ferplus` (default) or `fer2013`.
@@ -93,11 +93,11 @@ def run(
     from rarn_edge.report.page import bench_page, run_markdown
     from rarn_edge.workflow.answers import answers_of
 
-    network = find_network(model, spec=spec)
-    name = network.name
+    loaded = read_weights(model, weights, labels, spec)
+    name = loaded.spec.name
     named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
     check_apart([Path(folder, each.format(name)) for each in named], [weights, data, calib, votes], [data, calib])
-    loaded, chosen, out = read_weights(network, weights, labels), read_target(target, on_notice), Path(folder)
+    chosen, out = read_target(target, on_notice), Path(folder)
     ranges = ranges_for(loaded, calib, images, seed, on_notice)
     faces = comparison_faces(data, split, loaded.spec, votes=votes, on_notice=on_notice)
     make_folder(out)

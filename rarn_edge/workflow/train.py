@@ -15,8 +15,8 @@ from rarn_edge.errors import InputError
 from rarn_edge.files import check_apart, make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
-from rarn_edge.models.network import Network
-from rarn_edge.train.checkpoint import Weights, load_weights
+from rarn_edge.models.network import described
+from rarn_edge.train.checkpoint import load_known, load_weights
 from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
 from rarn_edge.train.loop import check_folder
 from rarn_edge.train.loop import train as train_run
@@ -61,6 +61,7 @@ class TrainOptions:
     resume: bool = False
     classes: tuple[str, ...] = ()  # of the data, to learn these alone and in this order
     spec: ModelSpec | None = None  # of a model that is a callable; the classes are replaced by those of the data
+    teacher_models: "tuple[AnyNetwork, ...]" = ()  # of one's own, that teachers' weights are of, besides `model`
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,15 @@ def train(
             f"the weights of --init tell {len(start.spec.classes)} other classes: the classifier is new{begun}", ""
         )
     answers = [path for path in asked.teachers if path.suffix == ".npz"]
-    teachers = [_teacher(path, network) for path in asked.teachers if path not in answers]
+    taught_by = [network, *(find_network(model) for model in asked.teacher_models)]
+    teachers = [load_known(path, taught_by, "--teacher-model") for path in asked.teachers if path not in answers]
+    for teacher in teachers:
+        if teacher.spec.preprocess.pixels_alike != preprocess.pixels_alike:
+            on_notice(
+                f"the teacher '{teacher.spec.name}' takes {described(teacher.spec.preprocess)}; it is shown the student's"
+                f" pictures, {described(preprocess)}",
+                "warning",
+            )
     trained = replace(network, spec=replace(network.spec, classes=train_faces.classes))
     trained.check(trained.build(), training=True)
     if answers and recipe.live_teachers:
@@ -179,12 +188,6 @@ def _init_file(init: Path | None) -> Path | None:
     return shipped_weights(str(init)) if shipped else init
 
 
-def _teacher(path: Path, network: Network) -> Weights:
-    """A teacher's weights; one of the same network as the student is built by the same code."""
-    weights = load_weights(path)
-    return replace(weights, network=network.for_spec(weights.spec)) if weights.spec.name == network.name else weights
-
-
 def _tell(job: Run, on_notice: OnNotice) -> None:
     recipe = job.recipe
     on_notice(
@@ -215,8 +218,10 @@ def _recipe(asked: TrainOptions) -> Recipe:
         raise InputError(
             f"recipe '{asked.recipe}' learns from labels alone, so --teacher would do nothing; choose another"
         )
-    if not asked.teachers and (asked.teacher_views or asked.teacher_answers):
-        raise InputError("--teacher-views and --teacher-answers are about teachers; name them with --teacher WEIGHTS")
+    if not asked.teachers and (asked.teacher_views or asked.teacher_answers or asked.teacher_models):
+        raise InputError(
+            "--teacher-views, --teacher-answers and --teacher-model are about teachers; name them with --teacher WEIGHTS"
+        )
     if chosen.live_teachers and (asked.teacher_views or asked.teacher_answers):
         raise InputError(
             f"recipe '{asked.recipe}' asks teachers about each batch and keeps no answers;"

@@ -266,7 +266,7 @@ def test_weights_of_ones_own_network_need_it_named(folder: Path) -> None:
     path = folder / "w.safetensors"
     save_weights(path, network.spec, dict(Tied().state_dict()), {"network": "my_net.py:build"})
     with pytest.raises(
-        InputError, match=r"say how 'my_net' is built: --model FILE\.py:CALLABLE \(it was trained as --model"
+        InputError, match=r"say how it is built: --model FILE\.py:CALLABLE \(it was trained as --model my_net"
     ):
         load_weights(path).model()
     known = load_weights(path, replace(network, says_input=False)).model()

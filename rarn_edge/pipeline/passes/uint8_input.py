@@ -19,10 +19,10 @@ from rarn_edge.errors import InputError
 from rarn_edge.onnx_graph import LoadedModel, constant, only_reader, to_proto
 from rarn_edge.pipeline.gate import check_alike
 from rarn_edge.pipeline.passes.int8_kernels import add_constant, make_node
+from rarn_edge.pipeline.passes.layout import CHANNELS_FIRST, put_first, turned_inputs
 
 _PIXELS = "input_pixels"
 _CENTRE = 128.0  # of pixels in a convolution that normalises by itself: signed activations hold them exactly
-_TO_CHANNELS_FIRST = [0, 3, 1, 2]
 
 
 def byte_scale(spec: ModelSpec) -> tuple[float, int] | None:
@@ -40,8 +40,7 @@ def byte_ranges(model: onnx.ModelProto, spec: ModelSpec) -> dict[str, tuple[floa
     if found is None:
         return {}
     scale, zero = found
-    turned = (node for node in model.graph.node if node.op_type == "Transpose" and node.input[0] == spec.input_name)
-    names = (spec.input_name, *(node.output[0] for node in turned))
+    names = (spec.input_name, *turned_inputs(model.graph, spec))
     return dict.fromkeys(names, (-zero * scale, (255 - zero) * scale))
 
 
@@ -57,7 +56,7 @@ def into_first_convolution(model: onnx.ModelProto, spec: ModelSpec) -> tuple[onn
     first = only_reader(pixels)
     if spec.layout == "NHWC" and first is not None and first.op_type == "Transpose":
         turned = first.attributes.get_ints("perm")
-        first = only_reader(first.outputs[0]) if list(turned or ()) == _TO_CHANNELS_FIRST else None
+        first = only_reader(first.outputs[0]) if list(turned or ()) == list(CHANNELS_FIRST) else None
     weight = constant(first.inputs[1]) if first is not None and first.op_type == "Conv" and not _pads(first) else None
     bias = constant(first.inputs[2]) if first is not None and len(first.inputs) > 2 else np.zeros(1, np.float32)
     mean, std = (np.array(values, np.float64) for values in (spec.preprocess.mean, spec.preprocess.std))
@@ -90,7 +89,7 @@ def float_from_bytes(model: LoadedModel) -> LoadedModel:
     if model.spec.input_dtype != "float32" or model.contract.precision != "float32":
         raise InputError(f"{model.name}: takes {model.spec.input_dtype} and is {model.contract.precision}")
     work = ir.from_proto(model.graph)
-    _put_first(work.graph, lambda pixels: _normalised(work.graph, pixels, model.spec))
+    _bytes_first(work.graph, lambda pixels: _normalised(work.graph, pixels, model.spec))
     contract = replace(model.contract, spec=replace(model.spec, input_dtype="uint8"))
     done = replace(model, graph=to_proto(work), contract=contract)
     check_alike(model, done, "uint8-input")
@@ -123,7 +122,7 @@ def quantized_from_bytes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelP
     work = ir.from_proto(model)
     exact = byte_scale(spec)
     if exact is None:
-        _put_first(work.graph, lambda pixels: _normalised(work.graph, pixels, spec))
+        _bytes_first(work.graph, lambda pixels: _normalised(work.graph, pixels, spec))
         return to_proto(work)
     scale, zero = exact
     (pixels,) = (value for value in work.graph.inputs if value.name == spec.input_name)
@@ -145,16 +144,10 @@ def quantized_from_bytes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelP
         centre = add_constant(work.graph, f"{_PIXELS}.zero_point", zero, np.uint8)
         return [make_node("DequantizeLinear", [given, step, centre], _PIXELS)]
 
-    _put_first(work.graph, dequantized)
+    _bytes_first(work.graph, dequantized)
     return to_proto(work)
 
 
-def _put_first(graph: ir.Graph, make: Callable[[ir.Value], list[ir.Node]]) -> None:
+def _bytes_first(graph: ir.Graph, make: Callable[[ir.Value], list[ir.Node]]) -> None:
     """Nodes between the graph's input, which becomes bytes, and all that read it."""
-    (pixels,) = (value for value in graph.inputs if not value.is_initializer())
-    uses = tuple(pixels.uses())
-    nodes = make(pixels)
-    for use in uses:
-        use.node.replace_input_with(use.idx, nodes[-1].outputs[0])
-    graph.insert_before(graph[0], nodes)
-    pixels.dtype = ir.DataType.UINT8
+    put_first(graph, make).dtype = ir.DataType.UINT8
