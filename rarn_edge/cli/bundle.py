@@ -24,4 +24,7 @@ def bundle(
 
     chosen = one_of(form, get_args(Format), "format")
     names = make_bundle(model, output, form=chosen, parity=parity, labels=labels, ort_web=ort_web)
-    say(f"{output}: {', '.join(names)}")
+    if names == (output.name,):
+        say(f"{output}: one file of {output.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    else:
+        say(f"{output}: {', '.join(names)}")
