@@ -199,11 +199,11 @@ def judge(work: Path, ledger: Path) -> int:
         ):
             failed.append(f"parity --from the answers with {kernels} kernels: {code} here")
         runs.append({"kernels": kernels, **facts, "answers": rows})
-    print(f"{'file':32} {'kernels':8} faces flipped max logit difference")
+    print(f"{'file':34} {'kernels':8} faces flipped max logit difference")
     for run in runs:
         for row in run["answers"]:
             print(
-                f"{row['file']:32} {run['kernels']:8} {row['faces']:5} {row['decisions_flipped']:7} {row['max_abs_logit']:g}"
+                f"{row['file']:34} {run['kernels']:8} {row['faces']:5} {row['decisions_flipped']:7} {row['max_abs_logit']:g}"
             )
     make_folder(ledger.parent)
     document = {
