@@ -113,16 +113,16 @@ def claims(results: Path = RESULTS) -> str:
 
     faces = manifest["rarn-s.ferplus"]["measured"]["int8 x86-avx2"]["images"]
     rows = [
-        (f"FER+ majority, {faces:,} faces", *released("ferplus"), "`evaluate FILE --data D --votes V`"),
+        (f"accuracy: FER+ majority, {faces:,} faces", *released("ferplus"), "`evaluate FILE --data D --votes V`"),
         (f"FER+, seven classes ({', '.join(rivals.values())} %)", *rolled(upright), "the same, `--against RIVAL.onnx`"),
         (f"the same, turned by 30 degrees (the better of both {max(turned[f'{name}.onnx'] for name in RIVALS):.1f} %)",
          *rolled(turned), "the same, `--report DIR`"),
         (f"FER-2013's labels (mini-Xception {100 * mini.accuracy.value:.2f} %)",
          *released("fer2013"), "`evaluate FILE --data D`"),
-        ("INT8 over float32, time", *times(list(OURS)), "`bench --suite benchmarks/suites/peers.toml`"),
-        ("INT8 over mini-Xception, time", *times(["mini_xception"] * 2), "the same"),
+        ("time of INT8 as a share of float32's", *times(list(OURS)), "`bench --suite benchmarks/suites/peers.toml`"),
+        ("time of INT8 as a share of mini-Xception's", *times(["mini_xception"] * 2), "the same"),
         ("faces a second, H100, float16, batch 256", *map(fastest, OURS), "`benchmarks/gpu_check.sh MODELS`"),
-        ("decisions that emulated Arm cores flip", *map(flips, OURS), "`make test-arm`"),
+        ("decisions changed on emulated Arm cores", *map(flips, OURS), "`make test-arm`"),
     ]  # fmt: skip
     head = ["| claim | `rarn-s` | `rarn-n` | command |", "|---|--:|--:|---|"]
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"

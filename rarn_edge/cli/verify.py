@@ -38,9 +38,11 @@ def verify(
             for table in tables if verbose else tables[:1]:
                 out.print(table.to_rich())
             say(f"{each.file.name} is byte for byte a file the bundle was written for: {_ANSWERS[each.known_file]}")
-        note(f"host {detect_host().explain()}")
+        if verbose:
+            note(f"host {detect_host().explain()}")
         if all(each.passed(rebuilt) for each in results):
-            say(f"{', '.join(each.file.name for each in results)}: answers as where the bundle was made")
+            named = results[0].file.name if len(results) == 1 else f"{len(results)} files"
+            say(f"{named}: answers as where the bundle was made")
     gate(*(each.report for each in results))
     for each in results:
         if not each.passed(rebuilt):

@@ -68,19 +68,27 @@ class Host:
         """One line: what was found and what follows."""
         found = sorted(self.features & {"avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
         extensions = " ".join(found) or "no INT8 extensions"
-        recipe = RECIPES[self.target]
-        line = f"{self.target.value} ({self.architecture}, {extensions}): {recipe.describe()}; {recipe.reason}"
+        described = RECIPES[self.target].describe()
+        return f"{self.target.value} ({self.architecture}, {extensions}): {described}; {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """Why its target's files are as they are, and what to expect of them on this core."""
         if self.target is Target.ARM and self.features and "asimddp" not in self.features:
-            line += ". This core has no dot products: INT8 may gain little here, so measure it"
-        return line
+            return f"{RECIPES[self.target].reason}. No dot products: INT8 may gain little here, so measure it"
+        return RECIPES[self.target].reason
 
     def mismatch(self, target: Target | None) -> str | None:
-        """A one-line warning when an INT8 file for `target` runs on this CPU, else None."""
+        """A one-line warning when an INT8 file for `target` is wrong or slow on this CPU, else None.
+
+        A file for `x86-avx2` is right and as fast as others on every x86 CPU.
+        """
         if target is None or target is Target.TENSORRT or target is self.target:
             return None
-        if (target, self.target) == (Target.X86_AVX2, Target.X86_VNNI):
-            return f"made for {target.value}, right here; quantize anew to be finer"
-        return f"made for {target.value}, run on {self.target.value}: use --target auto"
+        if self.target is Target.X86_VNNI and target is Target.X86_AVX2:
+            return None
+        here = "answers may be wrong" if self.target is Target.X86_AVX2 else "may be slow"
+        return f"made for {target.value}, {here} on {self.target.value}: quantize on this machine"
 
 
 def detect_host() -> Host:

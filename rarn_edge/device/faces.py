@@ -210,7 +210,8 @@ def _upright(gray: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
 
 
 def box_text(box: Box) -> str:
-    return ",".join(f"{value:g}" for value in (box.x_px, box.y_px, box.width_px, box.height_px))
+    """`X,Y,WIDTH,HEIGHT` in whole pixels, as `--boxes` takes it."""
+    return ",".join(f"{value:.0f}" for value in (box.x_px, box.y_px, box.width_px, box.height_px))
 
 
 def read_boxes(text: str) -> Callable[[str], tuple[Face, ...]]:

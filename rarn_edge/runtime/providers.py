@@ -393,11 +393,13 @@ def _require_all_nodes(path: Path, name: str, provider: Provider, assigned: Mapp
     quantized = any("DequantizeLinear" in operators for operators in assigned.values())
     way_out = "use a model it can take whole"
     if quantized and not provider.int8:
-        way_out = "an INT8 file is for CPUs. Take the float32 file, or rarn-edge quantize FLOAT32.onnx --precision fp16"
+        way_out = (
+            "an INT8 file is for CPUs. Take the float32 file of `rarn-edge export`,\n"
+            "or rarn-edge quantize FLOAT32.onnx -o HALF.onnx --precision fp16"
+        )
     raise ProviderError(
         f"provider '{name}' left {'; '.join(parts)} in {path.name}.\n"
-        f"Nothing was run, for a mixed run is no answer about '{name}': {way_out}, or --allow-fallback, "
-        "which says in every table that the run was mixed"
+        f"Nothing was run: {way_out}, or --allow-fallback for a mixed run (every table says so)"
     )
 
 

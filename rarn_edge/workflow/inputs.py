@@ -82,7 +82,7 @@ def read_target(name: str, on_notice: OnNotice = warn) -> Target:
     """A target by name; `auto` is this machine's, and says why."""
     if name == "auto":
         host = detect_host()
-        on_notice(f"target {host.explain()}", "")
+        on_notice(f"target {host.target.value}: {host.reason}", "")
         return host.target
     if name not in tuple(Target):
         raise InputError(f"no target '{name}'; one of: {', '.join(Target)}, auto")

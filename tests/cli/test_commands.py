@@ -121,7 +121,7 @@ def test_quantize_for_this_machine_says_why(cli: Cli, simplified: Artifact, rang
     assert done.returncode == 0
     target = Artifact.load(tmp_path / "a.onnx").contract.target
     assert target is not None
-    assert done.stderr.startswith(f"target {target.value} (")
+    assert done.stderr.startswith(f"target {target.value}: ")
     assert "verdict on 128 synthetic faces: int8 is " in done.stdout
 
 

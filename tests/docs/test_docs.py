@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import chdir
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -269,8 +270,15 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def runner(folder: Path, makers: dict[str, list[str]]) -> Runner:
-    return Runner(folder, makers, set())
+def runner(folder: Path, makers: dict[str, list[str]]) -> Iterator[Runner]:
+    from torch.onnx._internal.exporter import _registration
+
+    operators: Any = _registration.onnxscript_apis  # type: ignore[attr-defined]
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # each export builds the same table of operators anew: a second of its five
+        patch.setattr(operators, "get_torchlib_ops", cache(operators.get_torchlib_ops))
+        yield Runner(folder, makers, set())
 
 
 @pytest.mark.parametrize("block", RUNNING, ids=name_of)
@@ -356,6 +364,12 @@ def test_pages_that_the_code_names_are_there() -> None:
     for file in files:
         for named in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8")):
             assert (ROOT / named).is_file(), f"{file.relative_to(ROOT)} names {named}"
+
+
+def test_every_page_is_in_the_menu_of_the_site() -> None:
+    menu = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    pages = (path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    assert [page for page in pages if f'"{page}"' not in menu] == []
 
 
 def test_readme_is_short_and_narrow() -> None:
