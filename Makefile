@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-arm fuzz lint docs install lock clean
+.PHONY: help demo test test-arm fuzz lint lint-types lint-files docs install lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -15,7 +15,7 @@ demo: $(INSTALLED) ## export, simplify, quantize, check and benchmark rarn-s; fi
 	$(BIN)/rarn-edge run --model rarn-s --out build/demo
 
 test: lint ## lint, types, workflow files, then all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 fuzz: $(INSTALLED) ## every reader of files from outside, a minute each
 	$(BIN)/python tests/hostile/fuzz.py --seconds 60
@@ -24,9 +24,14 @@ test-arm: $(INSTALLED) ## the answers of an Arm core, emulated; needs root on De
 	PYTHON=$(abspath $(BIN)/python) tests/arm/run.sh
 
 lint: $(INSTALLED) ## ruff, mypy, the recorded benchmarks, the docs, the workflow and release files; no network
+	@$(MAKE) --no-print-directory -j 2 lint-types lint-files # mypy takes as long as all others, and prints once
+
+lint-types:
+	$(BIN)/mypy
+
+lint-files:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/python benchmarks/render.py --check
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python docs/build_site.py

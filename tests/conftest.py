@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.spec import CLASSES, FERPLUS
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
@@ -34,7 +34,25 @@ FERPLUS_VARIABLE = "RARN_EDGE_FERPLUS"
 FER2013_VARIABLE = "RARN_EDGE_FER2013"
 TINY_MODEL = "rarn-n"
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # "gw0", "gw1"; empty where one process runs all tests
+LONG = ("test_examples.py", "test_webgpu.py", "test_page.py", "test_workers.py", "test_transfer.py", "test_assets.py")
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_configure() -> None:
+    """A core for each worker, before torch counts them: threads that spin for a core in use cost half as much again."""
+    if WORKER:
+        if hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first where workers share the tests: at the end none waits for the other."""
+    if WORKER:
+        items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture
@@ -165,6 +183,27 @@ def other_weights(make_weights: Callable[..., Path]) -> "Weights":
     from rarn_edge.train.checkpoint import load_weights
 
     return load_weights(make_weights(seed=1))
+
+
+@pytest.fixture(scope="session")
+def shipped_float32(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
+    """`shipped_float32("rarn-s")`: the float32 file of a shipped model, exported and simplified once for all who only read it."""
+    folder = tmp_path_factory.getbasetemp()
+    if WORKER:
+        folder = folder.parent  # the workers' common one
+
+    def find(name: str, labels: str = FERPLUS) -> Artifact:
+        from rarn_edge.workflow.model_files import export
+
+        path = folder / f"shipped-{labels}" / f"{name}.onnx"
+        if not path.is_file():
+            made = export(tmp_path_factory.mktemp("export") / path.name, name, labels=labels)
+            assert made.kept_because is None
+            path.parent.mkdir(exist_ok=True)
+            made.artifact.path.replace(path)  # in one step: another worker finds all of it or nothing
+        return Artifact.load(path)
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What ships in the package belongs together and stays small."""
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,6 @@ from rarn_edge.parity.tolerances import TOLERANCES
 from rarn_edge.pipeline.calibrate import Ranges, ranges_of
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.train.checkpoint import load_weights
-from rarn_edge.workflow.model_files import export
 
 SHIPPED = [(model, labels) for model in shipped_models() for labels in shipped_labels(model)]
 each_shipped = pytest.mark.parametrize(("model", "labels"), SHIPPED)
@@ -105,15 +105,17 @@ def test_a_file_stands_in_for_any_target(target: Target) -> None:
 
 
 @pytest.fixture(scope="module", params=SHIPPED, ids=".".join)
-def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
+def shipped(
+    request: pytest.FixtureRequest,
+    shipped_float32: Callable[..., Artifact],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Artifact, Artifact]:
     """A shipped model as a user makes it: (float32, INT8 for this machine) from the weights and ranges of the package."""
     model, labels = request.param
-    folder = tmp_path_factory.mktemp(model)
-    exported = export(folder / "float32.onnx", model, labels=labels)
-    float32, kept_because = exported.artifact, exported.kept_because
-    assert kept_because is None
+    float32 = shipped_float32(model, labels)
     ranges = ranges_of(model, float32.contract.provenance["weights_sha256"])
-    return float32, quantize(float32, detect_host().target, ranges, folder / "int8.onnx").artifact
+    out = tmp_path_factory.mktemp(model) / "int8.onnx"
+    return float32, quantize(float32, detect_host().target, ranges, out).artifact
 
 
 def test_ranges_fit_the_exported_graph(shipped: tuple[Artifact, Artifact]) -> None:
@@ -137,8 +139,8 @@ def test_int8_keeps_the_accuracy_on_real_faces(
 ) -> None:
     """At most 0.3 points lost and 98.5 % agreement: the models' own gate."""
     spec = shipped[0].spec
-    faces = load_faces(fer2013, votes=ferplus if spec.label_source == FERPLUS else None)
-    faces = faces.split(Split.PUBLIC_TEST).labelled()
+    votes = ferplus if spec.label_source == FERPLUS else None
+    faces = load_faces(fer2013, lambda found: found.split(Split.PUBLIC_TEST).labelled(), votes)  # decodes no other
     step = compare(*(file_form(artifact, faces) for artifact in shipped), faces.labels)
     assert [check.figure for check in step.checks if not check.passed] == []
     assert step.measured.accuracy_after is not None

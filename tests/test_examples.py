@@ -26,7 +26,7 @@ def test_drift_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     readme.write_text("```console\n$ echo took 3.5 s\ntook 9.1 s\n```\n", encoding="utf-8")
     run.main("small", check=True)
     readme.write_text("```console\n$ echo took 3.5 s\ntook long\n```\n", encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"prints something else now, from 'took 3\.5 s' on"):
+    with pytest.raises(SystemExit, match=r"prints something else now, from 'took # s' on"):
         run.main("small", check=True)
     run.main("small", check=False)
     assert "took 3.5 s" in readme.read_text(encoding="utf-8")

@@ -321,6 +321,7 @@ def test_python_runs(
     arguments = said.split() if kind == "run as a script" else []
     runner.make([*arguments, *re.findall(r'"([^"\n]+)"', block.text)], block.page, capsys)
     monkeypatch.setattr(sys, "argv", [block.page, *arguments])
+    monkeypatch.syspath_prepend(runner.folder)  # as Python does for a script: a block may import a file of the page
     with chdir(runner.folder):
         exec(compile(block.text, block.page, "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()

@@ -1,5 +1,6 @@
 """Files that are wrong by one number, and a file of another seed: the step that should catch each does, and the node is named."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
@@ -21,9 +21,8 @@ from rarn_edge.parity.steps import Step
 from rarn_edge.pipeline.calibrate import ranges_of
 from rarn_edge.pipeline.export import export_weights
 from rarn_edge.pipeline.quantize import quantize
-from rarn_edge.train.checkpoint import Weights, load_weights
+from rarn_edge.train.checkpoint import Weights
 from rarn_edge.workflow.explain_torch import explain_torch
-from rarn_edge.workflow.model_files import export
 from rarn_edge.workflow.parity import torch_form
 
 FACES = synthetic_faces(21, seed=8)
@@ -38,13 +37,14 @@ def failed(artifacts: list[Artifact], weights: Weights | None = None) -> set[tup
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
+def trained(
+    shipped_float32: Callable[..., Artifact], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Artifact, Artifact]:
     """A shipped model in float32 and INT8: what passes every step before it is changed."""
-    folder = tmp_path_factory.mktemp("trained")
-    weights = load_weights(shipped_weights("rarn-s"))
-    float32 = export(folder / "rarn-s.onnx", weights=weights).artifact
-    int8 = quantize(float32, Target.X86_AVX2, ranges_of("rarn-s", weights.sha256), folder / "rarn-s.int8.onnx")
-    return float32, int8.artifact
+    float32 = shipped_float32("rarn-s")
+    ranges = ranges_of("rarn-s", float32.contract.provenance["weights_sha256"])
+    out = tmp_path_factory.mktemp("trained") / "rarn-s.int8.onnx"
+    return float32, quantize(float32, Target.X86_AVX2, ranges, out).artifact
 
 
 def test_the_right_files_pass(trained: tuple[Artifact, Artifact]) -> None:

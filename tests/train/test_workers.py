@@ -16,16 +16,23 @@ from rarn_edge.train.workers import ALONE, Workers
 
 ROOT = Path(__file__).parent.parent.parent
 
-GRADIENTS = """
+TOGETHER = """
 import sys
+from dataclasses import replace
+from pathlib import Path
 import torch
 import torch.nn.functional as F
-from torch import nn
+from rarn_edge.data import load_faces
 from rarn_edge.models.build import untrained_model
+from rarn_edge.models.find import find_network
+from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.train.distill import soft_targets
+from rarn_edge.train.loop import train
+from rarn_edge.train.recipe import EDGE_DISTILLED
+from rarn_edge.train.run import Run, split_for_training
 from rarn_edge.train.workers import join_workers
 
-torch.set_num_threads(1)
-with join_workers() as workers:
+def gradients(workers, out):
     generator = torch.Generator().manual_seed(0)
     faces, labels = torch.randn(8, 1, 48, 48, generator=generator), torch.arange(8) % 7
     model = untrained_model("rarn-n", 0)  # in evaluation mode: its normalisation statistics are frozen
@@ -33,30 +40,13 @@ with join_workers() as workers:
     together = workers.wrap(model)  # kept: the wrapper averages only while it lives
     F.cross_entropy(together(faces[chosen]), labels[chosen]).backward()
     if workers.writes:
-        torch.save({name: value.grad for name, value in model.named_parameters()}, sys.argv[1])
+        torch.save({name: value.grad for name, value in model.named_parameters()}, out)
     assert workers.count == 1 or workers.sum(1.0, float(workers.rank)) == [2.0, 1.0]
-"""
-
-
-RESUME = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from rarn_edge.data import load_faces
-from rarn_edge.train.checkpoint import load_weights
-from rarn_edge.train.distill import soft_targets
-from rarn_edge.train.loop import train
-from rarn_edge.train.recipe import EDGE_DISTILLED
-from rarn_edge.train.run import Run, split_for_training
-from rarn_edge.models.find import find_network
-from rarn_edge.train.workers import join_workers
-
-data, teacher, folder = map(Path, sys.argv[1:])
 
 def stop(log):
     raise KeyboardInterrupt
 
-with join_workers() as workers:
+def resume(workers, data, teacher, folder):
     faces, test = split_for_training(load_faces(data))
     ask = lambda: soft_targets([load_weights(teacher)], faces, faces.sha256(), folder / "answers.npz", 1)
     recipe = replace(EDGE_DISTILLED, epochs=2, batch=14)
@@ -67,6 +57,13 @@ with join_workers() as workers:
         train(broken, on_epoch=stop, workers=workers)
     except KeyboardInterrupt:
         train(broken, resume=True, workers=workers)
+
+out, *rest = map(Path, sys.argv[1:])
+torch.set_num_threads(1)
+with join_workers() as workers:
+    gradients(workers, out)
+    if rest:
+        resume(workers, *rest)
 """
 
 
@@ -105,26 +102,30 @@ def test_one_worker_is_the_model_itself() -> None:
     assert ALONE.sum(1.5) == [1.5]
 
 
-def test_two_workers_have_the_gradients_of_one_with_the_double_batch(tmp_path: Path) -> None:
-    script = tmp_path / "gradients.py"
-    script.write_text(GRADIENTS)
-    done = torchrun(script, tmp_path / "two.pt")
+@pytest.fixture(scope="module")
+def together(weights_file: Path, faces_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two workers left who started once: to start them takes longer than what they do."""
+    folder = tmp_path_factory.mktemp("together")
+    script = folder / "together.py"
+    script.write_text(TOGETHER)
+    done = torchrun(script, folder / "two.pt", faces_folder, weights_file, folder)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_two_workers_have_the_gradients_of_one_with_the_double_batch(together: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, script, tmp_path / "one.pt"], check=True, timeout=120, env=environment)
-    two, one = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("two", "one"))
+    command = [sys.executable, together / "together.py", tmp_path / "one.pt"]
+    subprocess.run(command, check=True, timeout=120, env=environment)
+    two, one = (torch.load(path, weights_only=True) for path in (together / "two.pt", tmp_path / "one.pt"))
     assert two.keys() == one.keys()
     assert max(float((two[name] - one[name]).abs().max()) for name in one) <= 1e-5
     assert max(float(value.abs().max()) for value in one.values()) > 1e-3
 
 
-def test_two_workers_resume_bit_exactly(weights_file: Path, faces_folder: Path, tmp_path: Path) -> None:
+def test_two_workers_resume_bit_exactly(together: Path) -> None:
     """With a teacher, whose answers the second worker reads, and with crops."""
-    script = tmp_path / "resume.py"
-    script.write_text(RESUME)
-    done = torchrun(script, faces_folder, weights_file, tmp_path)
-    assert done.returncode == 0, done.stderr
-    straight, resumed = (load_state(tmp_path / name / "last.pt") for name in ("straight", "resumed"))
+    straight, resumed = (load_state(together / name / "last.pt") for name in ("straight", "resumed"))
     for part in ("model", "averaged"):
         assert [name for name, value in straight[part].items() if not torch.equal(value, resumed[part][name])] == []
     assert resumed["identity"]["workers"] == 2

@@ -53,9 +53,9 @@ class Reader(CalibrationDataReader):
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def shipped(shipped_float32: Callable[..., Artifact]) -> Artifact:
     """The export of the shipped rarn-n."""
-    return rarn_edge.export(tmp_path_factory.mktemp("shipped") / "rarn-n.onnx", "rarn-n").artifact
+    return shipped_float32("rarn-n")
 
 
 @pytest.fixture(scope="module")

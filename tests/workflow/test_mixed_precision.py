@@ -16,6 +16,7 @@ from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError
 from rarn_edge.parity.outputs import file_form
 from rarn_edge.pipeline.calibrate import Ranges
+from rarn_edge.pipeline.prepare import Prepared, prepare
 from rarn_edge.workflow import mixed_precision
 from rarn_edge.workflow.mixed_precision import SearchOptions, quantize_within
 
@@ -27,7 +28,13 @@ def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixed_precision, "STARTS", 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def prepared(simplified: Artifact) -> Prepared:
+    """What every search starts with."""
+    return prepare(simplified)
+
+
+@pytest.fixture(scope="module")
 def judged(simplified: Artifact) -> Faces:
     """Faces labelled by the float32 model itself: it is right on all of them."""
     faces = synthetic_faces(96, seed=21)
@@ -43,18 +50,18 @@ def poor(ranges: Ranges) -> Ranges:
     return replace(ranges, tensors=tensors, method="minmax")
 
 
-def test_a_budget_that_holds_costs_nothing(simplified: Artifact, ranges: Ranges, judged: Faces, tmp_path: Path) -> None:
-    result = quantize_within(simplified, judged, tmp_path / "x.onnx", SearchOptions(Target.X86_AVX2, (ranges,), 20.0))
+def test_a_budget_that_holds_costs_nothing(prepared: Prepared, ranges: Ranges, judged: Faces, tmp_path: Path) -> None:
+    result = quantize_within(prepared, judged, tmp_path / "x.onnx", SearchOptions(Target.X86_AVX2, (ranges,), 20.0))
     assert result.reverted == result.sensitivity == ()
     assert result.drop_points <= 20
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
 
 def test_better_ranges_are_tried_before_float(
-    simplified: Artifact, ranges: Ranges, poor: Ranges, judged: Faces, tmp_path: Path
+    prepared: Prepared, ranges: Ranges, poor: Ranges, judged: Faces, tmp_path: Path
 ) -> None:
     result = quantize_within(
-        simplified,
+        prepared,
         judged,
         tmp_path / "x.onnx",
         SearchOptions(
@@ -70,7 +77,7 @@ def test_better_ranges_are_tried_before_float(
 
 
 def test_a_search_is_resumed_and_a_broken_budget_writes_nothing(
-    simplified: Artifact, ranges: Ranges, judged: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepared, ranges: Ranges, judged: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mixed_precision, "WEIGHTED_OPS", ("Gemm",))  # one layer to search, to stay quick
     wrong = replace(judged, labels=(judged.labels + np.arange(96) % 2) % 7)
@@ -78,14 +85,14 @@ def test_a_search_is_resumed_and_a_broken_budget_writes_nothing(
     narrow = replace(ranges, tensors={name: (low / 50, high / 50) for name, (low, high) in ranges.tensors.items()})
     steps: list[str] = []
     with pytest.raises(GateError, match=r"the budget of 0 points cannot be held: the best INT8 file loses"):
-        quantize_within(simplified, wrong, out, SearchOptions(Target.X86_AVX2, (narrow,), 0), on_step=steps.append)
+        quantize_within(prepared, wrong, out, SearchOptions(Target.X86_AVX2, (narrow,), 0), on_step=steps.append)
     assert not out.exists()
     state = out.with_name("x.onnx.search.json")
     known = json.loads(state.read_text())["trials"]
     assert len(known) == len(steps) - 1 > 1  # float32 is not remembered
     again: list[str] = []
     with pytest.raises(GateError):
-        quantize_within(simplified, wrong, out, SearchOptions(Target.X86_AVX2, (narrow,), 0), on_step=again.append)
+        quantize_within(prepared, wrong, out, SearchOptions(Target.X86_AVX2, (narrow,), 0), on_step=again.append)
     assert again == ["float32"]
 
 
@@ -103,21 +110,29 @@ def test_a_search_is_resumed_and_a_broken_budget_writes_nothing(
     ],
 )
 def test_a_search_that_cannot_be_resumed_is_told(
-    simplified: Artifact, ranges: Ranges, judged: Faces, tmp_path: Path, content: bytes, reason: str
+    prepared: Prepared, ranges: Ranges, judged: Faces, tmp_path: Path, content: bytes, reason: str
 ) -> None:
     state = tmp_path / "x.onnx.search.json"
     state.write_bytes(content)
     told: list[str] = []
-    quantize_within(
-        simplified, judged, tmp_path / "x.onnx", SearchOptions(Target.X86_AVX2, (ranges,), 20.0), on_notice=told.append
-    )
+    steps: list[str] = []
+
+    def stop(step: str) -> None:
+        steps.append(step)
+        if len(steps) == 2:  # what follows is as in a search that finds nothing
+            raise KeyboardInterrupt
+
+    options = SearchOptions(Target.X86_AVX2, (ranges,), 20.0)
+    with pytest.raises(KeyboardInterrupt):
+        quantize_within(prepared, judged, tmp_path / "x.onnx", options, on_step=stop, on_notice=told.append)
+    assert steps == ["float32", "mse, 0 layers in float"]
     (line,) = told
     assert line.startswith(f"{state} {reason}: the search starts over")
     assert "\n" not in line
 
 
 def test_figures_of_another_type_are_damage(
-    simplified: Artifact, ranges: Ranges, judged: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepared, ranges: Ranges, judged: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The right search, but a trial that cannot be compared."""
     out, state = tmp_path / "x.onnx", tmp_path / "x.onnx.search.json"
@@ -128,13 +143,13 @@ def test_figures_of_another_type_are_damage(
     with monkeypatch.context() as patched:
         patched.setattr(mixed_precision, "time_files", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            quantize_within(simplified, judged, out, SearchOptions(Target.X86_AVX2, (ranges,), 20.0))
+            quantize_within(prepared, judged, out, SearchOptions(Target.X86_AVX2, (ranges,), 20.0))
     data = json.loads(state.read_text())
     for trial in data["trials"].values():
         trial["right"] = "many"
     state.write_text(json.dumps(data))
     told: list[str] = []
-    quantize_within(simplified, judged, out, SearchOptions(Target.X86_AVX2, (ranges,), 20.0), on_notice=told.append)
+    quantize_within(prepared, judged, out, SearchOptions(Target.X86_AVX2, (ranges,), 20.0), on_notice=told.append)
     assert [line.split(" (")[0] for line in told] == [f"{state} is damaged: the search starts over"]
 
 

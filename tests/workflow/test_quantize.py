@@ -1,6 +1,7 @@
 """One call quantizes a file, and parses it once."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.skipif(MODEL not in shipped_models(), reason=f"no weigh
 
 
 @pytest.fixture(scope="module")
-def float32(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return rarn_edge.export(tmp_path_factory.mktemp("export") / f"{MODEL}.onnx", MODEL).artifact
+def float32(shipped_float32: Callable[..., Artifact]) -> Artifact:
+    return shipped_float32(MODEL)
 
 
 def test_the_file_is_parsed_once(float32: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

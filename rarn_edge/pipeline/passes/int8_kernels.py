@@ -4,7 +4,9 @@
    no INT8 kernel; pools have one, and ONNX Runtime keeps maps channels-last in INT8, so that the transposes vanish.
 2. `GlobalAveragePool(x * mask)`, mask [N, 1, H, W] -> one matrix product [N, 1, H*W] x [N, H*W, C]: the weighted sum is kept in
    32 bits instead of being rounded to 8 bits for each pixel.
-3. After quantization, a multiplication by a positive constant goes into the scales before and after it and costs nothing.
+3. HardSigmoid, `clip(x / 6 + 1 / 2, 0, 1)`, and HardSwish, `x * HardSigmoid(x)` -> a sum, a clip, a product: the clip is where
+   the sum's 8 bits end, and the division goes by rule 4.
+4. After quantization, a multiplication by a positive constant goes into the scales before and after it and costs nothing.
 
 Calibration and quantization both start from this form, so that the names of their tensors agree.
 """
@@ -18,18 +20,21 @@ import onnx_ir as ir
 from rarn_edge.onnx_graph import axes_of, constant, only_reader, to_proto, with_types
 
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+_HARD = {"HardSigmoid": (0.2, 0.5), "HardSwish": (1 / 6, 0.5)}  # slope and height at zero, where a node names none
 _POOLS = {"ReduceMean": "AveragePool", "ReduceMax": "MaxPool"}
-SCALE = "integer_form.scale"  # marks the constants of rule 2 for rule 3
+SCALE = "integer_form.scale"  # marks the constants of rules 2 and 3 for rule 4
 
 
 def integer_form(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rules 1 and 2, with inferred types and a name for each node; what does not match stays as it is."""
+    """Rules 1 to 3, with inferred types and a name for each node; what does not match stays as it is."""
     work = with_types(model)
     for node in work.graph:
         node.name = node.name or node.outputs[0].name  # a foreign graph need not name its nodes
     for node in tuple(work.graph):
         if node.op_type in _POOLS:
             _pool_channels(work.graph, node)
+        elif node.op_type in _HARD:
+            _hard_as_clip(work.graph, node)
     for node in tuple(work.graph):
         if node.op_type == "GlobalAveragePool":
             _product_as_matmul(work.graph, node)
@@ -81,6 +86,25 @@ def _pool_channels(graph: ir.Graph, node: ir.Node) -> None:
     put_in_place(graph, [node], [last, pool, first])
 
 
+def _hard_as_clip(graph: ir.Graph, node: ir.Node) -> None:
+    """Rule 3: `clip(x + height / slope, 0, 1 / slope)`, for HardSwish times x, times `slope`."""
+    given, name = node.inputs[0], node.outputs[0].name
+    slope, height = (
+        node.attributes.get_float(key, usual) for key, usual in zip(("alpha", "beta"), _HARD[node.op_type], strict=True)
+    )
+    if given is None or slope <= 0:
+        return
+    shift, low, high, scale = (
+        add_constant(graph, f"{name}.{key}", value, np.float32)
+        for key, value in (("shift", height / slope), ("low", 0.0), ("high", 1 / slope), (SCALE, slope))
+    )
+    moved = make_node("Add", [given, shift], f"{name}.moved")
+    made = [moved, make_node("Clip", [moved.outputs[0], low, high], f"{name}.clipped")]
+    if node.op_type == "HardSwish":
+        made.append(make_node("Mul", [given, made[-1].outputs[0]], f"{name}.product"))
+    put_in_place(graph, [node], [*made, make_node("Mul", [made[-1].outputs[0], scale], f"{name}.scaled")])
+
+
 def _product_as_matmul(graph: ir.Graph, pool: ir.Node) -> None:
     """Rule 2: Mul -> GlobalAveragePool (-> Flatten), where nobody else reads the product."""
     product = pool.inputs[0].producer() if pool.inputs[0] is not None else None
@@ -123,7 +147,7 @@ def _map_and_mask(product: ir.Node) -> tuple[ir.Value, ir.Value] | None:
 
 
 def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rule 3 on a QDQ graph: x -> Q(s1) -> DQ(s1) -> Mul c -> Q(s2) -> DQ(s2) becomes x -> Q(s2 / c) -> DQ(s2)."""
+    """Rule 4 on a QDQ graph: x -> Q(s1) -> DQ(s1) -> Mul c -> Q(s2) -> DQ(s2) becomes x -> Q(s2 / c) -> DQ(s2)."""
     work = ir.from_proto(model)
     for product in [node for node in work.graph if node.op_type == "Mul"]:
         before, factor = (value.producer() if value is not None else None for value in product.inputs)
