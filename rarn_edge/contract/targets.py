@@ -87,8 +87,8 @@ class Host:
             return None
         if self.target is Target.X86_VNNI and target is Target.X86_AVX2:
             return None
-        here = "answers may be wrong" if self.target is Target.X86_AVX2 else "may be slow"
-        return f"made for {target.value}, {here} on {self.target.value}: quantize on this machine"
+        harm = "wrong" if self.target is Target.X86_AVX2 else "slow"
+        return f"for {target.value}, may be {harm} on {self.target.value}: quantize here"
 
 
 def detect_host() -> Host:
