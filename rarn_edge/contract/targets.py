@@ -88,7 +88,7 @@ class Host:
         if self.target is Target.X86_VNNI and target is Target.X86_AVX2:
             return None
         harm = "wrong" if self.target is Target.X86_AVX2 else "slow"
-        return f"for {target.value}, may be {harm} on {self.target.value}: quantize here"
+        return f"made for {target.value}, may be {harm} on {self.target.value}: quantize here"
 
 
 def detect_host() -> Host:
