@@ -22,7 +22,7 @@ from rarn_edge.pipeline.simplify import SIMPLIFIED, simplify_model
 from rarn_edge.stats.histograms import DEFAULT_METHOD, Method
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
 from rarn_edge.workflow.compare_calibration import compare_calibration
-from rarn_edge.workflow.inputs import calibration_faces, comparison_faces, read_ranges, read_target
+from rarn_edge.workflow.inputs import ComparisonFaces, calibration_faces, comparison_faces, read_ranges, read_target
 from rarn_edge.workflow.mixed_precision import MixedPrecision, SearchOptions, quantize_within
 from rarn_edge.workflow.verdict import Verdict, measure
 
@@ -99,7 +99,8 @@ def quantize(
         max_drop: Points of accuracy the file may lose on `data`, such as 0.3.
         equalize: Equalize channel ranges between convolutions first; needs `calib`.
         bias_correct: Put right the means that rounding shifts; needs `calib`.
-        verdict: Measure in some seconds whether INT8 pays on this machine.
+        verdict: Measure in some seconds whether INT8 pays on this machine; on `data`, else on some of `calib`, else on drawn
+            faces.
         data: Labelled faces.
         split: Of `data` (default: the held-out one).
         votes: People's votes for `data` (FER+): their majority is then the label.
@@ -182,8 +183,12 @@ def quantize(
     found, shown_on = None, ""
     if verdict and chosen is detect_host().target:
         on_stage("measuring the verdict")
-        faces_of_it = None if data is None else split  # a split of no data was never read
-        shown = comparison_faces(data, faces_of_it, model.spec, VERDICT_FACES, votes, on_notice)
+        if data is None and faces is not None:  # its own pictures tell more than drawn faces
+            some = faces.balanced_sample(VERDICT_FACES, seed).in_memory()
+            shown = ComparisonFaces(some, None, f"{len(some)} of the {faces.noun} for calibration")
+        else:
+            faces_of_it = None if data is None else split  # a split of no data was never read
+            shown = comparison_faces(data, faces_of_it, model.spec, VERDICT_FACES, votes, on_notice)
         found = measure(float32, int8.artifact, shown, rounds=VERDICT_ROUNDS, launches=VERDICT_LAUNCHES)
         shown_on = shown.description
     return QuantizeResult(float32, int8.artifact, int8, measured, comparison, search, found, shown_on)

@@ -111,8 +111,9 @@ def test_calibration_sees_the_training_split_alone(
     cli: Cli, simplified: Artifact, faces_folder: Path, tmp_path: Path
 ) -> None:
     ranges = tmp_path / "r.json"
-    cli("quantize", simplified.path, "-o", tmp_path / "a.onnx", "--calib", faces_folder, "--save-ranges", ranges)
+    done = cli("quantize", simplified.path, "-o", tmp_path / "a.onnx", "--calib", faces_folder, "--save-ranges", ranges)
     assert Ranges.load(ranges).images == 42  # of 63
+    assert "verdict on 42 of the faces for calibration: int8 is " in done.stdout  # not on drawn ones
 
 
 def test_quantize_for_this_machine_says_why(cli: Cli, simplified: Artifact, ranges: Ranges, tmp_path: Path) -> None:
