@@ -1,7 +1,7 @@
 """Ablations: short runs of rarn-n that differ in one choice, same seed, judged on the same held-out faces.
 
-    python export/ablate.py angle --epochs 30 --data fer2013.zip --votes ferplus.csv --teacher export/teachers/rarn-l-1.npz
-                                                         # the angle-sensitive attention against its alternatives
+    python export/ablate.py angle --data fer2013.zip     # the angle-sensitive attention against its alternatives
+    python export/ablate.py angle-taught --epochs 30 --data fer2013.zip --votes ferplus.csv --teacher export/teachers/rarn-l-1.npz
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
     python export/ablate.py settle --epochs 6 --data fer2013.zip    # the last phase of the shipped weights, repeated and changed
 
@@ -82,15 +82,16 @@ def _settled(name: str, **changes: Any) -> Variant:
     return Variant(name, recipe=_augmented(EDGE_SETTLE, **changes), taught=True, settled=True)
 
 
-ANGLE = replace(EDGE_DISTILLED, name="angle", batch=128, weight_decay=EDGE_NANO.weight_decay)
+def _angles(recipe: Recipe) -> tuple[Variant, ...]:
+    others = ("none", "cbam", "conv")
+    return (Variant("lifted", recipe=recipe), *(Variant(name, f"rarn-n-{name}", recipe) for name in others))
+
+
+TAUGHT = replace(EDGE_DISTILLED, name="angle-taught", batch=128, weight_decay=EDGE_NANO.weight_decay)
 
 VARIANTS = {
-    "angle": (
-        Variant("lifted", recipe=ANGLE),
-        Variant("none", "rarn-n-none", ANGLE),
-        Variant("cbam", "rarn-n-cbam", ANGLE),
-        Variant("conv", "rarn-n-conv", ANGLE),
-    ),
+    "angle": _angles(EDGE_NANO),
+    "angle-taught": _angles(TAUGHT),  # for the teachers' answers of --teacher
     "recipe": (
         Variant("edge-nano"),
         Variant("with a teacher", taught=True),
@@ -133,7 +134,6 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
     training, held_out = split_for_training(load_faces(arguments.data, votes=arguments.votes))
-    held_out = held_out.labelled()
     table = f"{arguments.name}{'' if arguments.votes is None else '-' + source_of(training)}-{arguments.epochs}"
     folder = make_folder(arguments.runs / f"{table}-{arguments.seed}")
     results = make_folder(arguments.results)
