@@ -5,15 +5,15 @@
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
     python export/ablate.py settle --epochs 6 --data fer2013.zip    # the last phase of the shipped weights, repeated and changed
 
-Writes export/ablations/NAME-EPOCHS-SEED.csv (with votes NAME-ferplus-EPOCHS-SEED.csv) and prints a table over the seeds that
-are there: accuracy upright and turned by 30 degrees, and each seed's difference to the first row on the same faces. Continues
-where it was stopped.
+Writes export/ablations/NAME-EPOCHS-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30
+degrees, and each seed's difference to the first row on the same faces. With --votes each run learns both label sets at once, one
+classifier each on one backbone, and is judged on both (NAME-both-EPOCHS-SEED.csv). Continues where it was stopped.
 """
 
 import argparse
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.spec import FER2013
-from rarn_edge.data import Faces, load_faces
+from rarn_edge.data import Faces, Split, load_faces
+from rarn_edge.data.votes import read_votes, with_votes
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.roll import turned
 from rarn_edge.files import make_folder, write_text
@@ -31,7 +32,7 @@ from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
 from rarn_edge.stats.paired import mean_difference
 from rarn_edge.train.checkpoint import load_weights
-from rarn_edge.train.distill import SoftTargets, soft_targets
+from rarn_edge.train.distill import SoftTargets, mean_answers, soft_targets
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
@@ -61,6 +62,7 @@ class Row:
     95 % interval; 0 in the first row itself."""
 
     variant: str
+    labels: str
     epochs: int
     seed: int
     faces: int
@@ -118,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=VARIANTS)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--votes", type=Path, help="FER+: learn and judge by the votes")
+    parser.add_argument("--votes", type=Path, help="FER+: learn and judge by these votes as well")
     parser.add_argument(
         "--teacher",
         type=Path,
@@ -133,8 +135,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
-    training, held_out = split_for_training(load_faces(arguments.data, votes=arguments.votes))
-    table = f"{arguments.name}{'' if arguments.votes is None else '-' + source_of(training)}-{arguments.epochs}"
+    label_sets = read_label_sets(arguments.data, arguments.votes)
+    table = f"{arguments.name}{'-both' if len(label_sets) > 1 else ''}-{arguments.epochs}"
     folder = make_folder(arguments.runs / f"{table}-{arguments.seed}")
     results = make_folder(arguments.results)
     rows: list[Row] = []
@@ -145,12 +147,45 @@ def main() -> None:
         plan = Plan(
             arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers, tuple(arguments.teacher)
         )
-        for row in ablate(VARIANTS[arguments.name], training, held_out, plan):
+        for row in ablate(VARIANTS[arguments.name], label_sets, plan):
             rows.append(row)
             path = results / f"{table}-{arguments.seed}.csv"
             write_text(path, as_csv(rows))  # after every run: each is minutes of work
-            print(f"{row.variant}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
+            print(f"{row.variant}, {row.labels}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
     print(as_table([from_csv(path) for path in sorted(results.glob(f"{table}-*.csv"))]))
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The faces under one set of labels. Training faces are the same in each set, row by row."""
+
+    training: Faces
+    held_out: Faces
+
+    @property
+    def source(self) -> str:
+        """Whose labels: `fer2013` or `ferplus`."""
+        return source_of(self.training)
+
+
+def read_label_sets(data: Path, votes: Path | None) -> tuple[LabelSet, ...]:
+    """FER-2013's labels, and with votes FER+'s.
+
+    Raises:
+        InputError: with votes, faces without the split PublicTest.
+    """
+    faces = load_faces(data)
+    own = LabelSet(*split_for_training(faces))
+    if votes is None:
+        return (own,)
+    if Split.PUBLIC_TEST not in faces.available_splits:
+        raise InputError(f"{data}: has no split {Split.PUBLIC_TEST}, by which both label sets are judged; leave out --votes")
+    voted, pairing = with_votes(faces, read_votes(votes))
+    print(pairing, flush=True)
+    training, held_out = (
+        voted.where(np.flatnonzero(voted.splits == split.value)) for split in (Split.TRAINING, Split.PUBLIC_TEST)
+    )
+    return (own, LabelSet(training, held_out.labelled()))
 
 
 @dataclass(frozen=True)
@@ -166,49 +201,60 @@ class Plan:
     answers: tuple[Path, ...] = ()  # kept answers of teachers that all variants learn from
 
 
-def ablate(variants: tuple[Variant, ...], training: Faces, held_out: Faces, plan: Plan) -> Iterator[Row]:
-    """Train each variant in a folder of its own and judge it; a finished one is only judged again."""
-    first: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+def ablate(variants: tuple[Variant, ...], label_sets: Sequence[LabelSet], plan: Plan) -> Iterator[Row]:
+    """Train each variant in a folder of its own and judge it on each label set; a finished one is only judged again."""
+    firsts: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    first, *others = label_sets
     for variant in variants:
-        targets = _targets(variant, training, plan)
         recipe = replace(variant.recipe, epochs=plan.epochs)
         folder = plan.folder / variant.name.replace(" ", "-")
         start = load_weights(shipped_weights(variant.model, FER2013)) if variant.settled else None
         run = Run(
-            find_network(variant.model), recipe, plan.seed, training, held_out, folder, plan.threads, targets, start,
-            plan.precision,
+            find_network(variant.model), recipe, plan.seed, first.training, first.held_out, folder, plan.threads,
+            _targets(variant, label_sets, plan), start, plan.precision, also=tuple(each.training for each in others),
         )  # fmt: skip
         train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
-        upright = _right(run, 0)
-        turned_by = (_right(run, -TURN_DEG) + _right(run, TURN_DEG)) / 2
-        first = first or (upright, turned_by)
-        yield Row(
-            variant.name,
-            plan.epochs,
-            plan.seed,
-            len(held_out),
-            float(upright.mean()),
-            float(turned_by.mean()),
-            *astuple(mean_difference(first[0], upright)),
-            *astuple(mean_difference(first[1], turned_by)),
+        column = 0  # of the label set's first class in the logits
+        for each in label_sets:
+            upright = _right(run, each, column, 0)
+            turned_by = (_right(run, each, column, -TURN_DEG) + _right(run, each, column, TURN_DEG)) / 2
+            compared = firsts.setdefault(each.source, (upright, turned_by))
+            column += len(each.training.classes)
+            yield Row(
+                variant.name,
+                each.source,
+                plan.epochs,
+                plan.seed,
+                len(each.held_out),
+                float(upright.mean()),
+                float(turned_by.mean()),
+                *astuple(mean_difference(compared[0], upright)),
+                *astuple(mean_difference(compared[1], turned_by)),
+            )
+
+
+def _targets(variant: Variant, label_sets: Sequence[LabelSet], plan: Plan) -> SoftTargets | None:
+    training = label_sets[0].training
+    if variant.taught:
+        if len(label_sets) > 1 or plan.answers:
+            raise InputError(f"'{variant.name}' learns from the shipped rarn-s; leave out --votes and --teacher")
+        teachers = [load_weights(shipped_weights("rarn-s", FER2013))]
+        cache, device = plan.folder / TARGETS_FILE, plan.workers.device
+        return soft_targets(
+            teachers, training, training.sha256(), cache, VIEWS, precision=plan.precision, device=device
         )
-
-
-def _targets(variant: Variant, training: Faces, plan: Plan) -> SoftTargets | None:
-    teachers = [load_weights(shipped_weights("rarn-s", FER2013))] if variant.taught else []
-    if not teachers and not plan.answers:
+    if not plan.answers:
         return None
-    return soft_targets(
-        teachers, training, training.sha256(), plan.folder / TARGETS_FILE, VIEWS, precision=plan.precision,
-        device=plan.workers.device, files=plan.answers, label_source=source_of(training),
-    )  # fmt: skip
+    return mean_answers(training, training.sha256(), plan.answers, [each.source for each in label_sets])
 
 
-def _right(run: Run, roll_deg: int) -> NDArray[np.float64]:
-    """1 where a face was answered rightly: [faces]."""
+def _right(run: Run, labels: LabelSet, column: int, roll_deg: int) -> NDArray[np.float64]:
+    """1 where a face was answered rightly: [faces]. The classes' logits start at `column`."""
     weights = load_weights(run.folder / WEIGHTS_FILE)
-    logits = torch_logits(weights.model(), weights.spec.preprocess, turned(run.test.pixels, roll_deg))
-    return np.asarray(logits.argmax(axis=1) == run.test.labels, np.float64)
+    faces = labels.held_out
+    logits = torch_logits(weights.model(), weights.spec.preprocess, turned(faces.pixels, roll_deg))
+    answers = logits[:, column : column + len(faces.classes)].argmax(axis=1)
+    return np.asarray(answers == faces.labels, np.float64)
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -229,7 +275,7 @@ def from_csv(path: Path) -> list[Row]:
     with path.open(encoding="utf-8", newline="") as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
     for row in rows:
-        for name in set(row) - {"variant"}:
+        for name in set(row) - {"variant", "labels"}:
             row[name] = int(row[name]) if name in whole else float(row[name])
     return [Row(**row) for row in rows]
 
@@ -237,23 +283,26 @@ def from_csv(path: Path) -> list[Row]:
 def as_table(seeds: list[list[Row]]) -> str:
     """Markdown: means over the seeds, and the difference of each seed in points; those whose interval leaves out 0 in bold."""
     lines = [
-        f"| variant | upright | turned by {TURN_DEG} degrees | difference upright, each seed | difference turned, each seed |",
-        "|---|--:|--:|--:|--:|",
+        f"| labels | variant | upright | turned by {TURN_DEG} degrees | difference upright, each seed |"
+        " difference turned, each seed |",
+        "|---|---|--:|--:|--:|--:|",
     ]
-    by_variant: dict[str, list[Row]] = {}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in (row for seed in seeds for row in seed):
-        by_variant.setdefault(row.variant, []).append(row)
-    for number, (variant, rows) in enumerate(by_variant.items()):
+        groups.setdefault((row.labels, row.variant), []).append(row)
+    shown: set[str] = set()  # label sets whose first variant, the reference, has its line
+    for (labels, variant), rows in sorted(groups.items(), key=lambda group: group[0][0]):
         upright, turned_by = (
             float(np.mean(values)) for values in ([r.upright for r in rows], [r.turned for r in rows])
         )
         cells = ["reference", "reference"]
-        if number:
+        if labels in shown:
             cells = [
                 ", ".join(_points(r.upright_difference, r.upright_low, r.upright_high) for r in rows),
                 ", ".join(_points(r.turned_difference, r.turned_low, r.turned_high) for r in rows),
             ]
-        lines.append(f"| {variant} | {upright:.2%} | {turned_by:.2%} | {' | '.join(cells)} |")
+        shown.add(labels)
+        lines.append(f"| {labels} | {variant} | {upright:.2%} | {turned_by:.2%} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

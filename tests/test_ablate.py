@@ -27,7 +27,8 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
         ablations.Variant("taught", recipe=plain, taught=True),
         ablations.Variant("settled", recipe=plain, settled=True),
     )
-    rows = list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path)))
+    label_sets = [ablations.LabelSet(training, held_out)]
+    rows = list(ablations.ablate(variants, label_sets, ablations.Plan(1, 0, 1, tmp_path)))
     assert [row.variant for row in rows] == ["plain", "none", "taught", "settled"]
     assert [(row.upright_difference, row.upright_low, row.turned_high) for row in rows[:1]] == [(0.0, 0.0, 0.0)]
     for kind in ("upright", "turned"):
@@ -37,7 +38,7 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
     assert started == [None, None, None, load_weights(shipped_weights("rarn-n", FER2013)).sha256]
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert len(files) == 4
-    assert list(ablations.ablate(variants, training, held_out, ablations.Plan(1, 0, 1, tmp_path))) == rows
+    assert list(ablations.ablate(variants, label_sets, ablations.Plan(1, 0, 1, tmp_path))) == rows
     assert {path: path.stat().st_mtime_ns for path in files} == files  # judged again, not trained again
     path = tmp_path / "x.csv"
     path.write_text(ablations.as_csv(rows))
@@ -49,14 +50,14 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
 def test_table_over_seeds(ablations: ModuleType) -> None:
     def row(variant: str, seed: int, upright: float, difference: float) -> object:
         low, high = difference - 0.01, difference + 0.01
-        return ablations.Row(variant, 4, seed, 3589, upright, 0.4, difference, low, high, 0.0, -0.01, 0.01)
+        return ablations.Row(variant, "fer2013", 4, seed, 3589, upright, 0.4, difference, low, high, 0.0, -0.01, 0.01)
 
     seeds = [[row("a", 0, 0.5, 0.0), row("b", 0, 0.52, 0.02)], [row("a", 1, 0.51, 0.0), row("b", 1, 0.515, 0.005)]]
     table = ablations.as_table(seeds).splitlines()
-    assert table[2] == "| a | 50.50% | 40.00% | reference | reference |"
-    assert table[3] == "| b | 51.75% | 40.00% | **+2.00**, +0.50 | +0.00, +0.00 |"
+    assert table[2] == "| fer2013 | a | 50.50% | 40.00% | reference | reference |"
+    assert table[3] == "| fer2013 | b | 51.75% | 40.00% | **+2.00**, +0.50 | +0.00, +0.00 |"
     unfinished = ablations.as_table([seeds[0][:1], seeds[1]]).splitlines()
-    assert unfinished[3] == "| b | 51.50% | 40.00% | +0.50 | +0.00 |"
+    assert unfinished[3] == "| fer2013 | b | 51.50% | 40.00% | +0.50 | +0.00 |"
 
 
 def test_every_variant_differs_from_the_first_in_one_choice(ablations: ModuleType) -> None:
