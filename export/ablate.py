@@ -179,7 +179,9 @@ def read_label_sets(data: Path, votes: Path | None) -> tuple[LabelSet, ...]:
     if votes is None:
         return (own,)
     if Split.PUBLIC_TEST not in faces.available_splits:
-        raise InputError(f"{data}: has no split {Split.PUBLIC_TEST}, by which both label sets are judged; leave out --votes")
+        raise InputError(
+            f"{data}: has no split {Split.PUBLIC_TEST}, by which both label sets are judged; leave out --votes"
+        )
     voted, pairing = with_votes(faces, read_votes(votes))
     print(pairing, flush=True)
     training, held_out = (

@@ -38,9 +38,10 @@ from rarn_edge.cli.gate import gate
 from rarn_edge.contract.spec import LABEL_CLASSES
 from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
 from rarn_edge.data.select import describe
+from rarn_edge.data.votes import undecided
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.confidence import fit_temperature
-from rarn_edge.evaluation.judge import judge
+from rarn_edge.evaluation.judge import beside_votes, judge
 from rarn_edge.files import file_sha256, make_folder, write_text
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.find import find_network
@@ -262,6 +263,7 @@ def measure(release: Release, faces: Faces) -> None:
     name = release.model
     weights = load_weights(ASSETS / f"{release}.safetensors", find_network(name))
     training, held_out = faces.split(Split.TRAINING), faces.held_out().labelled()
+    others = None if faces.votes is None else undecided(faces.held_out())
     with tempfile.TemporaryDirectory() as folder:
         float32 = export(Path(folder) / f"{name}.onnx", name, weights=weights).artifact
         ranges = calibrate(float32, training.balanced_sample(CALIBRATION_IMAGES, seed=0))
@@ -269,7 +271,9 @@ def measure(release: Release, faces: Faces) -> None:
         plain, subject = (read_subject(artifact.path, CPU, None) for artifact in (float32, int8))
         labels = held_out.labels_in(plain.classes)
         exact = evaluate_logits(plain.predict(held_out.images), labels, plain.classes)
-        judged = judge(subject, subject.predict(held_out.images), held_out, describe(held_out), training)
+        logits = subject.predict(held_out.images)
+        votes = beside_votes(subject, logits, held_out, others)
+        judged = judge(subject, logits, held_out, describe(held_out), training, votes=votes)
     ranges.save(ASSETS / f"{release}.ranges.json")
     scores = {"float32": exact, f"int8 {SAFE_TARGET.value}": judged.evaluation}
     summary = ", ".join(f"{form} {evaluation.accuracy:.2%}" for form, evaluation in scores.items())

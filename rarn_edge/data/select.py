@@ -11,8 +11,16 @@ def to_measure_on(faces: Faces, split: str | None) -> Faces:
     Raises:
         InputError: no such split, or no labelled faces in it.
     """
-    chosen = faces.held_out() if split is None else faces.split(Split.parse(split))
-    return chosen.labelled()
+    return in_split(faces, split).labelled()
+
+
+def in_split(faces: Faces, split: str | None) -> Faces:
+    """Of a whole data set, the faces of the split named, or of the held-out one, labelled or not.
+
+    Raises:
+        InputError: no such split.
+    """
+    return faces.held_out() if split is None else faces.split(Split.parse(split))
 
 
 def describe(faces: Faces) -> str:

@@ -195,6 +195,12 @@ def vote_shares(votes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.where(usable[:, None], classes / np.maximum(classes.sum(axis=1, keepdims=True), 1), 0).astype(np.float32)
 
 
+def undecided(faces: Faces) -> Faces:
+    """Of faces with votes, those whose votes say something about the classes, and have no majority."""
+    assert faces.votes is not None
+    return faces.where((faces.labels == UNLABELLED) & vote_shares(faces.votes).any(axis=1))
+
+
 def label_shares(faces: Faces) -> NDArray[np.float32]:
     """[N, classes] what people say of each face: the shares of their votes, or all of it for the one label.
 

@@ -122,11 +122,12 @@ def judge(
     training: Faces | None,
     against: Sequence[Subject] = (),
     on_angle: Callable[[str, int, int], None] = lambda *_: None,
+    votes: VoteFigures | None = None,
 ) -> Judgement:
     """Measure `subject`, whose answers on the labelled `faces` are `logits`.
 
     `training` is the Training split of the same data, if it has one; `against` other models to hold it against;
-    `on_angle(model, done, total)` is called after each roll angle.
+    `on_angle(model, done, total)` is called after each roll angle; `votes` are those of `beside_votes`.
 
     Raises:
         InputError: a label is no class of the model.
@@ -146,13 +147,28 @@ def judge(
             for name, each in (("judged", faces), ("training", training))
             if each is not None
         ),
-        votes=None if faces.votes is None else judge_votes(logits, faces, subject.classes, subject.spec.temperature),
+        votes=votes,
         against=tuple(
             Rival(other.name, compare(other, seen, right), _roll(other, seen, on_angle))
             for other in against
             for seen in (other.sees(faces, subject),)
         ),
     )
+
+
+def beside_votes(
+    subject: Subject, logits: NDArray[np.float32], faces: Faces, without_majority: Faces | None
+) -> VoteFigures | None:
+    """Compare `subject` with the people who voted: on `faces`, where it answered `logits`, and on faces whose votes have no
+    majority; None without votes."""
+    if faces.votes is None:
+        return None
+    votes = faces.votes
+    if without_majority is not None:
+        assert without_majority.votes is not None
+        logits = np.concatenate([logits, subject.predict(without_majority.images)])
+        votes = np.concatenate([votes, without_majority.votes])
+    return judge_votes(logits, votes, subject.classes, subject.spec.temperature)
 
 
 def _summary(name: str, faces: Faces, classes: tuple[str, ...]) -> DataSummary:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.contract.spec import FERPLUS_CLASSES
-from rarn_edge.data.faces import UNLABELLED, Faces, positions_in
+from rarn_edge.data.faces import UNLABELLED, positions_in
 from rarn_edge.data.votes import CHOICES, majority, vote_shares
 from rarn_edge.evaluation.confidence import BINS
 from rarn_edge.stats.classification import softmax
@@ -21,8 +21,8 @@ class VoteFigures:
     cross_entropy: of the probabilities with the shares, in nats; entropy: of the shares themselves, the least possible.
     total_variation: half the sum of absolute differences, mean over faces, 0 to 1.
     share_error: |mean probability - mean vote share| of the answered class, weighted over 15 bins of equal width.
-    person_accuracy: how often one person names the majority of the others, by the same rule (each vote is taken out of the
-    count before the majority of the rest is taken); person_votes: over so many votes.
+    person_accuracy: on the faces with a majority, how often one person names the majority of the others, by the same rule (each
+    vote is taken out of the count before the majority of the rest is taken); person_votes: over so many votes.
     """
 
     faces: int
@@ -35,14 +35,13 @@ class VoteFigures:
 
 
 def judge_votes(
-    logits: NDArray[np.float32], faces: Faces, classes: tuple[str, ...], temperature: float
+    logits: NDArray[np.float32], votes: NDArray[np.uint8], classes: tuple[str, ...], temperature: float
 ) -> VoteFigures | None:
-    """Compare answers with votes: logits [N, classes] for `faces` that carry votes; None where no face has a distribution.
+    """Compare answers with people's votes: logits [N, classes], votes [N, 10]; None where no face has a distribution.
 
     A class that the model lacks has probability zero; votes for it then count fully against the model.
     """
-    assert faces.votes is not None
-    shares = vote_shares(faces.votes).astype(np.float64)  # [N, 8]
+    shares = vote_shares(votes).astype(np.float64)  # [N, 8]
     usable = shares.any(axis=1)
     if not usable.any():
         return None
@@ -53,7 +52,7 @@ def judge_votes(
     answered = found.argmax(axis=1)
     rows = np.arange(len(found))
     logs = np.log(np.maximum(found, LEAST_PROBABILITY))
-    accuracy, votes = one_person(faces.votes)
+    accuracy, counted = one_person(votes[majority(votes) != UNLABELLED])
     return VoteFigures(
         faces=len(found),
         cross_entropy=float(-(shares * logs).sum(axis=1).mean()),
@@ -61,7 +60,7 @@ def judge_votes(
         total_variation=float(np.abs(found - shares).sum(axis=1).mean() / 2),
         share_error=_share_error(found[rows, answered], shares[rows, answered]),
         person_accuracy=accuracy,
-        person_votes=votes,
+        person_votes=counted,
     )
 
 

@@ -9,14 +9,14 @@ from rarn_edge.contract.spec import FERPLUS
 from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.evaluation.confidence import fit_temperature
-from rarn_edge.evaluation.judge import Judgement, compare, judge
+from rarn_edge.evaluation.judge import Judgement, beside_votes, compare, judge
 from rarn_edge.evaluation.sanity import doubts
-from rarn_edge.evaluation.votes import VoteFigures, judge_votes
+from rarn_edge.evaluation.votes import VoteFigures
 from rarn_edge.files import check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
 from rarn_edge.stats.paired import Paired
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import WEIGHTS, held_out_and_training, known_faces, labelled_faces, read_subject
+from rarn_edge.workflow.inputs import WEIGHTS, faces_to_judge, known_faces, read_subject
 
 if TYPE_CHECKING:  # a device has no torch
     from rarn_edge.models.find import AnyNetwork
@@ -111,11 +111,8 @@ def evaluate(
     subject = read_subject(path, provider, threads, on_notice, networks)
     others = [read_subject(other, provider, threads, on_notice, networks) for other in against]
     preprocess = subject.spec.preprocess
-    if report is None:
-        faces, training = labelled_faces(data, split, preprocess, votes, on_notice), None
-    else:
-        faces, training = held_out_and_training(data, split, preprocess, votes, on_notice)
-    faces = known_faces(faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
+    to_judge = faces_to_judge(data, split, preprocess, votes, on_notice, with_training=report is not None)
+    faces = known_faces(to_judge.faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
     if votes is None and subject.spec.label_source == FERPLUS:
         on_notice(
             f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",
@@ -127,21 +124,19 @@ def evaluate(
     doubted = doubts(logits, labels, subject.spec)
     for doubt in doubted:
         on_notice(doubt, "warning")
-    judgement, fitted, figures = None, None, None
+    figures = beside_votes(subject, logits, faces, to_judge.without_majority)
+    judgement, fitted = None, None
     written: tuple[Path, ...] = ()
     if report is None:
         right = logits.argmax(axis=1) == labels
         compared = tuple((other.name, compare(other, other.sees(faces, subject), right)) for other in others)
-        if faces.votes is not None:
-            figures = judge_votes(logits, faces, subject.classes, subject.spec.temperature)
     else:
 
         def on_angle(model: str, done: int, total: int) -> None:
             on_stage(f"roll of {model}", done, total)
 
-        judgement = judge(subject, logits, faces, describe(faces), training, others, on_angle)
+        judgement = judge(subject, logits, faces, describe(faces), to_judge.training, others, on_angle, figures)
         compared = tuple((rival.model, rival.paired) for rival in judgement.against)
-        figures = judgement.votes
         written = write_files(
             Path(report), judgement_files(judgement, face_plot(subject.name, subject.spec, subject.predict))
         )

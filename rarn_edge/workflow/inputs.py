@@ -1,6 +1,7 @@
 """From the names and paths of a call to weights, faces and models; errors say which option to mend."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,8 +13,9 @@ from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target, detect_host
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.faces import Choose, listed
-from rarn_edge.data.select import describe, to_measure_on
+from rarn_edge.data.select import describe, in_split, to_measure_on
 from rarn_edge.data.synthetic import drawn_for
+from rarn_edge.data.votes import undecided
 from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, warn
 
@@ -138,18 +140,42 @@ def labelled_faces(
     return load_as_seen(data, lambda found: to_measure_on(found, split), votes, preprocess, on_notice)
 
 
-def held_out_and_training(
+@dataclass(frozen=True)
+class FacesToJudge:
+    """What a model is measured on.
+
+    faces: Those with a label; with votes, those with a majority.
+    without_majority: The others of the same split with votes, for the whole distribution; None where there are none.
+    training: The Training split of the same data, where that was asked for and is another one.
+    """
+
+    faces: Faces
+    without_majority: Faces | None
+    training: Faces | None
+
+
+def faces_to_judge(
     data: AnyPath,
     split: str | None,
     preprocess: Preprocess,
     votes: AnyPath | None = None,
     on_notice: OnNotice = warn,
-) -> tuple[Faces, Faces | None]:
-    """The faces to measure on, and the Training split of the same data where that is another one."""
-    faces = load_as_seen(data, None, votes, preprocess, on_notice)
-    chosen = to_measure_on(faces, split)
-    apart = Split.TRAINING in faces.available_splits and Split.TRAINING not in chosen.available_splits
-    return chosen, faces.split(Split.TRAINING) if apart else None
+    *,
+    with_training: bool = False,
+) -> FacesToJudge:
+    """The split named, or the held-out one, as a network with this input sees it."""
+    found: Faces
+    training = None
+    if with_training:
+        whole = load_as_seen(data, None, votes, preprocess, on_notice)
+        found = in_split(whole, split)
+        apart = Split.TRAINING in whole.available_splits and Split.TRAINING not in found.available_splits
+        training = whole.split(Split.TRAINING) if apart else None
+    else:
+        choose = to_measure_on if votes is None else in_split
+        found = load_as_seen(data, lambda whole: choose(whole, split), votes, preprocess, on_notice)
+    others = None if found.votes is None else undecided(found)
+    return FacesToJudge(found.labelled(), others if others is not None and len(others) else None, training)
 
 
 def load_as_seen(

@@ -114,10 +114,10 @@ def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, 
 
 
 def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:
-    from rarn_edge.workflow.inputs import held_out_and_training
+    from rarn_edge.workflow.inputs import faces_to_judge
 
-    faces, training = held_out_and_training(faces_folder, None, Preprocess())
-    assert training is not None
-    assert (len(faces), len(training)) == (14, 42)
-    assert held_out_and_training(faces_folder, "Training", Preprocess())[1] is None
-    assert held_out_and_training(faces_folder, Split.UNSPLIT.value, Preprocess())[1] is None
+    found = faces_to_judge(faces_folder, None, Preprocess(), with_training=True)
+    assert found.training is not None
+    assert (len(found.faces), len(found.training), found.without_majority) == (14, 42, None)
+    for split in ("Training", Split.UNSPLIT.value):
+        assert faces_to_judge(faces_folder, split, Preprocess(), with_training=True).training is None
