@@ -2,10 +2,13 @@
 
     python benchmarks/shapes.py mini_xception.onnx                                   # latency alone, random weights: two minutes
     python benchmarks/shapes.py mini_xception.onnx --data fer2013.zip --epochs 6     # accuracy as well: minutes for each shape
+    python benchmarks/shapes.py mini_xception.onnx --shape 6 --shape 8 --data fer2013.zip --votes ferplus.csv \
+        --teacher export/teachers/rarn-l-1.npz --epochs 30 --batch 128 --precision bf16     # on FER+, two shapes and the last
 
 Latency: every shape in float32 and in INT8 for x86-avx2, batch 1, one thread, one interleaved run; ratios to the given float32
 file. Accuracy: each shape trained by recipe `edge-nano` with one seed, its INT8 file judged on the held-out faces as ONNX Runtime
-runs it, the difference to the last shape, the shipped one, on the same faces. A finished shape is not trained again.
+runs it, the difference to the last shape, the shipped one, on the same faces. A finished shape is not trained again, and a
+stopped one goes on.
 """
 
 import argparse
@@ -26,7 +29,7 @@ from rarn_edge.bench.runner import benchmark
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.errors import run_script
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.count import count_multiply_adds, count_parameters
 from rarn_edge.models.network import Network
@@ -38,10 +41,11 @@ from rarn_edge.pipeline.simplify import simplify_model
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.paired import mean_difference
 from rarn_edge.train.checkpoint import fresh_weights
+from rarn_edge.train.distill import SoftTargets, mean_answers
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_NANO
-from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run, split_for_training
+from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run, source_of, split_for_training
 from rarn_edge.workflow.inputs import read_subject
 from rarn_edge.workflow.model_files import export
 
@@ -101,21 +105,34 @@ def main() -> None:
     parser.add_argument("rival", type=Path, help="ONNX file that ratios refer to")
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--data", type=Path, help="measure accuracy as well, on this data set")
+    parser.add_argument("--votes", type=Path, help="FER+: learn and judge by these votes instead of FER-2013's labels")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], help="kept answers to learn from")
+    parser.add_argument("--shape", type=int, action="append", help="only these, counted from 1, and the last")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=EDGE_NANO.batch)
     parser.add_argument("--threads", type=int, default=1, help="of training")
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), default="float32", help="of training")
     parser.add_argument("--runs", type=Path, default=Path("runs/shapes"), help="where the training runs are kept")
     arguments = parser.parse_args()
-    splits = split_for_training(load_faces(arguments.data)) if arguments.data is not None else None
+    chosen = arguments.shape or range(1, len(SHAPES))
+    if not set(chosen) <= set(range(1, len(SHAPES) + 1)):
+        raise InputError(f"--shape is 1 to {len(SHAPES)}")
+    shapes = [shape for number, shape in enumerate(SHAPES, 1) if number in {*chosen, len(SHAPES)}]
+    splits = targets = None
+    if arguments.data is not None:
+        splits = split_for_training(load_faces(arguments.data, votes=arguments.votes))
+        if arguments.teacher:
+            source = source_of(splits[0])
+            targets = mean_answers(splits[0], splits[0].sha256(), arguments.teacher, [source])
     right: list[NDArray[np.float64]] = []  # by shape, 1 for each face that its INT8 file answers rightly
     with tempfile.TemporaryDirectory() as temporary:
-        files = [Path(temporary) / f"{number}{end}" for number in range(len(SHAPES)) for end in (".onnx", ".int8.onnx")]
-        pairs = list(zip(SHAPES, files[::2], files[1::2], strict=True))
+        files = [Path(temporary) / f"{number}{end}" for number in range(len(shapes)) for end in (".onnx", ".int8.onnx")]
+        pairs = list(zip(shapes, files[::2], files[1::2], strict=True))
         for shape, float32, int8 in pairs:
             if splits is None:
                 untrained_files(shape, float32, int8)
             else:
-                right.append(trained_files(shape, *splits, arguments, float32, int8))
+                right.append(trained_files(shape, *splits, targets, arguments, float32, int8))
                 print(f"{shape}: {right[-1].mean():.2%}", flush=True)
         config = BenchConfig(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=arguments.rival.stem)
         report = benchmark(load_cases([*files, arguments.rival]), config)
@@ -125,7 +142,7 @@ def main() -> None:
     )
     print(" accuracy, INT8 | to the last |\n|---|--:|--:|--:|--:|--:|--:|" if right else "\n|---|--:|--:|--:|--:|")
     for number, (shape, float32, int8) in enumerate(pairs):
-        model = shape.builder(7, 1)
+        model = shape.builder(len(find_model(MODEL).spec.classes), 1)
         times = (ratio[float32.stem], ratio[int8.stem])
         cells = [f"{t.value:.2f} [{t.low:.2f}, {t.high:.2f}]" if t else "failed" for t in times]
         if right:
@@ -146,13 +163,20 @@ def untrained_files(shape: Shape, float32: Path, int8: Path) -> None:
 
 
 def trained_files(
-    shape: Shape, training: Faces, held_out: Faces, plan: argparse.Namespace, float32: Path, int8: Path
+    shape: Shape,
+    training: Faces,
+    held_out: Faces,
+    targets: SoftTargets | None,
+    plan: argparse.Namespace,
+    float32: Path,
+    int8: Path,
 ) -> NDArray[np.float64]:
     """Train the shape, write both files, and say for each held-out face whether the INT8 file is right: 1 or 0, [faces]."""
-    folder = plan.runs / re.sub(r"\W+", "-", f"{shape} {plan.epochs} {plan.precision}")
-    recipe = replace(EDGE_NANO, epochs=plan.epochs)
+    labels = source_of(training)
+    folder = plan.runs / re.sub(r"\W+", "-", f"{shape} {labels} {plan.epochs} {plan.batch} {plan.precision}")
+    recipe = replace(EDGE_NANO, epochs=plan.epochs, batch=plan.batch)
     precision = TrainingPrecision(plan.precision)
-    run = Run(shape.network, recipe, 0, training, held_out, folder, plan.threads, precision=precision)
+    run = Run(shape.network, recipe, 0, training, held_out, folder, plan.threads, targets, precision=precision)
     train(run, resume=(folder / STATE_FILE).exists())
     simplified = export(float32, shape.network, weights=folder / WEIGHTS_FILE).artifact
     ranges = calibrate(simplified, training.balanced_sample(CALIBRATION_IMAGES, seed=0))

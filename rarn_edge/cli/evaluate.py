@@ -52,9 +52,9 @@ def _print(done: "EvaluateResult") -> None:
     if done.votes is not None:
         votes = done.votes
         say(
-            f"votes for {votes.faces:,} faces: cross-entropy {votes.cross_entropy:.3f} (least possible {votes.entropy:.3f}), total variation"
-            f" {votes.total_variation:.3f}, probability against vote share {votes.share_error:.1%}; one person names the"
-            f" majority of the others on {votes.person_accuracy:.1%}"
+            f"votes for {votes.faces:,} faces: cross-entropy {votes.cross_entropy:.3f} (least possible {votes.entropy:.3f}),"
+            f" total variation {votes.total_variation:.3f}, probability against vote share {votes.share_error:.1%};"
+            f" one person names the majority of the others on {votes.person_accuracy:.1%}"
         )
     made = done.calibrated
     if made is not None:

@@ -117,9 +117,9 @@ _LABEL_LIMITS = {
 
 def _votes_lines(votes: VoteFigures) -> list[str]:
     return [
-        f"- Beside the votes themselves ({votes.faces:,} faces, with and without a majority): cross-entropy {votes.cross_entropy:.3f} (the votes' own entropy"
-        f" is {votes.entropy:.3f}), total variation {votes.total_variation:.3f},"
-        f" probability against vote share {votes.share_error:.1%}.",
+        f"- Beside the votes themselves ({votes.faces:,} faces, with and without a majority): cross-entropy"
+        f" {votes.cross_entropy:.3f} (the votes' own entropy is {votes.entropy:.3f}), total variation"
+        f" {votes.total_variation:.3f}, probability against vote share {votes.share_error:.1%}.",
         f"- One person names the majority of the others on {votes.person_accuracy:.1%} (each of {votes.person_votes:,} votes"
         " taken out of the count before the majority of the rest is formed by the same rule).",
     ]

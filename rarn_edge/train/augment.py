@@ -39,6 +39,12 @@ def _warp(pixels: Tensor, recipe: Augmentation, generator: torch.Generator, crop
     zoom = 1 / (1 + _uniform(count, recipe.scale, generator))
     shift_x = _uniform(count, 2 * recipe.shift_x, generator)  # the sampling grid spans -1..1: twice the fraction
     shift_y = _uniform(count, 2 * recipe.shift_y, generator)
+    if recipe.least_area < 1:
+        area = recipe.least_area + (recipe.most_area - recipe.least_area) * _rand(count, generator)
+        side = torch.sqrt(area)  # of the crop, as a fraction of the image's
+        zoom = zoom * side
+        shift_x = shift_x + _uniform(count, 1.0, generator) * (1 - side)
+        shift_y = shift_y + _uniform(count, 1.0, generator) * (1 - side)
     mirror_x = 1 - 2 * (_rand(count, generator) < recipe.flip_horizontal).float()
     mirror_y = 1 - 2 * (_rand(count, generator) < recipe.flip_vertical).float()
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom

@@ -18,7 +18,9 @@ class Augmentation:
     scale: float = 0.0  # zoom by a factor in 1-r..1+r
     shift_x: float = 0.0  # fraction of the width
     shift_y: float = 0.0  # fraction of the height
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"  # of turns, zoom and shifts; bilinear blurs
+    least_area: float = 1.0  # a random crop of at least this share of the area is stretched to the whole image
+    most_area: float = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"  # of turns, zoom, shifts and crops; bilinear blurs
     brightness: float = 0.0  # factor in 1-r..1+r on the pixel values
     contrast: float = 0.0  # factor in 1-r..1+r on the distance from the image's mean
     erase: float = 0.0  # probability of one rectangle of 2 to 20 % of the area filled with noise

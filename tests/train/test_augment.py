@@ -138,6 +138,19 @@ def test_scale_zooms(monkeypatch: pytest.MonkeyPatch, sign: float, factor: float
     assert (pixels[0, 0, 24] / 200).sum().item() == pytest.approx(16 * factor, abs=0.5)
 
 
+def test_a_crop_of_the_area_is_stretched_to_the_whole() -> None:
+    """A ramp shows which part was cut: its slope is the crop's side, its ends lie within the image."""
+    ramp = torch.arange(48, dtype=torch.uint8).mul(5).expand(64, 48, 48).contiguous()
+    recipe = replace(NOTHING, least_area=0.25, most_area=0.49)
+    drawn = draw(ramp, recipe)[:, 0]  # [64, 48, 48]
+    inner = drawn[:, :, 4:-4]
+    slopes = (inner[..., -1] - inner[..., 0]).mean(dim=1) / (39 * 5)
+    assert 0.49 < slopes.min() < 0.55
+    assert 0.65 < slopes.max() < 0.71
+    assert drawn.min() < 20
+    assert drawn.max() > 215
+
+
 def test_bicubic_turns_keep_faces_sharp(images: Tensor) -> None:
     """Differences between neighbours, which bilinear turns average away."""
 
