@@ -2,7 +2,7 @@
 
 check.py prepare WORK             here: make the files, and answer the faces of the shipped bundles
 check.py answer WORK KERNELS      inside the aarch64 root: the same faces and files, and the commands of a board
-check.py judge WORK LEDGER        here: compare, write the ledger, exit with 1 where something is out of tolerance
+check.py judge WORK RESULT        here: compare, write the result, exit with 1 where something is out of tolerance
 """
 
 import json
@@ -167,7 +167,7 @@ def _answer_faces(work: Path, name: str, with_float: bool = True) -> None:
     np.savez(work / f"{name}.npz", **logits)
 
 
-def judge(work: Path, ledger: Path) -> int:
+def judge(work: Path, result: Path) -> int:
     here = np.load(work / "here.npz")
     expected_codes = json.loads((work / "here.json").read_text(encoding="utf-8"))["commands"]
     runs, failed = [], []
@@ -205,7 +205,7 @@ def judge(work: Path, ledger: Path) -> int:
             print(
                 f"{row['file']:34} {run['kernels']:8} {row['faces']:5} {row['decisions_flipped']:7} {row['max_abs_logit']:g}"
             )
-    make_folder(ledger.parent)
+    make_folder(result.parent)
     document = {
         "schema_version": 1,
         "kind": "arm-answers",
@@ -213,7 +213,7 @@ def judge(work: Path, ledger: Path) -> int:
         "compared_with": "x86-64",
         "runs": runs,
     }
-    write_text(ledger, json.dumps(document, indent=1) + "\n")
+    write_text(result, json.dumps(document, indent=1) + "\n")
     for text in failed:
         print(f"error: {text}", file=sys.stderr)
     return 1 if failed else 0
@@ -225,8 +225,8 @@ def main() -> int:
             prepare(Path(work))
         case ["answer", work, kernels]:
             answer(Path(work), kernels)
-        case ["judge", work, ledger]:
-            return judge(Path(work), Path(ledger))
+        case ["judge", work, result]:
+            return judge(Path(work), Path(result))
         case _:
             print(__doc__, file=sys.stderr)
             return 2
