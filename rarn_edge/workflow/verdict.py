@@ -79,60 +79,80 @@ class VerdictResult:
         return {"faces": self.faces, "threads": self.threads, **self.verdict.to_dict()}
 
 
-def judge(
-    candidate: str,
-    latency_ratio: Interval,
-    accuracy: Paired | None,
-    agreement: float,
-    narrow_channels: int | None = None,
-    allowed_drop: float = ALLOWED_DROP,
-    integer_gain: float | None = None,
-    finite: bool = True,
-    faces: int | None = None,
-    doubt: str | None = None,
-    explained: float = 0.0,
-) -> Verdict:
-    """Decide from a latency ratio (candidate over reference) and a paired accuracy difference (candidate minus reference).
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of a candidate beside its float32 file, on the same faces.
+
+    latency_ratio: Candidate over reference.
+    accuracy: Paired, candidate minus reference; None without labels.
+    agreement: Share of the faces on which both decide alike.
+    faces: How many; None counts the agreement as exact.
+    explained: The agreement that two unrelated models of their accuracies would have.
+    finite: The candidate's answers are finite numbers.
+    doubt: Why the float32 answers cannot be right.
+    narrow_channels: Output channels of the median convolution. This and `integer_gain` (this CPU's 8-bit multiply-adds a
+        second over its float32 ones) explain a slower file.
+    """
+
+    latency_ratio: Interval
+    accuracy: Paired | None
+    agreement: float
+    faces: int | None = None
+    explained: float = 0.0
+    finite: bool = True
+    doubt: str | None = None
+    narrow_channels: int | None = None
+    integer_gain: float | None = None
+
+    @property
+    def decides_otherwise(self) -> bool:
+        """Decisions differ more than chance and rounding explain: without labels below the agreement that parity asks of INT8,
+        with labels far below it, or below what unrelated models would have."""
+        least = MIN_AGREEMENT if self.accuracy is None else max(BROKEN_AGREEMENT, self.explained)
+        if self.faces is None:
+            return self.agreement < least
+        return wilson_interval(round(self.agreement * self.faces), self.faces)[1] < least
+
+    @property
+    def why_slower(self) -> str:
+        if self.integer_gain is not None and self.integer_gain < LITTLE_GAIN:
+            return f" (it multiplies bytes only {self.integer_gain:.2f}x as fast as floats)"
+        if self.narrow_channels is None:
+            return ""
+        return f" (its convolutions have {self.narrow_channels} channels in the median)"
+
+
+def judge(candidate: str, found: Evidence, allowed_drop: float = ALLOWED_DROP) -> Verdict:
+    """Decide on a candidate of that precision.
 
     Slower: keep float32. More than `allowed_drop` lost: keep it too, and say how to get it back. As fast within the interval:
-    undecided. Answers that are not finite, or decisions that differ more than chance and rounding explain, are kept from shipping
-    whatever the speed: without labels below the agreement that parity asks of INT8, with labels far below it or below what two
-    unrelated models of their accuracies have (`explained`). So is a model whose float32 answers cannot be right (`doubt`).
-    `integer_gain` (this CPU's 8-bit multiply-adds per second over its float32 ones) and `narrow_channels` explain a slower file.
+    undecided. Answers that are not finite, or other decisions, are kept from shipping whatever the speed; so is a model whose
+    float32 answers cannot be right.
     """
-    speed = Interval(1 / latency_ratio.value, 1 / latency_ratio.high, 1 / latency_ratio.low)
-    lost = 0.0 if accuracy is None else -accuracy.accuracy_difference
-    decision: Decision = "ship"
-    least = MIN_AGREEMENT if accuracy is None else max(BROKEN_AGREEMENT, explained)
-    highest = agreement if faces is None else wilson_interval(round(agreement * faces), faces)[1]
-    if not finite:
-        decision, advice = "keep", f"keep float32, answers of {candidate} are not finite numbers: the file is broken"
-    elif doubt is not None:
-        decision, advice = "keep", f"do not ship either file yet: {doubt}"
-    elif highest < least:
-        decision = "keep"
-        advice = (
-            f"keep float32, it decides otherwise on {1 - agreement:.2%} of the faces; see rarn-edge parity --explain"
-        )
+    ratio = found.latency_ratio
+    speed = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
+    lost = 0.0 if found.accuracy is None else -found.accuracy.accuracy_difference
+    decision: Decision = "keep"
+    if not found.finite:
+        advice = f"keep float32, answers of {candidate} are not finite numbers: the file is broken"
+    elif found.doubt is not None:
+        advice = f"do not ship either file yet: {found.doubt}"
+    elif found.decides_otherwise:
+        share = f"{1 - found.agreement:.2%}"
+        advice = f"keep float32, it decides otherwise on {share} of the faces; see rarn-edge parity --explain"
     elif speed.high < 1:
-        decision, advice = (
-            "keep",
-            f"keep float32, {candidate} is slower on this CPU{_why(narrow_channels, integer_gain)}",
-        )
+        advice = f"keep float32, {candidate} is slower on this CPU{found.why_slower}"
     elif lost > allowed_drop + 1e-9:
-        decision = "keep"
-        advice = f"it loses more than {100 * allowed_drop:g} points; try --max-drop {100 * allowed_drop:g} or --compare-methods"
+        points = f"{100 * allowed_drop:g}"
+        advice = f"it loses more than {points} points; try --max-drop {points} or --compare-methods"
     elif speed.low <= 1:
-        decision, advice = "undecided", "no speed-up is proven; ship it for its size, or measure on an idle machine"
+        decision = "undecided"
+        advice = "no speed-up is proven; ship it for its size, or measure on an idle machine"
     else:
-        advice = "ship it" if accuracy is not None else "ship it, once labelled faces (--data) confirm the accuracy"
-    return Verdict(decision, candidate, speed, accuracy, agreement, advice)
-
-
-def _why(narrow_channels: int | None, integer_gain: float | None) -> str:
-    if integer_gain is not None and integer_gain < LITTLE_GAIN:
-        return f" (it multiplies bytes only {integer_gain:.2f}x as fast as floats)"
-    return "" if narrow_channels is None else f" (its convolutions have {narrow_channels} channels in the median)"
+        decision = "ship"
+        confirmed = found.accuracy is not None
+        advice = "ship it" if confirmed else "ship it, once labelled faces (--data) confirm the accuracy"
+    return Verdict(decision, candidate, speed, found.accuracy, found.agreement, advice)
 
 
 def verdict(
@@ -206,19 +226,18 @@ def measure(
     _, (_, ratio) = times.files
     slower = ratio.low > 1  # only then is there something to explain
     in_int8 = candidate.contract.precision == "int8"
-    found = judge(
-        candidate.contract.precision,
+    evidence = Evidence(
         ratio,
         paired,
         float((decisions[0] == decisions[1]).mean()),
-        median_channels(candidate) if slower else None,
-        integer_gain=measure_products(threads).integer_gain if slower and in_int8 else None,
-        finite=bool(np.isfinite(after).all()),
         faces=len(faces),
-        doubt=next(iter(doubted), None),
         explained=explained,
+        finite=bool(np.isfinite(after).all()),
+        doubt=next(iter(doubted), None),
+        narrow_channels=median_channels(candidate) if slower else None,
+        integer_gain=measure_products(threads).integer_gain if slower and in_int8 else None,
     )
-    return replace(found, warnings=times.warnings)
+    return replace(judge(candidate.contract.precision, evidence), warnings=times.warnings)
 
 
 def median_channels(artifact: Artifact) -> int | None:

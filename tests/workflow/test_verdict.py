@@ -1,17 +1,19 @@
 """The verdict follows from the two intervals, whatever the machine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.stats.interval import Interval
-from rarn_edge.stats.paired import compare_decisions
+from rarn_edge.stats.paired import Paired, compare_decisions
 from rarn_edge.workflow.inputs import ComparisonFaces
-from rarn_edge.workflow.verdict import judge, measure
+from rarn_edge.workflow.verdict import Evidence, judge, measure
 
 
-def paired(lost: int, gained: int, faces: int = 1000) -> object:
+def paired(lost: int, gained: int, faces: int = 1000) -> Paired:
     reference, other = np.ones(faces, dtype=bool), np.ones(faces, dtype=bool)
     other[:lost] = False
     reference[lost : lost + gained] = False
@@ -29,23 +31,23 @@ def paired(lost: int, gained: int, faces: int = 1000) -> object:
     ],
 )
 def test_decisions(ratio: tuple[float, float, float], lost: int, decision: str, words: str) -> None:
-    found = judge("int8", Interval(*ratio), paired(lost, 0), 0.99, narrow_channels=28)  # type: ignore[arg-type]  # a Paired
+    found = judge("int8", Evidence(Interval(*ratio), paired(lost, 0), 0.99, narrow_channels=28))
     assert found.decision == decision
     assert words in found.line()
 
 
 def test_a_cpu_without_fast_integers_is_the_reason() -> None:
-    line = judge("int8", Interval(1.1, 1.08, 1.12), None, 0.99, narrow_channels=28, integer_gain=0.99).line()
-    assert "slower on this CPU (it multiplies bytes only 0.99x as fast as floats)" in line
-    assert "28 channels" in judge("int8", Interval(1.1, 1.08, 1.12), None, 0.99, 28, integer_gain=3.0).line()
+    slower = Evidence(Interval(1.1, 1.08, 1.12), None, 0.99, narrow_channels=28, integer_gain=0.99)
+    assert "slower on this CPU (it multiplies bytes only 0.99x as fast as floats)" in judge("int8", slower).line()
+    assert "28 channels" in judge("int8", replace(slower, integer_gain=3.0)).line()
 
 
 def test_line() -> None:
-    found = judge("int8", Interval(0.5, 0.4, 0.625), None, 0.985)
+    found = judge("int8", Evidence(Interval(0.5, 0.4, 0.625), None, 0.985))
     assert found.line().startswith(
         "int8 is 2.00x [1.60, 2.50] as fast, top-1 agreement 98.50% (no labels): ship it, once"
     )
-    assert "accuracy -0.10 [" in judge("int8", Interval(0.5, 0.4, 0.6), paired(1, 0), 0.985).line()  # type: ignore[arg-type]
+    assert "accuracy -0.10 [" in judge("int8", Evidence(Interval(0.5, 0.4, 0.6), paired(1, 0), 0.985)).line()
 
 
 def test_a_busy_machine_is_said(simplified: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,17 +64,17 @@ def test_a_busy_machine_is_said(simplified: Artifact, monkeypatch: pytest.Monkey
 )
 def test_decisions_that_differ_are_not_shipped(agreement: float, labelled: bool, decision: str) -> None:
     accuracy = paired(0, 0) if labelled else None
-    found = judge("int8", Interval(0.4, 0.38, 0.42), accuracy, agreement, faces=512)  # type: ignore[arg-type]  # a Paired
+    found = judge("int8", Evidence(Interval(0.4, 0.38, 0.42), accuracy, agreement, faces=512))
     assert found.decision == decision
 
 
 def test_few_faces_prove_no_difference() -> None:
     """One flip of 20 is chance."""
-    assert judge("int8", Interval(0.4, 0.38, 0.42), None, 0.95, faces=20).decision == "ship"
+    assert judge("int8", Evidence(Interval(0.4, 0.38, 0.42), None, 0.95, faces=20)).decision == "ship"
 
 
 @pytest.mark.parametrize("ratio", [(0.4, 0.38, 0.42), (1.0, 0.9, 1.1)])
 def test_answers_that_are_no_numbers_are_not_shipped(ratio: tuple[float, float, float]) -> None:
-    found = judge("int8", Interval(*ratio), None, 1.0, finite=False)
+    found = judge("int8", Evidence(Interval(*ratio), None, 1.0, finite=False))
     assert found.decision == "keep"
     assert "ship" not in found.line().replace("shipping", "")
