@@ -34,7 +34,7 @@ class ExecutedNode:
     input_types: tuple[str, ...]
     output_type: str
     output_shape: tuple[int, ...]
-    constant_shapes: tuple[tuple[int, ...], ...]  # of its inputs; empty for those that are computed
+    constant_shapes: tuple[tuple[int, ...], ...]  # of its inputs, quantized or not; empty for those that are computed
     attributes: dict[str, Any]
     time_s: float  # median; profiling adds a few microseconds to each node
 
@@ -104,6 +104,12 @@ def _join(model: onnx.ModelProto, calls: list[NodeCall]) -> ExecutedGraph:
     for call in calls:
         ran[call.name].append(call)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    # a layer that stays in float beside INT8 ones reads its weight through a conversion
+    weights = shapes | {
+        node.output[0]: shapes[node.input[0]]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in shapes
+    }
     nodes = []
     for node in model.graph.node:
         runs = ran.get(node.name)
@@ -119,7 +125,7 @@ def _join(model: onnx.ModelProto, calls: list[NodeCall]) -> ExecutedGraph:
                 input_types=tuple(each.type for each in runs[0].inputs if each.type),
                 output_type=output.type,
                 output_shape=output.shape,
-                constant_shapes=tuple(shapes.get(name, ()) for name in node.input),
+                constant_shapes=tuple(weights.get(name, ()) for name in node.input),
                 attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
                 time_s=float(np.median([run.duration_s for run in runs])),
             )

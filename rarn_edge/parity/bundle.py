@@ -4,7 +4,7 @@ A `.rarn-parity` file is a zip of three numpy arrays and a manifest, with no pic
 
     manifest.json       contract, tolerances, versions, names of the inputs, sha256 of each array, of the network input and
                         of the ONNX files that it speaks for
-    images.npy          [N, H, W] uint8, the faces first, then the adversarial images
+    images.npy          [N, H, W] uint8 ([N, H, W, 3] in colour), the faces first, then the adversarial images
     logits.npy          [N, K] float32, the reference answers
     probabilities.npy   [N, K] float32, softmax of them at the contract's temperature
 
@@ -40,10 +40,10 @@ from rarn_edge.stats.classification import softmax
 SUFFIX = ".rarn-parity"
 SCHEMA_VERSION = 2
 MAX_BYTES = 512 * 2**20  # unpacked; a file claiming more is refused before it is unpacked
-_ARRAYS: dict[str, tuple[str, int]] = {
-    "images": ("uint8", 3),
-    "logits": ("float32", 2),
-    "probabilities": ("float32", 2),
+_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {  # type and rank; pictures are gray or in colour
+    "images": ("uint8", (3, 4)),
+    "logits": ("float32", (2,)),
+    "probabilities": ("float32", (2,)),
 }
 
 
@@ -215,13 +215,14 @@ def _parse(manifest: dict[str, Any], content: dict[str, bytes], source: str) -> 
     if version != SCHEMA_VERSION:
         raise InputError(f"{source}: a bundle of schema {version}, this version reads {SCHEMA_VERSION}; make it anew")
     arrays = {}
-    for name, (dtype, rank) in _ARRAYS.items():
+    for name, (dtype, ranks) in _ARRAYS.items():
         data = content[f"{name}.npy"]
         if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
             raise InputError(f"{source}: {name}.npy is not what the manifest was written for; make the bundle anew")
         array = parse_npy(data, f"{source}: {name}.npy")
-        if array.dtype != dtype or array.ndim != rank:
-            raise InputError(f"{source}: {name}.npy is {array.dtype} of rank {array.ndim}, expected {dtype} of {rank}")
+        if array.dtype != dtype or array.ndim not in ranks:
+            expected = f"{dtype} of {' or '.join(map(str, ranks))}"
+            raise InputError(f"{source}: {name}.npy is {array.dtype} of rank {array.ndim}, expected {expected}")
         arrays[name] = array
     for name in ("logits", "probabilities"):
         if not np.isfinite(arrays[name]).all():

@@ -136,8 +136,11 @@ def test_a_fork_is_named(tmp_path: Path) -> None:
     """Two readers round the convolution's float result each in its own way, so it cannot become an integer."""
     add = helper.make_node("Add", ["one", "two"], ["a"], "add")
     artifact = qdq_net(tmp_path, *qdq("c", "one"), *qdq("c", "two", "other"), add, *qdq("a", "e"))
-    (island,) = audit(artifact, FACES, threads=1).islands
+    found = audit(artifact, FACES, threads=1)
+    (island,) = found.islands
     assert (island.operators, island.reason) == (("Conv",), "fork: several nodes read its float result")
+    # its weight is INT8 in the file; what it multiplies in float counts all the same
+    assert (found.convolutions, found.int8_convolutions, found.int8_share) == (1, 0, 0.0)
 
 
 def test_types_that_differ_are_named(tmp_path: Path) -> None:

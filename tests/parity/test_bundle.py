@@ -14,7 +14,7 @@ import pytest
 from rarn_edge.contract.artifact import Artifact, Contract
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
-from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.synthetic import drawn_for, synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.parity.bundle import Bundle, check_bundle_fits, load_bundle, make_bundle, save_bundle
 from rarn_edge.parity.inputs import adversarial_images, show
@@ -52,6 +52,17 @@ def test_round_trip(bundle: Bundle, tmp_path: Path) -> None:
     assert (read.spec, read.tolerances, read.weights_sha256) == (bundle.spec, bundle.tolerances, bundle.weights_sha256)
     assert (read.shown.names, read.shown.faces, read.versions) == (bundle.shown.names, 9, bundle.versions)
     assert read.versions["numpy"] == np.__version__
+
+
+def test_coloured_pictures(tmp_path: Path) -> None:
+    spec = replace(SPEC, preprocess=Preprocess(12, 16, (120.0,) * 3, (60.0,) * 3))
+    faces = drawn_for(spec.preprocess, 3, seed=0)
+    shown = show(faces, None, "3 drawn faces", spec.preprocess)
+    logits = np.zeros((len(shown.images), 7), np.float32)
+    save_bundle(make_bundle(spec, shown, Form("torch", "float32", logits), None), tmp_path / "a.rarn-parity")
+    read = load_bundle(tmp_path / "a.rarn-parity")
+    assert read.images.shape == (len(shown.images), 12, 16, 3)
+    np.testing.assert_array_equal(read.images, shown.images)
 
 
 def test_the_same_content_is_the_same_file(bundle: Bundle, tmp_path: Path) -> None:
