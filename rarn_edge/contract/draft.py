@@ -206,7 +206,12 @@ def _preprocess(
         missing_size = False
     if missing_size:
         found |= {key: value for key, value in (("height_px", height), ("width_px", width)) if value is not None}
-    channels = image.channels or (len(said.mean) if len(said.mean) in (1, 3) else None) or _channels_of(said.color)
+    channels = (
+        image.channels
+        or (3 if len(said.mean) == 3 else None)
+        or _channels_of(said.color)
+        or (1 if len(said.mean) == 1 else None)
+    )
     if channels == 1 and said.color in ("rgb", "bgr"):
         raise InputError(f"{path}: the graph has 1 channel, so its pictures are gray, not {said.color.upper()}")
     if said.color is not None and (said.color != "rgb" or channels is None) and (said.color != "gray" or channels != 1):
@@ -228,14 +233,13 @@ def _preprocess(
         notices.append("takes uint8 pixels, which it normalises itself")
         return found, missing
     for key, values in (("mean", said.mean), ("std", said.std)):
-        if values and channels is not None and len(values) != channels:
+        if values and channels is not None and len(values) not in (1, channels):
             raise InputError(
-                f"{path}: --{key} has {len(values)} value{'' if len(values) == 1 else 's'}, the graph has {channels}"
-                f" channel{'' if channels == 1 else 's'}: give {channels}"
-                + (f", such as --{key} {','.join([f'{values[0]:g}'] * channels)}" if len(values) == 1 else "")
+                f"{path}: --{key} has {len(values)} values, the graph has {channels} channel"
+                f"{'' if channels == 1 else 's'}: give {'1' if channels == 1 else f'1 for all or {channels}'}"
             )
         if values:
-            found[key] = list(values)
+            found[key] = list(values) * (channels or 1) if len(values) == 1 else list(values)
         else:
             letters = ",".join([key[0].upper()] * (channels or 1))
             why = "the training's, a channel, of pixels 0..255; x / 255 is --mean 0 --std 255"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.contract.spec import MAX_TEMPERATURE, MIN_TEMPERATURE
 from rarn_edge.stats.classification import softmax
 
 BINS = 15
-_BETA_LOW, _BETA_HIGH = 0.01, 100.0  # of the inverse temperature
 _HALVINGS = 60
 
 
@@ -80,18 +80,22 @@ def calibration_error(bins: tuple[Bin, ...]) -> float:
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature with the smallest cross-entropy on logits [N, K], labels [N], within 0.01 to 100.
+    """The temperature with the smallest cross-entropy on logits [N, K], labels [N], of those that a contract takes.
 
-    The cross-entropy is convex in 1/T, so its derivative has one zero, found by halving.
+    The cross-entropy is convex in 1/T, so its derivative has one zero, found by halving. Where every answer is right there is
+    none, and the smallest temperature comes back.
     """
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)
     wanted = z[np.arange(len(labels)), labels]
-    low, high = np.log(_BETA_LOW), np.log(_BETA_HIGH)
+    lowest, highest = -np.log(MAX_TEMPERATURE), -np.log(MIN_TEMPERATURE)  # of the logarithm of 1/T
+    low, high = lowest, highest
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         weights = np.exp(z * np.exp(middle))
         weights /= weights.sum(axis=1, keepdims=True)
         slope = ((weights * z).sum(axis=1) - wanted).mean()  # of the cross-entropy, along 1/T
         low, high = (low, middle) if slope > 0 else (middle, high)
-    return float(np.exp(-(low + high) / 2))
+    if high == highest:
+        return MIN_TEMPERATURE
+    return MAX_TEMPERATURE if low == lowest else float(np.exp(-(low + high) / 2))

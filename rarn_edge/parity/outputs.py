@@ -33,10 +33,11 @@ def check_same_model(
         names.insert(0, ("the weights", spec.name, spec.classes))
         hashes.insert(0, ("the weights", weights_sha256))
     for (first, *before), (second, *after) in pairwise(names):
+        if before[0] != after[0]:
+            raise InputError(f"{first} is '{before[0]}' and {second} is '{after[0]}': name forms of one model")
         if before != after:
-            raise InputError(
-                f"{first} is '{before[0]}' and {second} is '{after[0]}': parity compares forms of one model"
-            )
+            classes, others = (", ".join(listed) for listed in (before[1], after[1]))
+            raise InputError(f"{first} and {second} tell other classes or in another order ({classes}; {others})")
     known = [(name, sha) for name, sha in hashes if sha]
     for (first, sha), (second, other) in pairwise(known):
         if sha != other:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from rarn_edge.boundary.documents import parse_json, to_json
@@ -132,14 +132,10 @@ def fresh_weights(network: Network, seed: int = 0) -> Weights:
 def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> None:
     """Write a safetensors file whose header carries spec and provenance."""
     metadata = {METADATA_KEY: to_json({"spec": spec.to_dict(), "provenance": provenance})}
+    # a copy of each: those that two layers share are written twice
+    content = save({name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()}, metadata)
     with atomic(path) as temporary:
-        try:
-            # a copy of each: those that two layers share are written twice
-            save_file(
-                {name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()}, temporary, metadata
-            )
-        except SafetensorError as error:  # a full disk, too
-            raise InputError(f"{path}: cannot be written ({error})") from error
+        temporary.write_bytes(content)  # `save_file` makes a file that only its owner may read
 
 
 def widened(tensor: Tensor) -> Tensor:

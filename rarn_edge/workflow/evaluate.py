@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rarn_edge.contract.spec import FERPLUS
+from rarn_edge.contract.spec import FERPLUS, MIN_TEMPERATURE
 from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.evaluation.confidence import fit_temperature
@@ -148,7 +148,13 @@ def evaluate(
         from rarn_edge.pipeline.passes.temperature import with_temperature
 
         loaded = LoadedModel.read(Artifact.load(path))
-        made = with_temperature(loaded, fit_temperature(logits, labels), describe(faces)).save(again)
+        temperature = fit_temperature(logits, labels)
+        if temperature == MIN_TEMPERATURE:
+            raise InputError(
+                f"no temperature fits the answers to {describe(faces)}: the surer they were, the better, since"
+                f" {evaluation.accuracy:.0%} are right; --calibrated needs wrong ones too, so give it more or harder images"
+            )
+        made = with_temperature(loaded, temperature, describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)
     return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures, doubted)
 

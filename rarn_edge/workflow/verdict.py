@@ -179,7 +179,7 @@ def verdict(
         on_notice: Told what a caller should know.
 
     Raises:
-        InputError: files of different models, one that does not run, or unusable faces.
+        InputError: files of different models or in the other order, one that does not run, or unusable faces.
 
     Example:
         >>> import rarn_edge
@@ -190,6 +190,11 @@ def verdict(
     for artifact in (before, after):
         tell_origin(artifact, on_notice)
     check_same_model([before, after])
+    if before.contract.precision.startswith("int8"):
+        raise InputError(
+            f"{before.path}: is {before.contract.precision}, and the first file is the float32 one:"
+            f" rarn-edge verdict FLOAT.onnx {before.path.name}"
+        )
     shown = comparison_faces(data, split, before.spec, votes=votes)
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rarn_edge.contract.spec import MAX_TEMPERATURE, MIN_TEMPERATURE
 from rarn_edge.evaluation.confidence import calibration_error, fit_temperature, judge_confidence, reliability
 from rarn_edge.stats.classification import softmax
 
@@ -29,6 +30,13 @@ def test_the_error_of_a_known_case() -> None:
 def test_temperature_is_found(spoilt_by: float) -> None:
     logits, labels = honest(20_000, seed=0)
     assert fit_temperature(logits * np.float32(spoilt_by), labels) == pytest.approx(spoilt_by, rel=0.05)
+
+
+def test_right_answers_alone_fit_the_smallest_that_a_contract_takes() -> None:
+    labels = np.arange(6) % 3
+    logits = np.eye(3, dtype=np.float32)[labels]
+    assert fit_temperature(logits, labels) == MIN_TEMPERATURE
+    assert fit_temperature(-logits, labels) == MAX_TEMPERATURE
 
 
 def test_scaling_mends_overconfidence_and_reports_both() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import CLASSES, ModelSpec, Preprocess
+from rarn_edge.contract.spec import CLASSES, MIN_TEMPERATURE, ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
@@ -111,6 +111,15 @@ def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, 
     done = cli("evaluate", simplified.path, "--data", faces_folder, "--calibrated", simplified.path)
     assert done.returncode == 2
     assert "is read by this command" in done.stderr
+
+
+def test_a_temperature_needs_right_and_wrong_answers(
+    cli: Cli, simplified: Artifact, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rarn_edge.workflow.evaluate.fit_temperature", lambda *_given: MIN_TEMPERATURE)
+    done = cli("evaluate", simplified.path, "--data", faces_folder, "--calibrated", tmp_path / "c.onnx")
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "no temperature fits the answers to 14 faces" in done.stderr
 
 
 def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:

@@ -84,6 +84,16 @@ def test_the_graph_tells_the_rest(cli: Cli, tmp_path: Path) -> None:
     assert (size.height_px, size.width_px, size.mean[0], size.std[2]) == (16, 16, 123.675, 57.375)
 
 
+@pytest.mark.parametrize("image", [("n", 3, 16, 16), ("n", "c", 16, 16)], ids=["three channels", "any"])
+def test_one_value_is_of_all_channels(cli: Cli, tmp_path: Path, image: tuple[object, ...]) -> None:
+    """As for a network that takes x / 255, which the messages call --mean 0 --std 255."""
+    source, out = write(tmp_path / "theirs.onnx", image), tmp_path / "ours.onnx"
+    done = cli("stamp", source, *NAMES, "--rgb", "--mean", "0", "--std", "255", "-o", out)
+    assert done.returncode == 0, done.stderr
+    preprocess = Artifact.load(out).spec.preprocess
+    assert (preprocess.mean, preprocess.std) == ((0.0,) * 3, (255.0,) * 3)
+
+
 def test_as_one_call(tmp_path: Path) -> None:
     source = write(tmp_path / "theirs.onnx", ("n", 1, "h", "w"), declared=False)
     made = rarn_edge.stamp(
@@ -125,8 +135,8 @@ def test_pixels_in(cli: Cli, tmp_path: Path) -> None:
         ({}, (*NAMES, "--rgb", "--mean", "0.5,0.5,0.5", "--std", "255,255,255"), ["--std 255,255,255"]),
         (
             {},
-            (*NAMES, "--rgb", "--mean", "127.5", "--std", "127.5"),
-            ["--mean has 1 value", "--mean 127.5,127.5,127.5"],
+            (*NAMES, "--rgb", "--mean", "127.5,127.5", "--std", "127.5"),
+            ["--mean has 2 values, the graph has 3 channels: give 1 for all or 3"],
         ),
         ({}, (*NAMES, "--rgb", "--bgr", *SCALE), ["--rgb and --bgr contradict each other"]),
         (

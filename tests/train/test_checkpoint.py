@@ -46,6 +46,12 @@ def test_parameters_of_another_model_are_refused(weights: Weights, tmp_path: Pat
         load_weights(path, find_network("rarn-s")).model()
 
 
+def test_weights_are_for_whoever_may_read_the_folder(weights: Weights, tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    save_weights(tmp_path / "w.safetensors", weights.spec, weights.tensors, {})
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.safetensors: no such file; weights are made by"):
         load_weights(tmp_path / "nowhere.safetensors")

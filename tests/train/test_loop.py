@@ -1,7 +1,9 @@
 """A run leaves what it promises, survives an interruption bit by bit, and is never mixed with another run."""
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from rarn_edge.contract.preprocess import to_input
@@ -231,9 +233,9 @@ def test_checkpoint_of_another_kind_is_refused(straight: Run, tmp_path: Path) ->
 
 def test_a_full_disk_is_an_error(straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object) -> None:
-        raise SafetensorError("I/O error: No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("rarn_edge.train.checkpoint.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match=r"weights\.safetensors: cannot be written .*No space left"):
         train(replace(straight, folder=tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -1,16 +1,20 @@
 """The verdict follows from the two intervals, whatever the machine."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import InputError
+from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import Paired, compare_decisions
 from rarn_edge.workflow.inputs import ComparisonFaces
-from rarn_edge.workflow.verdict import Evidence, judge, measure
+from rarn_edge.workflow.verdict import Evidence, judge, measure, verdict
 
 
 def paired(lost: int, gained: int, faces: int = 1000) -> Paired:
@@ -78,3 +82,9 @@ def test_answers_that_are_no_numbers_are_not_shipped(ratio: tuple[float, float, 
     found = judge("int8", Evidence(Interval(*ratio), None, 1.0, finite=False))
     assert found.decision == "keep"
     assert "ship" not in found.line().replace("shipping", "")
+
+
+def test_files_in_the_other_order_are_refused(int8: Mapping[Target, Quantized], simplified: Artifact) -> None:
+    quantized = int8[Target.X86_AVX2].artifact.path
+    with pytest.raises(InputError, match=r"is int8, and the first file is the float32 one"):
+        verdict(quantized, simplified.path)
