@@ -88,7 +88,7 @@ def find_network(model: "AnyNetwork", takes: NetworkInput = AS_IT_SAYS, spec: Mo
     contract = spec or _contract(name, described, takes, shown(beside or model))
     if contract.name in CATALOG:
         raise InputError(f"{model}: '{contract.name}' is a model of this package; {_named_otherwise(beside)}")
-    says = spec is not None or not takes.says_nothing or "preprocess" in described
+    says = spec is not None or not takes.says_nothing
     return Network(contract, builder, model, own=True, says_input=says)
 
 

@@ -35,7 +35,7 @@ class Network:
         builder: Makes the module.
         reference: What `--model` names it by: `rarn-s`, or `my_net.py:build`.
         own: Not of this package.
-        says_input: Whether the caller or a TOML beside it said what it takes; otherwise weights may say it.
+        says_input: Whether the caller said what it takes; otherwise weights say it, over a TOML beside its file.
         as_it_is: A module in memory, whose parameters are what counts; `builder` copies it.
     """
 
@@ -59,8 +59,7 @@ class Network:
         if self.says_input and spec.preprocess != self.spec.preprocess:
             raise InputError(
                 f"the weights of '{spec.name}' were trained on {described(spec.preprocess)}, and {self.reference} is said"
-                f" to take {described(self.spec.preprocess)};\nleave out --size, --rgb, --mean and --std, or mend the TOML beside"
-                " its file"
+                f" to take {described(self.spec.preprocess)};\nleave out --size, --rgb, --mean and --std, for weights know it"
             )
         return replace(self, spec=spec)
 

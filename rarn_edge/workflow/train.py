@@ -116,6 +116,8 @@ def train(
     start = load_weights(begin, network) if begin else None
     if start is not None and start.network is not None:
         takes = start.network.spec.preprocess  # as the weights say, where nobody says otherwise
+        if takes != network.spec.preprocess:
+            on_notice(f"as the weights of --init were trained, it takes {described(takes)}", "")
         network = replace(network, spec=replace(network.spec, preprocess=takes))
     preprocess = network.spec.preprocess
     faces = load_as_seen(data, None, asked.votes, preprocess, on_notice)

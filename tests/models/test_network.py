@@ -106,10 +106,19 @@ def test_a_toml_beside_the_file_says_what_it_takes(folder: Path) -> None:
     toml = 'name = "shapes"\nclasses = ["a", "b"]\npreprocess = { height_px = 40, width_px = 32, color = "bgr" }\n'
     (folder / "my_net.toml").write_text(toml)
     network = find_network("my_net.py:build")
-    assert (network.name, network.spec.classes, network.says_input) == ("shapes", ("a", "b"), True)
+    assert (network.name, network.spec.classes, network.says_input) == ("shapes", ("a", "b"), False)
     assert network.spec.preprocess == Preprocess(40, 32, (128.0,) * 3, (64.0,) * 3, "bgr")
-    over = find_network("my_net.py:build", NetworkInput(std=(1.0, 2.0, 3.0))).spec.preprocess
-    assert (over.height_px, over.std) == (40, (1.0, 2.0, 3.0))
+    over = find_network("my_net.py:build", NetworkInput(std=(1.0, 2.0, 3.0)))
+    assert (over.spec.preprocess.height_px, over.spec.preprocess.std, over.says_input) == (40, (1.0, 2.0, 3.0), True)
+
+
+def test_weights_know_better_than_the_toml(folder: Path) -> None:
+    """They may have been trained with options, which win over it."""
+    (folder / "my_net.toml").write_text("preprocess = { height_px = 40, width_px = 32 }\n")
+    trained = replace(SPEC, name="my_net", preprocess=Preprocess(24, 24))
+    assert find_network("my_net.py:build").for_spec(trained).spec.preprocess == Preprocess(24, 24)
+    with pytest.raises(InputError, match=r"trained on 24x24 gray.* take 96x32 gray.*\nleave out --size"):
+        find_network("my_net.py:build", NetworkInput(96)).for_spec(trained)
 
 
 def test_what_nobody_says_is_a_gray_face(folder: Path) -> None:
