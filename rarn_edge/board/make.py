@@ -38,6 +38,7 @@ CHECK_SEED = 13
 FLOAT_TOLERANCE = 1e-3  # logits; another CPU adds in another order
 INT8_TOLERANCE = 1.0  # logits; another kind of CPU rounds otherwise, a broken one is far beyond
 INT8_SAME_DECISION = 0.9
+_NO_FOLDERS = (".tar", ".gz", ".tgz", ".html", ".onnx")  # whoever names such an output expects a file
 
 
 def make_bundle(
@@ -73,6 +74,8 @@ def make_bundle(
         with atomic(out) as temporary:
             temporary.write_bytes(page)
         return (out.name,)
+    if out.suffix.lower() in _NO_FOLDERS:
+        raise InputError(f"{out}: a bundle is a folder, a .zip or, for --format web, one .html; name such an output")
     as_zip = out.suffix.lower() == ".zip"
     if as_zip:
         check_outputs([out], [model, parity])

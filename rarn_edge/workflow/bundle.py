@@ -42,6 +42,8 @@ def bundle(
     """
     if ort_web is not None and form != "web":
         raise InputError("--ort-web is for --format web")
+    if parity is not None and form == "triton":
+        raise InputError("--parity is for --format board and web; a model repository has no place for it")
     measured, evidence = None, None if parity is None else Path(parity)
     if is_shipped(model):
         evidence = evidence or shipped_bundle(str(model), labels)

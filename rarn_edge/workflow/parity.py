@@ -101,6 +101,10 @@ def parity(
         tell_origin(artifact, on_notice)
     if not named and model is None and weights is None:
         raise InputError("compare what? Name ONNX files, or --model rarn-s to make and compare every form of it")
+    if labels is not None and model is None and weights is None:
+        raise InputError("--labels chooses between shipped weights: name their --model, or leave it out")
+    if named and target != "auto":
+        raise InputError("--target is of an INT8 file that is made anew, and these files are there; leave it out")
     start = None if model is None and weights is None else read_weights(model, weights, labels, spec)
     if bundle is not None and start is None and named[0].contract.precision != "float32":
         raise InputError("--bundle needs float32 answers: name the float32 file first, or --model to start in torch")

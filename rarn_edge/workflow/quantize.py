@@ -121,8 +121,20 @@ def quantize(
         ('int8', True)
     """
     out = Path(output)
+    of_int8 = {
+        "--target": target != "auto",
+        "--input": input_dtype != "float32",
+        "--calib": calib,
+        "--ranges": ranges,
+        "--save-ranges": save_ranges,
+        "--compare-methods": compare_methods,
+        "--max-drop": max_drop is not None,
+        "--data": data,
+    }
+    without_use = [option for option, given in of_int8.items() if given and precision != "int8"]
     refused = {
         f"no precision '{precision}'; one of: {', '.join(PRECISIONS)}": precision not in PRECISIONS,
+        "--split and --votes are of labelled faces: --data DATA": data is None and (split or votes),
         "--calib measures ranges and --ranges reads them; give one of the two": calib and ranges,
         "--max-drop needs labelled faces to judge on: --data DATA": max_drop is not None and data is None,
         "--compare-methods measures anew what each method makes of the activations: --calib DATA": compare_methods
@@ -131,6 +143,7 @@ def quantize(
             equalize or bias_correct
         )
         and (calib is None or precision != "int8"),
+        f"{', '.join(without_use)}: of --precision int8 alone; leave it out": without_use,
         "--save-ranges is for the network as it is; leave it or --equalize out": equalize and save_ranges,
         "--max-drop tries corrected biases by itself; leave --bias-correct out": bias_correct and max_drop is not None,
     }
@@ -187,8 +200,7 @@ def quantize(
             some = faces.balanced_sample(VERDICT_FACES, seed).in_memory()
             shown = ComparisonFaces(some, None, f"{len(some)} of the {faces.noun} for calibration")
         else:
-            faces_of_it = None if data is None else split  # a split of no data was never read
-            shown = comparison_faces(data, faces_of_it, model.spec, VERDICT_FACES, votes, on_notice)
+            shown = comparison_faces(data, split, model.spec, VERDICT_FACES, votes, on_notice)
         found = measure(float32, int8.artifact, shown, rounds=VERDICT_ROUNDS, launches=VERDICT_LAUNCHES)
         shown_on = shown.description
     return QuantizeResult(float32, int8.artifact, int8, measured, comparison, search, found, shown_on)
