@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from rarn_edge.boundary.paths import exists, shown
 from rarn_edge.errors import InputError
@@ -85,7 +86,7 @@ def check_output(path: Path) -> None:
     folder = path.parent
     if not exists(folder) or not _is_folder(folder):
         raise InputError(
-            f"{shown(path)}: the folder {shown(folder)} does not exist; make it first: mkdir -p {shown(folder)}"
+            f"{shown(path)}: the folder {shown(folder)} does not exist; make it first: mkdir -p {quote(shown(folder))}"
         )
     _refuse_other_kinds(path)
     if len(os.fsencode(path.name)) > MAX_OUTPUT_NAME_BYTES:

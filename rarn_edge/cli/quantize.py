@@ -1,5 +1,6 @@
 """`rarn-edge quantize`: from a float32 file to INT8 or float16."""
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from rarn_edge.cli import options as o
@@ -84,7 +85,7 @@ def _print(done: "QuantizeResult", max_drop: float | None, verdict: bool) -> Non
     made = done.artifact
     size = f"{made.size_bytes / 1e6:.2f} MB ({done.size_ratio:.2f}x)"
     if done.int8 is None or done.ranges is None:
-        check = f"check it: rarn-edge parity {done.source.path} {made.path}"
+        check = f"check it: rarn-edge parity {quote(str(done.source.path))} {quote(str(made.path))}"
         say(f"{made.path}: {made.contract.precision}, {size}; {check}")
         return
     target = "" if made.contract.target is None else made.contract.target.value
@@ -97,4 +98,5 @@ def _print(done: "QuantizeResult", max_drop: float | None, verdict: bool) -> Non
             note(warning, "warning")
         say(f"verdict on {done.verdict_faces}: {done.verdict.line()}")
     elif verdict:
-        say(f"verdict: on the machine it is for, run: rarn-edge verdict {done.source.path} {made.path}")
+        files = f"{quote(str(done.source.path))} {quote(str(made.path))}"
+        say(f"verdict: on the machine it is for, run: rarn-edge verdict {files}")

@@ -1,5 +1,7 @@
 """`rarn-edge stamp`: give a foreign file its contract."""
 
+from shlex import quote
+
 from rarn_edge.cli.app import MAKE, app, note, say
 from rarn_edge.cli.options import (
     Answers,
@@ -49,7 +51,8 @@ def stamp(
     if init is not None:
         made = write_spec(source, init, said)
         left = ", ".join(each.key for each in made.missing) or "nothing"
-        say(f"{init}: left to fill in: {left}; then: rarn-edge stamp {source} --spec {init} -o OUT.onnx")
+        then = f"rarn-edge stamp {quote(str(source))} --spec {quote(str(init))} -o OUT.onnx"
+        say(f"{init}: left to fill in: {left}; then: {then}")
         return
     assert output is not None
     artifact = stamp_file(source, output, spec=spec, **vars(said), free_batch=free_batch, on_notice=note)

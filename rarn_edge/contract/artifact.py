@@ -8,6 +8,7 @@ graph, and a file that another tool made is called so.
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, get_args
 
 import onnxruntime as ort
@@ -141,9 +142,10 @@ class Artifact:
         """
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
+            file = quote(str(path))
             raise InputError(
                 f"{path}: an ONNX file without rarn-edge metadata, so its preprocessing and classes are unknown.\n"
-                f"rarn-edge inspect {path} shows what of them is missing; rarn-edge stamp {path} ... -o OUT.onnx adds them"
+                f"rarn-edge inspect {file} shows what of them is missing; rarn-edge stamp {file} ... -o OUT.onnx adds them"
             )
         contract = Contract.of_file(text, path)
         inputs = [value.name for value in session.get_inputs()]

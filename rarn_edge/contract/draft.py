@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from shlex import quote
 from typing import Any, TypeGuard
 
 from rarn_edge.boundary.names import printable, unfit_name
@@ -57,7 +58,7 @@ class Draft:
 
     def command(self, file: str) -> str:
         """The `stamp` command that is missing nothing but the placeholders in capitals."""
-        words = [f"rarn-edge stamp {file}", *(each.option for each in self.missing), "-o OUT.onnx"]
+        words = [f"rarn-edge stamp {quote(file)}", *(each.option for each in self.missing), "-o OUT.onnx"]
         return " ".join(words)
 
     def spec(self, source: str) -> ModelSpec:
@@ -70,7 +71,7 @@ class Draft:
             listed = "; ".join(f"{each.option} ({each.why})" for each in self.missing)
             raise InputError(
                 f"{source}: the graph does not tell everything. Still needed: {listed}.\n"
-                f"Or write it down: rarn-edge stamp {source} --init spec.toml"
+                f"Or write it down: rarn-edge stamp {quote(source)} --init spec.toml"
             )
         return ModelSpec.from_dict({"schema_version": SCHEMA_VERSION, **self.data})
 

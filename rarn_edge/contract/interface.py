@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from rarn_edge.boundary.names import printable
@@ -85,7 +86,7 @@ class Interface:
         if name is None and len(self.outputs) != 1:
             raise InputError(
                 f"{self.path}: has {len(self.outputs)} outputs ({listed}); write a TOML file with"
-                f" rarn-edge stamp {self.path} --init spec.toml, and name the one with the classes there: output_name"
+                f" rarn-edge stamp {quote(str(self.path))} --init spec.toml, and name the one with the classes there: output_name"
             )
         port = next((port for port in self.outputs if name in (None, port.name)), None)
         if port is None:

@@ -82,29 +82,43 @@ class Network:
             raise InputError(
                 f"{self.reference}: it made {_a(type(made).__name__)}, and a torch.nn.Module is needed; return the network"
             )
+        self._give_sizes(made, offered["in_channels"])
         return made
 
+    def _give_sizes(self, module: "nn.Module", in_channels: int) -> None:
+        """Lazy layers (`nn.LazyLinear`) have no parameters before they meet an image."""
+        import torch
+        from torch.nn.parameter import is_lazy
+
+        if not any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+            return
+        shape = (2, in_channels, self.spec.preprocess.height_px, self.spec.preprocess.width_px)  # [N, C, H, W]
+        was_training = module.training
+        with torch.no_grad(), _in_their_words(self, f"its network, shown {list(shape)}, raised"):
+            module.eval()(torch.zeros(shape))
+        module.train(was_training)
+
     def check(self, module: "nn.Module", training: bool = False) -> None:
-        """Show a network of one's own two blank images, so that what it cannot do is said before the work.
+        """Show a network of one's own two and three blank images, so that what it cannot do is said before the work.
 
         `training`: also as it answers while it trains.
 
         Raises:
-            InputError: it takes other than one image, raises, or answers other than [N, classes] numbers.
+            InputError: it takes other than one image, raises, or answers other than [N, classes] numbers or with probabilities.
         """
         if not self.own:
             return
         import torch
 
         preprocess, classes = self.spec.preprocess, len(self.spec.classes)
-        shape = (2, preprocess.channels, preprocess.height_px, preprocess.width_px)  # [N, C, H, W]
         needed = _needed(module.forward)
         if needed is not None and len(needed) != 1:
             raise InputError(
                 f"{self.reference}: its network takes {len(needed)} inputs ({', '.join(needed) or 'none'});"
                 " it is shown one tensor of images [N, C, H, W], so make the others attributes of the module"
             )
-        for mode in (False, True) if training else (False,):
+        for count, mode in ((2, False), (3, False), (2, True)) if training else ((2, False), (3, False)):
+            shape = (count, preprocess.channels, preprocess.height_px, preprocess.width_px)  # [N, C, H, W]
             shown = copy.deepcopy(module).train(mode)  # its statistics stay as they are
             with (
                 torch.no_grad(),
@@ -117,11 +131,15 @@ class Network:
                 raise InputError(
                     f"{self.reference}: its network answers {_said(answer)}{when}; logits [N, {classes}] are needed"
                 )
-            if list(answer.shape) != [2, classes] or not answer.is_floating_point():
+            if list(answer.shape) != [count, classes] or not answer.is_floating_point():
                 raise InputError(
-                    f"{self.reference}: its network answers {list(answer.shape)} {_dtype(answer)} to 2 images{when};"
-                    f" [2, {classes}] float32 is needed, one logit for each of: {', '.join(self.spec.classes[:10])}"
+                    f"{self.reference}: its network answers {list(answer.shape)} {_dtype(answer)} to {count} images{when};"
+                    f" [{count}, {classes}] float32 is needed, one logit for each of: {', '.join(self.spec.classes[:10])}"
                     f"{', ...' if classes > 10 else ''}{self._advice(answer)}"
+                )
+            if self.spec.output == "logits" and bool((answer >= 0).all()) and _sums_to_one(answer):
+                raise InputError(
+                    f"{self.reference}: its network answers probabilities{when}, and logits are needed: leave out its softmax"
                 )
 
     def _advice(self, answer: "Tensor") -> str:
@@ -208,6 +226,11 @@ def described(takes: Preprocess) -> str:
     """The pictures that a network takes, in words: `64x64 rgb, mean 123.7,116.3,103.5, std 58.4,57.1,57.4`."""
     mean, std = (",".join(f"{value:g}" for value in values) for values in (takes.mean, takes.std))
     return f"{takes.height_px}x{takes.width_px} {takes.color}, mean {mean}, std {std}"
+
+
+def _sums_to_one(answer: "Tensor") -> bool:
+    """Each row: a softmax at the end, which neither a loss nor `predict` expects."""
+    return bool(((answer.sum(dim=1) - 1).abs() < 1e-4).all())
 
 
 def _a(kind: str) -> str:

@@ -131,6 +131,11 @@ def parity(
             artifacts, shown, first, provider=provider, threads=threads, tolerances=limits, on_stage=on_stage
         )
         explained = _explain(report, artifacts, start, shown, on_stage) if explain else ()
+    if data is None and any(not step.passed and step.measured.kind == "int8" for step in report.steps):
+        on_notice(
+            "judged on drawn faces, which are unlike the pictures that INT8 ranges were measured on: --data DATA takes yours",
+            "",
+        )
     if shown.labels is not None:
         for doubt in doubts(reference.logits[: shown.faces], shown.labels, contract):
             on_notice(doubt, "warning")

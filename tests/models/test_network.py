@@ -67,6 +67,14 @@ class Narrow(Net):
     def forward(self, x):
         return super().forward(x[:, :, :, 100:])
 
+class Pairs(Net):
+    def forward(self, x):
+        return super().forward(x).reshape(2, -1)
+
+class Sure(Net):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
 made = Net()
 answer = 42
 """
@@ -202,6 +210,8 @@ def test_a_file_that_does_not_import(tmp_path: Path, source: str, message: str) 
         ("TwoInputs", r"takes 2 inputs \(image, mask\)"),
         ("TwoAnswers", r"answers 2 values in a tuple while it trains; logits \[N, 7\]"),
         ("Maps", r"answers \[2, 4, 24, 24\] float32 to 2 images"),
+        ("Pairs", r"its network, shown \[3, 1, 48, 48\], raised RuntimeError|answers \[2, 10\] float32 to 3 images"),
+        ("Sure", "answers probabilities, and logits are needed: leave out its softmax"),
         ("Narrow", r"its network, shown \[2, 1, 48, 48\], raised RuntimeError: .*line"),
     ],
 )
@@ -249,6 +259,17 @@ def test_python_gives_a_callable_or_a_module_with_its_contract() -> None:
     x = torch.rand(2, 1, 32, 24)
     assert torch.equal(weights.model()(x), module(x))  # its statistics are left alone, though no image has touched them
     assert weights.provenance == {"weights": "of the module Sequential"}
+
+
+def test_lazy_layers_learn_their_sizes() -> None:
+    def lazy(num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(num_classes))
+
+    network = find_network(lazy, spec=SPEC)
+    made = fresh_model(network, 0)
+    assert made(torch.zeros(2, 1, 32, 24)).shape == (2, 3)
+    assert torch.equal(fresh_model(network, 0)[3].weight, made[3].weight)
+    assert network.build().training
 
 
 def test_fresh_weights_are_seeded_and_known_by_their_values() -> None:

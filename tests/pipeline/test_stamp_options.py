@@ -94,6 +94,14 @@ def test_one_value_is_of_all_channels(cli: Cli, tmp_path: Path, image: tuple[obj
     assert (preprocess.mean, preprocess.std) == ((0.0,) * 3, (255.0,) * 3)
 
 
+def test_a_command_to_copy_is_quoted(cli: Cli, tmp_path: Path) -> None:
+    source = write(tmp_path / "their net.onnx")
+    done = cli("inspect", source)
+    assert f"rarn-edge stamp '{source}' --classes" in done.stdout
+    refused = cli("evaluate", source, "--data", tmp_path)
+    assert f"rarn-edge inspect '{source}' shows" in refused.stderr
+
+
 def test_as_one_call(tmp_path: Path) -> None:
     source = write(tmp_path / "theirs.onnx", ("n", 1, "h", "w"), declared=False)
     made = rarn_edge.stamp(
