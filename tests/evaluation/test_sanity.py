@@ -9,7 +9,7 @@ from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.evaluation.sanity import doubts, explained_agreement, unit_mean
 from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import compare_decisions
-from rarn_edge.workflow.verdict import judge
+from rarn_edge.workflow.verdict import Evidence, judge
 
 SPEC = ModelSpec("net", ("cat", "dog", "fox"))
 LABELS = np.arange(60, dtype=np.int64) % 3
@@ -57,9 +57,8 @@ def test_other_means_are_taken(mean: float, std: float) -> None:
 
 def test_a_doubtful_model_is_never_shipped() -> None:
     right = LABELS == LABELS
-    verdict = judge(
-        "int8", Interval(0.4, 0.39, 0.41), compare_decisions(right, right), 1.0, doubt="classes are mixed up"
-    )
+    paired = compare_decisions(right, right)
+    verdict = judge("int8", Evidence(Interval(0.4, 0.39, 0.41), paired, 1.0, doubt="classes are mixed up"))
     assert (verdict.decision, verdict.advice) == ("keep", "do not ship either file yet: classes are mixed up")
 
 
@@ -70,7 +69,7 @@ def test_two_unrelated_models_are_not_one() -> None:
     right = np.arange(1000) >= 30
     paired = compare_decisions(right, right[::-1])
     ratio = Interval(0.4, 0.39, 0.41)
-    kept = judge("int8", ratio, paired, 0.90, faces=1000, explained=explained)
+    kept = judge("int8", Evidence(ratio, paired, 0.90, faces=1000, explained=explained))
     assert kept.decision == "keep"
     assert "decides otherwise on 10.00%" in kept.advice
-    assert judge("int8", ratio, paired, 0.98, faces=1000, explained=explained).decision == "ship"
+    assert judge("int8", Evidence(ratio, paired, 0.98, faces=1000, explained=explained)).decision == "ship"

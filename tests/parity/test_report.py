@@ -114,6 +114,16 @@ def test_no_bundle_of_a_failed_run(cli: Cli, simplified: Artifact, tmp_path: Pat
     assert (done.returncode, bundle.exists()) == (1, False)
 
 
+def test_int8_that_fails_on_drawn_faces_may_pass_on_others(
+    cli: Cli, simplified: Artifact, int8: Mapping[Target, Quantized], tmp_path: Path
+) -> None:
+    (tmp_path / "tight.toml").write_text("[faces.int8]\nmin_snr_db = 150\n")
+    quantized = int8[Target.X86_AVX2].artifact.path
+    done = cli("parity", simplified.path, quantized, "--threads", 1, "--tolerances", tmp_path / "tight.toml")
+    assert done.returncode == 1
+    assert "judged on drawn faces" in done.stderr
+
+
 def test_a_bundle_needs_float32_answers(cli: Cli, int8: Mapping[Target, Quantized], tmp_path: Path) -> None:
     done = cli("parity", int8[Target.ARM].artifact.path, "--bundle", tmp_path / "x.rarn-parity")
     assert done.returncode == 2
