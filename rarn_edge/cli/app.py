@@ -1,5 +1,6 @@
 """The application object, its two consoles, and how a command speaks."""
 
+from importlib.metadata import version as installed_version
 from typing import Annotated, Any
 
 import typer
@@ -42,8 +43,12 @@ class State:
 def options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave")] = False,
 ) -> None:
     State.debug = debug
+    if version:
+        say(f"rarn-edge {installed_version('rarn-edge')}")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         out.print(FIRST, highlight=False, soft_wrap=True)
         raise typer.Exit(2)  # nothing was asked for

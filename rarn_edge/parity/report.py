@@ -12,7 +12,7 @@ from typing import Any
 from rarn_edge.boundary.documents import read_json
 from rarn_edge.boundary.paths import reason
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, first_line
 from rarn_edge.host.threads import default_threads
 from rarn_edge.parity.inputs import Shown
 from rarn_edge.parity.steps import (
@@ -69,7 +69,8 @@ def rejudge(path: Path, tolerances: Tolerances) -> ParityReport:
     except InputError as error:
         raise InputError(f"{path}: not what `rarn-edge parity --json` prints ({reason(error, path)})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not what `rarn-edge parity --json` prints ({error!r})") from error
+        lacking = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise InputError(f"{path}: not what `rarn-edge parity --json` prints ({lacking})") from error
     if version != SCHEMA_VERSION or not saved:
         raise InputError(
             f"{path}: a parity report of schema {version} with {len(saved)} steps; run rarn-edge parity --json anew"

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from rarn_edge.boundary.documents import read_toml
-from rarn_edge.contract.artifact import Artifact, Contract, check_shapes, open_unoptimised
+from rarn_edge.contract.artifact import METADATA_KEY, Artifact, Contract, check_shapes, open_unoptimised
 from rarn_edge.contract.draft import Draft, Said, draft, merge
 from rarn_edge.contract.interface import read_interface
 from rarn_edge.contract.spec import SCHEMA_VERSION, Color, ModelSpec, Output
@@ -88,6 +88,8 @@ def stamp(
             )
         model = with_free_batch(model, made)
     _check_answers(model, found, made, source)
+    if any(entry.key == METADATA_KEY for entry in model.metadata_props):
+        on_notice(f"{source} has a contract already; the new one takes its place", "")
     for notice in made.notices:
         on_notice(f"{source} {notice}", "warning" if "blur" in notice or "no probability" in notice else "")
     contract = Contract(found, provenance={"source_sha256": file_sha256(source)})

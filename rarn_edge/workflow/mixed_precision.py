@@ -6,7 +6,7 @@
 4. Layers go back to float one by one, the noisiest first, and stay there only if the accuracy rises.
 
 Every judgement is of the file as ONNX Runtime runs it. Each is remembered beside the output, so that an interrupted search goes
-on where it stopped; a result that is slower than float32 is refused.
+on where it stopped. A result with layers in float is refused if it is no faster than float32.
 """
 
 import hashlib
@@ -109,7 +109,7 @@ def quantize_within(
 
     Raises:
         InputError: unusable input.
-        GateError: the budget cannot be held, or only at the price of the speed-up; nothing is written.
+        GateError: the budget cannot be held, or only with layers in float that cost the whole speed-up; nothing is written.
     """
     check_output(out)
     allowed = options.max_drop_points

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def test_help_lists_every_command(cli: Cli) -> None:
     done = cli("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_version(cli: Cli) -> None:
+    done = cli("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"rarn-edge {metadata.version('rarn-edge')}\n", "")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -201,6 +207,8 @@ def test_stamp_makes_a_foreign_file_ours(
     )
     out = tmp_path / "ours.onnx"
     assert cli("stamp", foreign, "--spec", tmp_path / "spec.toml", "-o", out).returncode == 0
+    again = cli("stamp", out, "--spec", tmp_path / "spec.toml", "-o", tmp_path / "again.onnx")
+    assert "has a contract already; the new one takes its place" in again.stderr
     options = ("--data", faces_folder, "--json")
     ours, theirs = (strict_json(cli("evaluate", path, *options).stdout) for path in (out, simplified.path))
     assert {**ours, "file": ""} == {**theirs, "file": ""}

@@ -65,6 +65,16 @@ def test_it_answers_as_the_classifier(board: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines() == lines
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no picture"])
+def test_a_picture_that_cannot_be_read_is_named(board: Path, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "face.png"
+    if content is not None:
+        path.write_bytes(content)
+    done = bare(board, "predict.py", path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{path}: cannot be read as an image\n"
+
+
 def test_the_script_is_short() -> None:
     assert len((FILES / "predict.py").read_text(encoding="utf-8").splitlines()) <= 50
 

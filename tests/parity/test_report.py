@@ -10,10 +10,12 @@ import pytest
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.errors import InputError
 from rarn_edge.parity.bundle import load_bundle
 from rarn_edge.parity.inputs import show
-from rarn_edge.parity.report import ParityReport, compare_forms
+from rarn_edge.parity.report import ParityReport, compare_forms, rejudge
 from rarn_edge.parity.steps import Step
+from rarn_edge.parity.tolerances import TOLERANCES
 from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.report.parity import parity_markdown, step_name
 from rarn_edge.train.checkpoint import Weights
@@ -95,6 +97,15 @@ def test_from_workstation_to_board(
     assert report["known_file"] is False
     steps = report["hops"]
     assert [step["kind"] for step in steps if step["inputs"] == "faces"] == ["quantize", "fuse", "int8", "batch"]
+
+
+def test_what_another_document_lacks_is_named(tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text('{"kind": "bench"}', encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"other\.json: not what `rarn-edge parity --json` prints \(it has no 'schema_version'\)"
+    ):
+        rejudge(other, TOLERANCES)
 
 
 def test_judge_again(cli: Cli, simplified: Artifact, tmp_path: Path) -> None:

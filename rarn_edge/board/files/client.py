@@ -16,9 +16,9 @@ server = triton.InferenceServerClient("localhost:8000")
 
 def load(path: str) -> np.ndarray:
     """A picture [H, W] or red, green, blue [H, W, 3] uint8, cut and resized once, as in training."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # [H, W, 3] blue, green, red
-    if image is None:
-        sys.exit(f"{path}: cannot be decoded as an image")
+    content = np.fromfile(path, np.uint8) if Path(path).is_file() else ()
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None  # [H, W, 3] blue, green, red
+    image = sys.exit(f"{path}: cannot be read as an image") if image is None else image
     image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if gray else cv2.COLOR_BGR2RGB)
     (height, width), (columns, rows) = image.shape[:2], size
     if form["crop"]:  # the middle part of the output's shape
