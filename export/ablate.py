@@ -1,7 +1,6 @@
 """Ablations: short runs of one network that differ in one choice, same seed, judged on the same held-out faces.
 
-    python export/ablate.py angle --data fer2013.zip     # the angle-sensitive attention against its alternatives
-    python export/ablate.py angle-taught --epochs 30 --data fer2013.zip --votes ferplus.csv --teacher export/teachers/rarn-l-1.npz
+    python export/ablate.py angle --epochs 30 --data fer2013.zip --votes ferplus.csv --teacher export/teachers/rarn-l-1.npz
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
     python export/ablate.py settle --epochs 6 --data fer2013.zip    # the last phase of the shipped weights, repeated and changed
     python export/ablate.py paper-rarn-n --epochs 10 --data fer2013.zip    # readings of the paper's Table 1
@@ -101,16 +100,13 @@ def _readings(model: str) -> tuple[Variant, ...]:
     )
 
 
-def _angles(recipe: Recipe) -> tuple[Variant, ...]:
-    others = ("none", "cbam", "conv")
-    return (Variant("lifted", recipe=recipe), *(Variant(name, f"rarn-n-{name}", recipe) for name in others))
-
-
-TAUGHT = replace(EDGE_DISTILLED, name="angle-taught", batch=128, weight_decay=EDGE_NANO.weight_decay)
+ANGLE = replace(EDGE_DISTILLED, name="angle", batch=128, weight_decay=EDGE_NANO.weight_decay)
 
 VARIANTS = {
-    "angle": _angles(EDGE_NANO),
-    "angle-taught": _angles(TAUGHT),  # for the teachers' answers of --teacher
+    "angle": (  # the angle-sensitive attention against its alternatives
+        Variant("lifted", recipe=ANGLE),
+        *(Variant(name, f"rarn-n-{name}", ANGLE) for name in ("none", "cbam", "conv")),
+    ),
     "recipe": (
         Variant("edge-nano"),
         Variant("with a teacher", taught=True),
