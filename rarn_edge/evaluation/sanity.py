@@ -8,6 +8,8 @@ from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.stats.classification import wilson_interval
 
 ENOUGH_IMAGES = 20
+ONE_ANSWER = 0.99  # of all answers: what is left over tells nothing
+NEAR_CHANCE = 1.25  # times chance: an interval below it that includes chance is chance
 UNIT_MEAN = 2.0  # means of pixels 0..255 lie far above, those of pixels 0..1 below
 
 
@@ -18,14 +20,18 @@ def doubts(logits: NDArray[np.float32], labels: NDArray[np.int64], spec: ModelSp
     if len(labels) < ENOUGH_IMAGES:
         return tuple(found)
     right, chance = int((decided == labels).sum()), 1 / len(spec.classes)
-    if wilson_interval(right, len(labels))[1] < chance:
+    low, high = wilson_interval(right, len(labels))
+    if high < chance or (low <= chance and high < NEAR_CHANCE * chance):
+        compared = "below" if high < chance else "no better than"
         found.append(
-            f"accuracy {right / len(labels):.1%} is below chance ({chance:.1%}): check class order, colours and mean"
+            f"accuracy {right / len(labels):.1%} is {compared} chance ({chance:.1%}): check class order, colours and mean"
         )
-    answered = np.unique(decided)
-    if len(answered) == 1 and len(np.unique(labels)) > 1:
-        name = printable(spec.classes[int(answered[0])])
-        found.append(f"every answer is '{name}': check mean, deviation, colours and weights")
+    counts = np.bincount(decided, minlength=len(spec.classes))
+    usual = int(counts.argmax())
+    share = float(counts[usual] / len(labels))
+    if share >= ONE_ANSWER and float((labels == usual).mean()) < ONE_ANSWER:
+        answers = "every answer is" if share == 1 else f"{share:.1%} of the answers are"
+        found.append(f"{answers} '{printable(spec.classes[usual])}': check mean, deviation, colours and weights")
     return tuple(found)
 
 

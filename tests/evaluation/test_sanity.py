@@ -38,6 +38,24 @@ def test_one_answer_for_all_is_said() -> None:
     assert "every answer is 'dog'" in found
 
 
+def test_chance_on_many_images_is_said() -> None:
+    labels = np.arange(6000, dtype=np.int64) % 3
+    answers = np.random.default_rng(0).integers(0, 3, 6000)
+    (found,) = doubts(logits_for(answers), labels, SPEC)
+    assert "is no better than chance (33.3%)" in found
+    slightly = np.where(np.arange(6000) % 10 == 0, labels, answers)  # 40 %
+    assert doubts(logits_for(slightly), labels, SPEC) == ()
+
+
+def test_nearly_one_answer_for_all_is_said() -> None:
+    labels = np.arange(6000, dtype=np.int64) % 3
+    answers = np.ones(6000, dtype=np.int64)
+    answers[:6] = labels[:6]
+    assert any("99.9% of the answers are 'dog'" in found for found in doubts(logits_for(answers), labels, SPEC))
+    dogs = np.where(np.arange(6000) % 200 == 0, 0, 1)  # 99.5 % of the pictures are dogs as well
+    assert doubts(logits_for(dogs), dogs, SPEC) == ()
+
+
 def test_few_images_show_nothing() -> None:
     assert doubts(logits_for(np.full(10, 1)), LABELS[:10], SPEC) == ()
 
