@@ -15,6 +15,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.votes import read_votes, with_votes
 from rarn_edge.errors import InputError, run_script
-from rarn_edge.evaluation.roll import turned
+from rarn_edge.evaluation.roll import Predict, turned
 from rarn_edge.files import make_folder, write_text
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
@@ -231,10 +232,13 @@ def ablate(variants: tuple[Variant, ...], label_sets: Sequence[LabelSet], plan: 
             _targets(variant, label_sets, plan), start, plan.precision, also=tuple(each.training for each in others),
         )  # fmt: skip
         train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
+        trained = load_weights(run.folder / WEIGHTS_FILE)
+        judged = partial(torch_logits, trained.model(), trained.spec.preprocess)
         column = 0  # of the label set's first class in the logits
         for each in label_sets:
-            upright = _right(run, each, column, 0)
-            turned_by = (_right(run, each, column, -TURN_DEG) + _right(run, each, column, TURN_DEG)) / 2
+            upright = _right(judged, each.held_out, column, 0)
+            sides = [_right(judged, each.held_out, column, deg) for deg in (-TURN_DEG, TURN_DEG)]
+            turned_by = (sides[0] + sides[1]) / 2
             compared = firsts.setdefault(each.source, (upright, turned_by))
             column += len(each.training.classes)
             yield Row(
@@ -265,11 +269,9 @@ def _targets(variant: Variant, label_sets: Sequence[LabelSet], plan: Plan) -> So
     return mean_answers(training, training.sha256(), plan.answers, [each.source for each in label_sets])
 
 
-def _right(run: Run, labels: LabelSet, column: int, roll_deg: int) -> NDArray[np.float64]:
+def _right(predict: Predict, faces: Faces, column: int, roll_deg: int) -> NDArray[np.float64]:
     """1 where a face was answered rightly: [faces]. The classes' logits start at `column`."""
-    weights = load_weights(run.folder / WEIGHTS_FILE)
-    faces = labels.held_out
-    logits = torch_logits(weights.model(), weights.spec.preprocess, turned(faces.pixels, roll_deg))
+    logits = predict(turned(faces.pixels, roll_deg))  # [faces, outputs]
     answers = logits[:, column : column + len(faces.classes)].argmax(axis=1)
     return np.asarray(answers == faces.labels, np.float64)
 

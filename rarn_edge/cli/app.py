@@ -1,6 +1,5 @@
 """The application object, its two consoles, and how a command speaks."""
 
-from importlib.metadata import version as installed_version
 from typing import Annotated, Any
 
 import typer
@@ -47,6 +46,8 @@ def options(
 ) -> None:
     State.debug = debug
     if version:
+        from importlib.metadata import version as installed_version
+
         say(f"rarn-edge {installed_version('rarn-edge')}")
         raise typer.Exit
     if context.invoked_subcommand is None:
