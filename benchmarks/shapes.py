@@ -1,9 +1,10 @@
-"""What a shape of the smallest edge model costs, and what it learns.
+"""What a shape of an edge model costs, and what it learns.
 
     python benchmarks/shapes.py mini_xception.onnx                                   # latency alone, random weights: two minutes
     python benchmarks/shapes.py mini_xception.onnx --data fer2013.zip --epochs 6     # accuracy as well: minutes for each shape
     python benchmarks/shapes.py mini_xception.onnx --shape 6 --shape 8 --data fer2013.zip --votes ferplus.csv \
         --teacher export/teachers/rarn-l-1.npz --epochs 30 --batch 128 --precision bf16     # on FER+, two shapes and the last
+    python benchmarks/shapes.py mini_xception.onnx --model rarn-s                    # the larger one's
 
 Latency: every shape in float32 and in INT8 for x86-avx2, batch 1, one thread, one interleaved run; ratios to the given float32
 file. Accuracy: each shape trained by recipe `edge-nano` with one seed, its INT8 file judged on the held-out faces as ONNX Runtime
@@ -49,27 +50,29 @@ from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run, source_of, split_
 from rarn_edge.workflow.inputs import read_subject
 from rarn_edge.workflow.model_files import export
 
-MODEL = "rarn-n"  # whose name and contract the shapes have
 CALIBRATION_IMAGES = 512
 
 
 @dataclass(frozen=True)
 class Shape:
-    """An edge model; widths, blocks and strides are of the four stages."""
+    """A shape for `model`, whose name and contract it has; widths, blocks and strides are of the four stages."""
 
+    model: str
     stem: int
     widths: tuple[int, int, int, int]
     blocks: tuple[int, int, int, int]
     strides: tuple[int, int, int, int]
     fuse_to: int = 3  # the map where the fusion stops
     width: int = 48  # of fusion and attention
+    angle_channels: int = 8
+    dropout: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.stem} {self.widths} {self.blocks} {self.strides} A{self.fuse_to} {self.width}"
 
     @property
     def network(self) -> Network:
-        return Network(find_model(MODEL).spec, self.builder, MODEL)
+        return Network(find_model(self.model).spec, self.builder, self.model)
 
     @property
     def builder(self) -> Callable[..., nn.Module]:
@@ -82,22 +85,33 @@ class Shape:
             fuse_to=self.fuse_to,
             width=self.width,
             angle="lifted",
-            angle_channels=8,
-            dropout=0.0,
+            angle_channels=self.angle_channels,
+            dropout=self.dropout,
         )
 
 
-SHAPES = (
-    Shape(32, (32, 48, 64, 96), (1, 1, 1, 1), (2, 1, 2, 2)),
-    Shape(32, (48, 64, 96, 64), (1, 1, 1, 1), (2, 1, 2, 2)),
-    Shape(32, (48, 64, 80, 80), (1, 1, 1, 1), (2, 2, 1, 2)),
-    Shape(32, (32, 64, 96, 88), (1, 1, 1, 1), (2, 2, 2, 1)),
-    Shape(32, (48, 64, 88, 80), (1, 1, 1, 1), (2, 2, 2, 1)),
-    Shape(16, (32, 64, 88, 80), (2, 1, 1, 1), (2, 2, 2, 1)),
-    Shape(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1), fuse_to=2),
-    Shape(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1), width=32),
-    Shape(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1)),  # rarn-n as shipped
-)
+NANO = partial(Shape, "rarn-n")
+SMALL = partial(Shape, "rarn-s", width=64, angle_channels=16, dropout=0.1)
+
+SHAPES = {  # the last of each is the shipped one
+    "rarn-n": (
+        NANO(32, (32, 48, 64, 96), (1, 1, 1, 1), (2, 1, 2, 2)),
+        NANO(32, (48, 64, 96, 64), (1, 1, 1, 1), (2, 1, 2, 2)),
+        NANO(32, (48, 64, 80, 80), (1, 1, 1, 1), (2, 2, 1, 2)),
+        NANO(32, (32, 64, 96, 88), (1, 1, 1, 1), (2, 2, 2, 1)),
+        NANO(32, (48, 64, 88, 80), (1, 1, 1, 1), (2, 2, 2, 1)),
+        NANO(16, (32, 64, 88, 80), (2, 1, 1, 1), (2, 2, 2, 1)),
+        NANO(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1), fuse_to=2),
+        NANO(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1), width=32),
+        NANO(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1)),
+    ),
+    "rarn-s": (
+        SMALL(32, (32, 64, 128, 192), (2, 2, 2, 1), (1, 2, 2, 2)),
+        SMALL(32, (32, 96, 128, 160), (1, 2, 2, 1), (1, 2, 2, 2)),
+        SMALL(32, (64, 96, 128, 160), (2, 2, 2, 1), (2, 2, 2, 1)),
+        SMALL(32, (32, 64, 128, 192), (1, 2, 2, 2), (1, 2, 2, 2)),
+    ),
+}
 
 
 def main() -> None:
@@ -107,6 +121,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="measure accuracy as well, on this data set")
     parser.add_argument("--votes", type=Path, help="FER+: learn and judge by these votes instead of FER-2013's labels")
     parser.add_argument("--teacher", type=Path, action="append", default=[], help="kept answers to learn from")
+    parser.add_argument("--model", choices=list(SHAPES), default="rarn-n", help="whose shapes")
     parser.add_argument("--shape", type=int, action="append", help="only these, counted from 1, and the last")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batch", type=int, default=EDGE_NANO.batch)
@@ -114,10 +129,11 @@ def main() -> None:
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), default="float32", help="of training")
     parser.add_argument("--runs", type=Path, default=Path("runs/shapes"), help="where the training runs are kept")
     arguments = parser.parse_args()
-    chosen = arguments.shape or range(1, len(SHAPES))
-    if not set(chosen) <= set(range(1, len(SHAPES) + 1)):
-        raise InputError(f"--shape is 1 to {len(SHAPES)}")
-    shapes = [shape for number, shape in enumerate(SHAPES, 1) if number in {*chosen, len(SHAPES)}]
+    known = SHAPES[arguments.model]
+    chosen = arguments.shape or range(1, len(known))
+    if not set(chosen) <= set(range(1, len(known) + 1)):
+        raise InputError(f"--shape is 1 to {len(known)}")
+    shapes = [shape for number, shape in enumerate(known, 1) if number in {*chosen, len(known)}]
     splits = targets = None
     if arguments.data is not None:
         splits = split_for_training(load_faces(arguments.data, votes=arguments.votes))
@@ -142,7 +158,7 @@ def main() -> None:
     )
     print(" accuracy, INT8 | to the last |\n|---|--:|--:|--:|--:|--:|--:|" if right else "\n|---|--:|--:|--:|--:|")
     for number, (shape, float32, int8) in enumerate(pairs):
-        model = shape.builder(len(find_model(MODEL).spec.classes), 1)
+        model = shape.builder(len(find_model(shape.model).spec.classes), 1)
         times = (ratio[float32.stem], ratio[int8.stem])
         cells = [f"{t.value:.2f} [{t.low:.2f}, {t.high:.2f}]" if t else "failed" for t in times]
         if right:

@@ -5,12 +5,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+import rarn_edge
 from rarn_edge.assets import shipped_onnx
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import ModelSpec
 
 CHROMIUMS = ("/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome")
 DRIVERS = [Path(folder) / "vk_swiftshader_icd.json" for folder in CHROMIUMS]
@@ -40,11 +44,19 @@ def call(environment: Mapping[str, str], *arguments: object) -> subprocess.Compl
 
 
 @pytest.fixture(scope="module")
-def float32_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def float32_files(shipped_float32: Callable[..., Artifact]) -> list[Path]:
     """Both shipped models."""
-    from rarn_edge.workflow.model_files import named_models
+    return [shipped_float32(name).path for name in ("rarn-s", "rarn-n")]
 
-    return [artifact.path for artifact in named_models(["rarn-s", "rarn-n"], tmp_path_factory.mktemp("webgpu"))]
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of one convolution: a benchmark calls it a hundred times."""
+    module = nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    )
+    path = tmp_path_factory.mktemp("small") / "small.onnx"
+    return rarn_edge.export(path, module.eval(), spec=ModelSpec("small", ("a", "b", "c"))).artifact.path
 
 
 COMPARE = """
@@ -75,12 +87,10 @@ def test_webgpu_answers_as_the_cpu(swiftshader: Mapping[str, str], float32_files
     assert 0 < max(differences) < 1e-4  # 0 would be the CPU itself
 
 
-def test_bench_binds_inputs_and_outputs(
-    swiftshader: Mapping[str, str], float32_files: list[Path], tmp_path: Path
-) -> None:
+def test_bench_binds_inputs_and_outputs(swiftshader: Mapping[str, str], small: Path, tmp_path: Path) -> None:
     result = tmp_path / "bench.json"
     done = call(
-        swiftshader, "-m", "rarn_edge", "bench", float32_files[1], "--provider", "webgpu", "--device", "0",
+        swiftshader, "-m", "rarn_edge", "bench", small, "--provider", "webgpu", "--device", "0",
         "--rounds", 3, "--starts", 1, "--memory", "-o", result,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """Drawing what was found: boxes, the label with its confidence as a bar, and the attention mask; written as image or video."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.paths import shown
 from rarn_edge.device.faces import crop_to_picture
 from rarn_edge.device.predict import Answered, FaceAnswer
 from rarn_edge.device.sources import IMAGE_SUFFIXES, STDIN, is_camera, is_video
@@ -15,6 +17,7 @@ from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, check_outputs, make_folder
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
+OTHER_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # the suffix of a file, where "run.2" or "faces.d" are folders
 DRAW_SIDE_PX = 240  # smaller pictures are drawn larger, or the label would not fit
 _INK = (40, 200, 40)  # blue, green, red
 _UNSURE = (150, 150, 150)
@@ -198,9 +201,14 @@ def drawn_paths(out: Path, sources: Sequence[str]) -> dict[str, Path]:
     """Where the drawn copy of each source goes, by the name that its pictures carry: `out`, or files of their own in that folder.
 
     Raises:
-        InputError: a file is named for several sources.
+        InputError: a file is named for several sources, or one that is neither a picture nor a video.
     """
-    is_file = out.suffix.lower() in (*IMAGE_SUFFIXES, *CODECS) and not out.is_dir()
+    written = (*IMAGE_SUFFIXES, *CODECS)
+    is_file = out.suffix.lower() in written and not out.is_dir()
+    if not is_file and OTHER_FILE.fullmatch(out.suffix) and not out.exists():
+        raise InputError(
+            f"--annotate {shown(out)}: drawn copies are {', '.join(written)}; for a folder of that name, make it first"
+        )
     if is_file and len(sources) > 1:
         raise InputError(f"--annotate {out} is one file, for {len(sources):,} sources; name a folder")
     paths: dict[str, Path] = {}
@@ -212,7 +220,7 @@ def drawn_paths(out: Path, sources: Sequence[str]) -> dict[str, Path]:
             continue
         own = "stdin" if source == STDIN else f"camera-{source}" if is_camera(source) else Path(source).name
         suffix = Path(own).suffix
-        if suffix.lower() not in (*IMAGE_SUFFIXES, *CODECS):
+        if suffix.lower() not in written:
             suffix = ".mp4" if is_video(source) else ".png"
         path, number = out / f"{Path(own).stem}{suffix}", 2
         while path in taken:

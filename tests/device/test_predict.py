@@ -166,6 +166,7 @@ def test_a_video_cut_short_says_so_and_keeps_what_there_was(cli: Cli, video: Pat
         (("TMP",), "no images or videos in this folder"),
         (("99", "--crop"), "camera 99: there is none"),
         (("CROPS", "--annotate", "one.png"), "is one file, for 5 sources"),
+        (("CROPS/0.png", "--annotate", "TMP/faces.txt"), "for a folder of that name, make it first"),
         (("CROPS", "--json", "--csv"), "exclude each other"),
         (("CROPS", "--explain"), "needs --annotate"),
         (("CROPS/0.png", "--explain", "--annotate", "TMP/x.png"), "has no output 'attention'"),

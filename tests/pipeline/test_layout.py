@@ -1,5 +1,6 @@
 """A file that takes its pictures channels last, as cameras give them: made by export, and equal to what it was made of."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ from rarn_edge.runtime.providers import CPU, open_session
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def plain(shipped_float32: Callable[..., Artifact]) -> Artifact:
     """With the shipped weights, whose ranges are shipped too."""
-    return rarn_edge.export(tmp_path_factory.mktemp("plain") / "rarn-n.onnx", "rarn-n").artifact
+    return shipped_float32("rarn-n")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
