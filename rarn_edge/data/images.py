@@ -15,7 +15,7 @@ from rarn_edge.data.faces import UNLABELLED, Faces, Split, classes_of
 from rarn_edge.data.stream import Reader
 from rarn_edge.errors import InputError, first_line
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 _FOLDER_SPLITS = {
     "train": Split.TRAINING,
     "training": Split.TRAINING,

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.boundary.paths import shown
+from rarn_edge.data.images import SUFFIXES
 from rarn_edge.device.faces import crop_to_picture
 from rarn_edge.device.predict import Answered, FaceAnswer
-from rarn_edge.device.sources import IMAGE_SUFFIXES, STDIN, is_camera, is_video
+from rarn_edge.device.sources import STDIN, is_camera, is_video
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, check_outputs, make_folder
 
@@ -89,8 +90,8 @@ def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
         InputError: an unknown suffix, or it cannot be written (a full disk).
     """
     suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise InputError(f"{path}: images are written as {', '.join(IMAGE_SUFFIXES)}")
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path}: images are written as {', '.join(SUFFIXES)}")
     try:
         done, content = cv2.imencode(suffix, pixels)
     except cv2.error as error:
@@ -203,7 +204,7 @@ def drawn_paths(out: Path, sources: Sequence[str]) -> dict[str, Path]:
     Raises:
         InputError: a file is named for several sources, or one that is neither a picture nor a video.
     """
-    written = (*IMAGE_SUFFIXES, *CODECS)
+    written = (*SUFFIXES, *CODECS)
     is_file = out.suffix.lower() in written and not out.is_dir()
     if not is_file and OTHER_FILE.fullmatch(out.suffix) and not out.exists():
         raise InputError(

@@ -24,7 +24,6 @@ from rarn_edge.data.images import SUFFIXES
 from rarn_edge.device.image_file import MAX_PIXELS, colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError, RarnEdgeError, first_line
 
-IMAGE_SUFFIXES = (*SUFFIXES, ".gif")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts")
 STDIN = "-"
 QUEUE_PLACES = 8
@@ -110,11 +109,7 @@ def is_camera(source: str) -> bool:
 
 def _is_media(path: Path) -> bool:
     """By its name; a pipe or a dead link of that name is read too, and reported."""
-    return (
-        path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-        and not path.name.startswith(".")
-        and not path.is_dir()
-    )
+    return path.suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES) and not path.name.startswith(".") and not path.is_dir()
 
 
 def read_pictures(sources: Iterable[str], reading: Reading) -> Iterator[Picture]:

@@ -90,9 +90,11 @@ def test_merged_test_folder_is_told_apart_by_prefix(write: Write, face_jpeg: Jpe
 
 def test_any_size_and_format(write: Write) -> None:
     colour = np.full((120, 90, 3), (10, 200, 100), dtype=np.uint8)
-    images = {f"happy/x{suffix}": cv2.imencode(suffix, colour)[1].tobytes() for suffix in (".png", ".bmp", ".webp")}
+    images = {
+        f"happy/x{suffix}": cv2.imencode(suffix, colour)[1].tobytes() for suffix in (".png", ".gif", ".bmp", ".webp")
+    }
     faces = load_faces(write(images))
-    assert faces.images.shape == (3, 48, 48)
+    assert faces.images.shape == (4, 48, 48)
     assert abs(int(faces.images.mean()) - (0.114 * 10 + 0.587 * 200 + 0.299 * 100)) < 3
 
 
