@@ -4,6 +4,7 @@
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
     python export/ablate.py settle --epochs 6 --data fer2013.zip    # the last phase of the shipped weights, repeated and changed
     python export/ablate.py paper-rarn-n --epochs 10 --data fer2013.zip    # readings of the paper's Table 1
+    python export/ablate.py paper-rarn-n --variant "momentum" --epochs 33 --data fer2013.zip    # one of them
 
 Writes export/ablations/NAME-EPOCHS-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30
 degrees, and each seed's difference to the first row on the same faces. With --votes each run learns both label sets at once, one
@@ -144,6 +145,7 @@ def main() -> None:
         default=[],
         help="kept answers (export/teachers) that all variants learn from",
     )
+    parser.add_argument("--variant", action="append", metavar="NAME", help="only this one of the table; repeat it")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=default_threads())
@@ -151,6 +153,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
+    variants = chosen(VARIANTS[arguments.name], arguments.variant)
     label_sets = read_label_sets(arguments.data, arguments.votes)
     table = f"{arguments.name}{'-both' if len(label_sets) > 1 else ''}-{arguments.epochs}"
     folder = make_folder(arguments.runs / f"{table}-{arguments.seed}")
@@ -163,12 +166,25 @@ def main() -> None:
         plan = Plan(
             arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers, tuple(arguments.teacher)
         )
-        for row in ablate(VARIANTS[arguments.name], label_sets, plan):
+        for row in ablate(variants, label_sets, plan):
             rows.append(row)
             path = results / f"{table}-{arguments.seed}.csv"
             write_text(path, as_csv(rows))  # after every run: each is minutes of work
             print(f"{row.variant}, {row.labels}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
     print(as_table([from_csv(path) for path in sorted(results.glob(f"{table}-*.csv"))]))
+
+
+def chosen(variants: tuple[Variant, ...], names: list[str] | None) -> tuple[Variant, ...]:
+    """The variants of those names, or all without names.
+
+    Raises:
+        InputError: a name that none has.
+    """
+    known = [variant.name for variant in variants]
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"no variant '{name}'; one of: {'; '.join(known)}")
+    return tuple(variant for variant in variants if names is None or variant.name in names)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import synthetic_faces
+from rarn_edge.errors import InputError
 from rarn_edge.train.checkpoint import load_weights
 
 
@@ -68,3 +69,11 @@ def test_every_variant_differs_from_the_first_in_one_choice(ablations: ModuleTyp
                 getattr(first, field) != getattr(other, field) for field in ("model", "recipe", "taught", "settled")
             ]
             assert sum(changed) == 1, other.name
+
+
+def test_variants_are_chosen_by_name(ablations: ModuleType) -> None:
+    readings = ablations.VARIANTS["paper-rarn-n"]
+    assert ablations.chosen(readings, None) == readings
+    assert [each.name for each in ablations.chosen(readings, ["momentum", "as printed"])] == ["as printed", "momentum"]
+    with pytest.raises(InputError, match="no variant 'momentun'; one of: as printed; shifts as a resized crop"):
+        ablations.chosen(readings, ["momentun"])
