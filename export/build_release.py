@@ -6,6 +6,7 @@
     python export/build_release.py runs/last --data fer2013.zip --average    # the mean of a last phase and what it started from
     python export/build_release.py rarn-s.ferplus --data fer2013.zip --votes ferplus.csv    # the export or the quantizer changed
     python export/build_release.py rarn-n.ferplus --on-grid --data fer2013.zip --votes ferplus.csv    # 7-bit weights
+    python export/build_release.py runs/last --data fer2013.zip --class-scaling    # each class's logit calibrated
     python export/build_release.py rarn-s.ferplus                # INT8 file and bundle only: the ranges still fit
 
 Thin on purpose: every figure comes from the package's own stages, judged on the held-out split and never selected on it.
@@ -16,7 +17,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,13 @@ from rarn_edge.data import Faces, Split, load_faces, synthetic_faces
 from rarn_edge.data.select import describe
 from rarn_edge.data.votes import undecided
 from rarn_edge.errors import InputError, run_script
-from rarn_edge.evaluation.confidence import fit_temperature
+from rarn_edge.evaluation.confidence import (
+    calibration_error,
+    cross_fitted_scaling,
+    fit_class_scaling,
+    fit_temperature,
+    reliability,
+)
 from rarn_edge.evaluation.judge import beside_votes, judge
 from rarn_edge.files import file_sha256, make_folder, write_text
 from rarn_edge.models.catalog import find_model
@@ -52,8 +59,9 @@ from rarn_edge.pipeline.calibrate import Ranges, calibrate
 from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.report.model_card import log_name, model_card
 from rarn_edge.runtime.providers import CPU
-from rarn_edge.stats.classification import evaluate_logits
+from rarn_edge.stats.classification import evaluate_logits, softmax
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
+from rarn_edge.train.loop import classifier_of
 from rarn_edge.train.quantization_aware import QuantizationAware
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE, source_of
 from rarn_edge.workflow.inputs import SYNTHETIC_SEED, read_subject
@@ -90,6 +98,11 @@ def main() -> None:
     parser.add_argument(
         "--on-grid", action="store_true", help="put shipped weights on the 7-bit grid of their INT8 file first"
     )
+    parser.add_argument(
+        "--class-scaling",
+        action="store_true",
+        help="give each class's logit the factor and the offset that calibrate it on the held-out faces",
+    )
     parser.add_argument("--votes", type=Path, help="FER+: the votes that it learnt from")
     arguments = parser.parse_args()
     shipped = {str(release): release for release in releases()}
@@ -100,10 +113,12 @@ def main() -> None:
         parser.error("--average is about the folder of one run that started from weights in the package")
     if arguments.on_grid and (release is None or arguments.data is None):
         parser.error("--on-grid is about a shipped model, and needs --data to measure it anew")
+    if arguments.class_scaling and (release is not None or arguments.data is None):
+        parser.error("--class-scaling is about the folder of a run, and needs --data")
     if arguments.data is not None:
         faces = load_faces(arguments.data, votes=arguments.votes)
         if release is None:
-            release = adopt(Path(arguments.source), faces, arguments.before, arguments.average)
+            release = adopt(Path(arguments.source), faces, arguments.before, arguments.average, arguments.class_scaling)
         elif arguments.on_grid:
             put_on_grid(release, faces)
         measure(release, faces)
@@ -129,13 +144,19 @@ def releases() -> list[Release]:
     return [Release(model, labels) for model in shipped_models() for labels in shipped_labels(model)]
 
 
-def adopt(run: Path, faces: Faces, before: Sequence[Path] = (), average: Sequence[Path] | None = None) -> Release:
+def adopt(
+    run: Path,
+    faces: Faces,
+    before: Sequence[Path] = (),
+    average: Sequence[Path] | None = None,
+    class_scaling: bool = False,
+) -> Release:
     """Take weights and logs of a finished run into the package.
 
     A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
     `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
-    what there was. With `average` the mean of its weights, of those it started from
-    and of the runs listed is released (Wortsman 2022, arXiv:2203.05482).
+    what there was. With `average` the mean of its weights, of those it started from and of the runs listed is released (Wortsman
+    2022, arXiv:2203.05482); with `class_scaling` its classifier is calibrated on the held-out faces.
 
     Raises:
         InputError: the run is not finished, or a run started from other weights.
@@ -155,6 +176,9 @@ def adopt(run: Path, faces: Faces, before: Sequence[Path] = (), average: Sequenc
     if average is not None:
         (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
         weights, provenance = averaged(weights, start, [load_weights(other / WEIGHTS_FILE) for other in average])
+    if class_scaling:
+        weights, scaling = class_scaled(weights, held_out)
+        provenance = {**provenance, "class_scaling": scaling}
     on_grid = provenance["recipe"].get("rounded_for") is not None
     made = rounded_weights(weights) if on_grid else weights.tensors
     stored = {key: compacted(tensor, on_grid) for key, tensor in made.items()}
@@ -203,6 +227,33 @@ def averaged(run: Weights, start: Weights, others: Sequence[Weights]) -> tuple[W
     said = [{"weights_sha256": start.sha256}]
     said += [{"weights_sha256": other.sha256, "recipe": other.provenance["recipe"]} for other in others]
     return replace(run, tensors=tensors), {**run.provenance, "averaged_with": said}
+
+
+def class_scaled(weights: Weights, held_out: Faces) -> tuple[Weights, dict[str, Any]]:
+    """The weights with the scaling of each class's logit in the last layer, and what that scaling is.
+
+    Raises:
+        InputError: the last layer has no offset for each class.
+    """
+    logits, labels = torch_form(weights, held_out).logits, held_out.labels_in(weights.spec.classes)
+    scaling = fit_class_scaling(logits, labels)
+    network = weights.model()
+    last = classifier_of(network, len(weights.spec.classes))
+    if not isinstance(last.weight, Tensor) or not isinstance(last.bias, Tensor):
+        raise InputError(f"{weights.spec.name}: its last layer has no bias; leave out --class-scaling")
+    factors, offsets = (torch.from_numpy(values).float() for values in (scaling.factors, scaling.offsets))
+    with torch.no_grad():
+        last.weight.mul_(factors.view(-1, *[1] * (last.weight.ndim - 1)))
+        last.bias.mul_(factors).add_(offsets)
+    others = cross_fitted_scaling(logits, labels)
+    error = calibration_error(reliability(softmax(others, 1.0), labels))
+    accuracy = float((others.argmax(axis=1) == labels).mean())
+    print(
+        f"class scaling, fitted on nine tenths and measured on the other: {accuracy:.2%}, calibration error {error:.1%}"
+    )
+    said = {name: values.round(4).tolist() for name, values in asdict(scaling).items()}
+    figures = {"cross_fitted_accuracy": round(accuracy, 4), "cross_fitted_error": round(error, 4)}
+    return replace(weights, tensors=dict(network.state_dict())), {**said, **figures, "fitted_on": describe(held_out)}
 
 
 def rounded_weights(weights: Weights) -> dict[str, Tensor]:

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
 from rarn_edge.assets import shipped_labels, shipped_models, shipped_weights
 from rarn_edge.data import Faces
+from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.report.model_card import log_name
 from rarn_edge.train.checkpoint import load_weights, save_weights
+from rarn_edge.workflow.parity import torch_form
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,3 +121,15 @@ def test_every_phase_of_shipped_weights_has_its_log(model: str, labels: str) -> 
         else:  # a run that was cut off: its log was brought back before its weights
             assert 0 <= phase["epochs_done"] - last_epoch <= 3
     assert not (ROOT / "export" / "logs" / log_name(name, len(evidence["phases"]) + 1)).exists()
+
+
+def test_class_scaling_goes_into_the_last_layer(release: ModuleType, make_weights: Callable[..., Path]) -> None:
+    """Its logits are those of the scaling, and surer or less sure where that was wrong."""
+    weights, faces = load_weights(make_weights()), synthetic_faces(210, seed=4)
+    before = torch_form(weights, faces).logits
+    scaled, said = release.class_scaled(weights, faces)
+    wanted = before * said["factors"] + said["offsets"]
+    np.testing.assert_allclose(torch_form(scaled, faces).logits, wanted, atol=2e-3 * np.abs(wanted).max())
+    assert said["fitted_on"].startswith("210 ")
+    changed = {name for name, value in weights.tensors.items() if not torch.equal(value, scaled.tensors[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from rarn_edge.contract.spec import MAX_TEMPERATURE, MIN_TEMPERATURE
-from rarn_edge.evaluation.confidence import calibration_error, fit_temperature, judge_confidence, reliability
+from rarn_edge.evaluation.confidence import (
+    calibration_error,
+    cross_fitted_scaling,
+    fit_class_scaling,
+    fit_temperature,
+    judge_confidence,
+    reliability,
+)
 from rarn_edge.stats.classification import softmax
 
 
@@ -66,3 +73,32 @@ def test_always_right_does_not_overflow() -> None:
     labels = np.arange(7).repeat(4)
     temperature = fit_temperature((np.eye(7, dtype=np.float32) * 50)[labels], labels)
     assert temperature == pytest.approx(0.01)
+
+
+def test_the_scaling_of_each_class_is_found() -> None:
+    logits, labels = honest(20_000, seed=4)
+    factors, offsets = np.array([0.5, 1, 2, 1, 1, 1, 4]), np.array([1.0, 0, 0, -1, 0, 0, 0])
+    spoilt = ((logits - offsets) / factors).astype(np.float32)
+    found = fit_class_scaling(spoilt, labels)
+    np.testing.assert_allclose(found.factors, factors, rtol=0.1)
+    np.testing.assert_allclose(found.offsets - found.offsets.mean(), offsets - offsets.mean(), atol=0.1)
+    own, others = (
+        calibration_error(reliability(softmax(scaled), labels))
+        for scaled in (found(spoilt), cross_fitted_scaling(spoilt, labels))
+    )
+    assert max(own, others) < 0.5 * judge_confidence(spoilt, labels, 1.0).error_scaled  # of one temperature
+
+
+def test_answers_that_are_all_right_have_a_finite_scaling() -> None:
+    labels = np.arange(6) % 3
+    found = fit_class_scaling(np.eye(4, dtype=np.float32)[labels], labels)  # one class without a face
+    assert np.isfinite([found.factors, found.offsets]).all()
+
+
+def test_a_cross_fitted_scaling_is_not_its_own_fit() -> None:
+    """On pure noise, what is fitted looks useful on its own faces and not on others."""
+    rng = np.random.default_rng(5)
+    logits, labels = rng.normal(0, 1, (60, 7)).astype(np.float32), rng.integers(0, 7, 60)
+    own = softmax(fit_class_scaling(logits, labels)(logits))[np.arange(60), labels]
+    others = softmax(cross_fitted_scaling(logits, labels))[np.arange(60), labels]
+    assert np.log(own).mean() > -np.log(7) > np.log(others).mean()
