@@ -6,7 +6,7 @@
     python export/build_release.py runs/last --data fer2013.zip --average    # the mean of a last phase and what it started from
     python export/build_release.py rarn-s.ferplus --data fer2013.zip --votes ferplus.csv    # the export or the quantizer changed
     python export/build_release.py rarn-n.ferplus --on-grid --data fer2013.zip --votes ferplus.csv    # 7-bit weights
-    python export/build_release.py runs/last --data fer2013.zip --class-scaling    # each class's logit calibrated
+    python export/build_release.py rarn-n.fer2013 --class-scaling --data fer2013.zip    # each class's logit calibrated first
     python export/build_release.py rarn-s.ferplus                # INT8 file and bundle only: the ranges still fit
 
 Thin on purpose: every figure comes from the package's own stages, judged on the held-out split and never selected on it.
@@ -113,14 +113,14 @@ def main() -> None:
         parser.error("--average is about the folder of one run that started from weights in the package")
     if arguments.on_grid and (release is None or arguments.data is None):
         parser.error("--on-grid is about a shipped model, and needs --data to measure it anew")
-    if arguments.class_scaling and (release is not None or arguments.data is None):
-        parser.error("--class-scaling is about the folder of a run, and needs --data")
+    if arguments.class_scaling and arguments.data is None:
+        parser.error("--class-scaling needs --data: it is fitted on the held-out faces")
     if arguments.data is not None:
         faces = load_faces(arguments.data, votes=arguments.votes)
         if release is None:
             release = adopt(Path(arguments.source), faces, arguments.before, arguments.average, arguments.class_scaling)
-        elif arguments.on_grid:
-            put_on_grid(release, faces)
+        elif arguments.on_grid or arguments.class_scaling:
+            put_on_grid(release, faces, arguments.class_scaling)
         measure(release, faces)
     elif release is None:
         parser.error("a new model needs --data, to measure its ranges and its accuracy on")
@@ -199,14 +199,18 @@ def adopt(
     return release
 
 
-def put_on_grid(release: Release, faces: Faces) -> None:
-    """Give shipped weights the values that their INT8 file multiplies by, and the temperature that then fits."""
+def put_on_grid(release: Release, faces: Faces, class_scaling: bool = False) -> None:
+    """Give shipped weights the values that their INT8 file multiplies by, and the temperature that then fits; with
+    `class_scaling` their classifier is calibrated first."""
     path = ASSETS / f"{release}.safetensors"
     weights, held_out = load_weights(path), faces.held_out().labelled()
+    provenance = {**weights.provenance, "on_grid_of": SAFE_TARGET.value}
+    if class_scaling:
+        weights, scaling = class_scaled(weights, held_out)
+        provenance = {**provenance, "class_scaling": scaling}
     stored = {key: compacted(tensor, on_grid=True) for key, tensor in rounded_weights(weights).items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
-    provenance = {**weights.provenance, "on_grid_of": SAFE_TARGET.value}
     save_weights(path, replace(weights.spec, temperature=temperature), stored, provenance)
 
 
