@@ -9,7 +9,8 @@
     python export/build_release.py rarn-n.fer2013 --class-scaling --data fer2013.zip    # each class's logit calibrated first
     python export/build_release.py rarn-s.ferplus                # INT8 file and bundle only: the ranges still fit
 
-Thin on purpose: every figure comes from the package's own stages, judged on the held-out split and never selected on it.
+Thin on purpose: every figure comes from the package's own stages, judged on the held-out split. No epoch is selected on it; a
+temperature and a class scaling are fitted on it.
 """
 
 import argparse
