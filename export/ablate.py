@@ -145,7 +145,7 @@ def main() -> None:
         default=[],
         help="kept answers (export/teachers) that all variants learn from",
     )
-    parser.add_argument("--variant", action="append", metavar="NAME", help="only this one of the table; repeat it")
+    parser.add_argument("--variant", action="append", metavar="NAME", help="only this one, and the first; repeat it")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=default_threads())
@@ -158,6 +158,8 @@ def main() -> None:
     table = f"{arguments.name}{'-both' if len(label_sets) > 1 else ''}-{arguments.epochs}"
     folder = make_folder(arguments.runs / f"{table}-{arguments.seed}")
     results = make_folder(arguments.results)
+    path = results / f"{table}-{arguments.seed}.csv"
+    before = from_csv(path) if path.exists() else []
     rows: list[Row] = []
     with join_workers() as workers:
         if workers.count > 1:
@@ -168,14 +170,14 @@ def main() -> None:
         )
         for row in ablate(variants, label_sets, plan):
             rows.append(row)
-            path = results / f"{table}-{arguments.seed}.csv"
-            write_text(path, as_csv(rows))  # after every run: each is minutes of work
+            kept = without(before, variants)
+            write_text(path, as_csv([*rows, *kept]))  # after every run: each is minutes of work
             print(f"{row.variant}, {row.labels}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
     print(as_table([from_csv(path) for path in sorted(results.glob(f"{table}-*.csv"))]))
 
 
 def chosen(variants: tuple[Variant, ...], names: list[str] | None) -> tuple[Variant, ...]:
-    """The variants of those names, or all without names.
+    """The variants of those names and the first, which they are compared with; all without names.
 
     Raises:
         InputError: a name that none has.
@@ -184,7 +186,13 @@ def chosen(variants: tuple[Variant, ...], names: list[str] | None) -> tuple[Vari
     for name in names or ():
         if name not in known:
             raise InputError(f"no variant '{name}'; one of: {'; '.join(known)}")
-    return tuple(variant for variant in variants if names is None or variant.name in names)
+    return tuple(variant for variant in variants if names is None or variant.name in (known[0], *names))
+
+
+def without(rows: list[Row], variants: tuple[Variant, ...]) -> list[Row]:
+    """The rows of an earlier table that are not about these variants: they stay when only some are run."""
+    names = {variant.name for variant in variants}
+    return [row for row in rows if row.variant not in names]
 
 
 @dataclass(frozen=True)

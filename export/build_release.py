@@ -177,17 +177,9 @@ def adopt(
     if average is not None:
         (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
         weights, provenance = averaged(weights, start, [load_weights(other / WEIGHTS_FILE) for other in average])
-    if class_scaling:
-        weights, scaling = class_scaled(weights, held_out)
-        provenance = {**provenance, "class_scaling": scaling}
     on_grid = provenance["recipe"].get("rounded_for") is not None
-    made = rounded_weights(weights) if on_grid else weights.tensors
-    stored = {key: compacted(tensor, on_grid) for key, tensor in made.items()}
-    logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
-    temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
-    spec = replace(weights.spec, temperature=temperature)
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
-    save_weights(ASSETS / f"{release}.safetensors", spec, stored, provenance)
+    store(release, replace(weights, provenance=provenance), held_out, on_grid, class_scaling)
     first = len(earlier) + 1 - len(before)
     if first == 1:
         for log in (EXPORT / "logs").glob(f"{release}-[0-9]*.csv"):
@@ -201,18 +193,22 @@ def adopt(
 
 
 def put_on_grid(release: Release, faces: Faces, class_scaling: bool = False) -> None:
-    """Give shipped weights the values that their INT8 file multiplies by, and the temperature that then fits; with
-    `class_scaling` their classifier is calibrated first."""
-    path = ASSETS / f"{release}.safetensors"
-    weights, held_out = load_weights(path), faces.held_out().labelled()
+    """Give shipped weights the values that their INT8 file multiplies by; with `class_scaling` calibrate them first."""
+    weights = load_weights(ASSETS / f"{release}.safetensors")
     provenance = {**weights.provenance, "on_grid_of": SAFE_TARGET.value}
+    store(release, replace(weights, provenance=provenance), faces.held_out().labelled(), True, class_scaling)
+
+
+def store(release: Release, weights: Weights, held_out: Faces, on_grid: bool, class_scaling: bool) -> None:
+    """Write the weights into the package as they are released, with the temperature that then fits the held-out faces."""
     if class_scaling:
-        weights, scaling = class_scaled(weights, held_out)
-        provenance = {**provenance, "class_scaling": scaling}
-    stored = {key: compacted(tensor, on_grid=True) for key, tensor in rounded_weights(weights).items()}
+        weights = class_scaled(weights, held_out)
+    made = rounded_weights(weights) if on_grid else weights.tensors
+    stored = {key: compacted(tensor, on_grid) for key, tensor in made.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
-    save_weights(path, replace(weights.spec, temperature=temperature), stored, provenance)
+    spec = replace(weights.spec, temperature=temperature)
+    save_weights(ASSETS / f"{release}.safetensors", spec, stored, weights.provenance)
 
 
 def averaged(run: Weights, start: Weights, others: Sequence[Weights]) -> tuple[Weights, dict[str, Any]]:
@@ -234,8 +230,8 @@ def averaged(run: Weights, start: Weights, others: Sequence[Weights]) -> tuple[W
     return replace(run, tensors=tensors), {**run.provenance, "averaged_with": said}
 
 
-def class_scaled(weights: Weights, held_out: Faces) -> tuple[Weights, dict[str, Any]]:
-    """The weights with the scaling of each class's logit in the last layer, and what that scaling is.
+def class_scaled(weights: Weights, held_out: Faces) -> Weights:
+    """The weights with the scaling of each class's logit in the last layer; their provenance says what it is.
 
     Raises:
         InputError: the last layer has no offset for each class.
@@ -258,7 +254,8 @@ def class_scaled(weights: Weights, held_out: Faces) -> tuple[Weights, dict[str, 
     )
     said = {name: values.round(4).tolist() for name, values in asdict(scaling).items()}
     figures = {"cross_fitted_accuracy": round(accuracy, 4), "cross_fitted_error": round(error, 4)}
-    return replace(weights, tensors=dict(network.state_dict())), {**said, **figures, "fitted_on": describe(held_out)}
+    provenance = {**weights.provenance, "class_scaling": {**said, **figures, "fitted_on": describe(held_out)}}
+    return replace(weights, tensors=dict(network.state_dict()), provenance=provenance)
 
 
 def rounded_weights(weights: Weights) -> dict[str, Tensor]:

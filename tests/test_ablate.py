@@ -77,3 +77,14 @@ def test_variants_are_chosen_by_name(ablations: ModuleType) -> None:
     assert [each.name for each in ablations.chosen(readings, ["momentum", "as printed"])] == ["as printed", "momentum"]
     with pytest.raises(InputError, match="no variant 'momentun'; one of: as printed; shifts as a resized crop"):
         ablations.chosen(readings, ["momentun"])
+
+
+def test_some_variants_leave_the_rows_of_others(ablations: ModuleType) -> None:
+    readings = ablations.VARIANTS["paper-rarn-n"]
+    some = ablations.chosen(readings, ["momentum"])
+    assert [each.name for each in some] == ["as printed", "momentum"]
+    rows = [ablations.Row(each.name, "fer2013", 3, 0, 9, *(0.0,) * 8) for each in readings]
+    assert [row.variant for row in ablations.without(rows, some)] == [
+        each.name for each in readings if each not in some
+    ]
+    assert ablations.without(rows, readings) == []

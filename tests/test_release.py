@@ -127,7 +127,8 @@ def test_class_scaling_goes_into_the_last_layer(release: ModuleType, make_weight
     """Its logits are those of the scaling, and surer or less sure where that was wrong."""
     weights, faces = load_weights(make_weights()), synthetic_faces(210, seed=4)
     before = torch_form(weights, faces).logits
-    scaled, said = release.class_scaled(weights, faces)
+    scaled = release.class_scaled(weights, faces)
+    said = scaled.provenance["class_scaling"]
     wanted = before * said["factors"] + said["offsets"]
     np.testing.assert_allclose(torch_form(scaled, faces).logits, wanted, atol=2e-3 * np.abs(wanted).max())
     assert said["fitted_on"].startswith("210 ")
