@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.spec import FER2013
-from rarn_edge.data import Faces, Split, load_faces
+from rarn_edge.data import Faces, load_faces
 from rarn_edge.data.votes import read_votes, with_votes
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.roll import Predict, turned
@@ -36,10 +36,11 @@ from rarn_edge.stats.paired import mean_difference
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import SoftTargets, mean_answers, soft_targets
 from rarn_edge.train.evaluate import torch_logits
+from rarn_edge.train.label_sets import LabelSet, label_sets
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_DISTILLED, EDGE_NANO, EDGE_SETTLE, PAPER, Augmentation, Recipe
-from rarn_edge.train.run import STATE_FILE, TARGETS_FILE, WEIGHTS_FILE, Run, source_of, split_for_training
+from rarn_edge.train.run import STATE_FILE, TARGETS_FILE, WEIGHTS_FILE, Run
 from rarn_edge.train.workers import ALONE, Workers, join_workers
 
 RESULTS = Path(__file__).parent / "ablations"
@@ -154,8 +155,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
     variants = chosen(VARIANTS[arguments.name], arguments.variant)
-    label_sets = read_label_sets(arguments.data, arguments.votes)
-    table = f"{arguments.name}{'-both' if len(label_sets) > 1 else ''}-{arguments.epochs}"
+    sets = read_label_sets(arguments.data, arguments.votes)
+    table = f"{arguments.name}{'-both' if len(sets) > 1 else ''}-{arguments.epochs}"
     folder = make_folder(arguments.runs / f"{table}-{arguments.seed}")
     results = make_folder(arguments.results)
     path = results / f"{table}-{arguments.seed}.csv"
@@ -168,7 +169,7 @@ def main() -> None:
         plan = Plan(
             arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers, tuple(arguments.teacher)
         )
-        for row in ablate(variants, label_sets, plan):
+        for row in ablate(variants, sets, plan):
             rows.append(row)
             kept = without(before, variants)
             write_text(path, as_csv([*rows, *kept]))  # after every run: each is minutes of work
@@ -189,45 +190,20 @@ def chosen(variants: tuple[Variant, ...], names: list[str] | None) -> tuple[Vari
     return tuple(variant for variant in variants if names is None or variant.name in (known[0], *names))
 
 
+def read_label_sets(data: Path, votes: Path | None) -> tuple[LabelSet, ...]:
+    """FER-2013's labels, and with votes FER+'s."""
+    faces = load_faces(data)
+    if votes is None:
+        return label_sets(faces)
+    voted, pairing = with_votes(faces, read_votes(votes))
+    print(pairing, flush=True)
+    return label_sets(faces, voted)
+
+
 def without(rows: list[Row], variants: tuple[Variant, ...]) -> list[Row]:
     """The rows of an earlier table that are not about these variants: they stay when only some are run."""
     names = {variant.name for variant in variants}
     return [row for row in rows if row.variant not in names]
-
-
-@dataclass(frozen=True)
-class LabelSet:
-    """The faces under one set of labels. Training faces are the same in each set, row by row."""
-
-    training: Faces
-    held_out: Faces
-
-    @property
-    def source(self) -> str:
-        """Whose labels: `fer2013` or `ferplus`."""
-        return source_of(self.training)
-
-
-def read_label_sets(data: Path, votes: Path | None) -> tuple[LabelSet, ...]:
-    """FER-2013's labels, and with votes FER+'s.
-
-    Raises:
-        InputError: with votes, faces without the split PublicTest.
-    """
-    faces = load_faces(data)
-    own = LabelSet(*split_for_training(faces))
-    if votes is None:
-        return (own,)
-    if Split.PUBLIC_TEST not in faces.available_splits:
-        raise InputError(
-            f"{data}: has no split {Split.PUBLIC_TEST}, by which both label sets are judged; leave out --votes"
-        )
-    voted, pairing = with_votes(faces, read_votes(votes))
-    print(pairing, flush=True)
-    training, held_out = (
-        voted.where(np.flatnonzero(voted.splits == split.value)) for split in (Split.TRAINING, Split.PUBLIC_TEST)
-    )
-    return (own, LabelSet(training, held_out.labelled()))
 
 
 @dataclass(frozen=True)
@@ -243,23 +219,23 @@ class Plan:
     answers: tuple[Path, ...] = ()  # kept answers of teachers that all variants learn from
 
 
-def ablate(variants: tuple[Variant, ...], label_sets: Sequence[LabelSet], plan: Plan) -> Iterator[Row]:
+def ablate(variants: tuple[Variant, ...], sets: Sequence[LabelSet], plan: Plan) -> Iterator[Row]:
     """Train each variant in a folder of its own and judge it on each label set; a finished one is only judged again."""
     firsts: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-    first, *others = label_sets
+    first, *others = sets
     for variant in variants:
         recipe = replace(variant.recipe, epochs=plan.epochs)
         folder = plan.folder / variant.name.replace(" ", "-")
         start = load_weights(shipped_weights(variant.model, FER2013)) if variant.settled else None
         run = Run(
             find_network(variant.model), recipe, plan.seed, first.training, first.held_out, folder, plan.threads,
-            _targets(variant, label_sets, plan), start, plan.precision, also=tuple(each.training for each in others),
+            _targets(variant, sets, plan), start, plan.precision, also=tuple(each.training for each in others),
         )  # fmt: skip
         train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
         trained = load_weights(run.folder / WEIGHTS_FILE)
         judged = partial(torch_logits, trained.model(), trained.spec.preprocess)
         column = 0  # of the label set's first class in the logits
-        for each in label_sets:
+        for each in sets:
             upright = _right(judged, each.held_out, column, 0)
             sides = [_right(judged, each.held_out, column, deg) for deg in (-TURN_DEG, TURN_DEG)]
             turned_by = (sides[0] + sides[1]) / 2
@@ -278,10 +254,10 @@ def ablate(variants: tuple[Variant, ...], label_sets: Sequence[LabelSet], plan: 
             )
 
 
-def _targets(variant: Variant, label_sets: Sequence[LabelSet], plan: Plan) -> SoftTargets | None:
-    training = label_sets[0].training
+def _targets(variant: Variant, sets: Sequence[LabelSet], plan: Plan) -> SoftTargets | None:
+    training = sets[0].training
     if variant.taught:
-        if len(label_sets) > 1 or plan.answers:
+        if len(sets) > 1 or plan.answers:
             raise InputError(f"'{variant.name}' learns from the shipped rarn-s; leave out --votes and --teacher")
         teachers = [load_weights(shipped_weights("rarn-s", FER2013))]
         cache, device = plan.folder / TARGETS_FILE, plan.workers.device
@@ -290,7 +266,7 @@ def _targets(variant: Variant, label_sets: Sequence[LabelSet], plan: Plan) -> So
         )
     if not plan.answers:
         return None
-    return mean_answers(training, training.sha256(), plan.answers, [each.source for each in label_sets])
+    return mean_answers(training, training.sha256(), plan.answers, [each.source for each in sets])
 
 
 def _right(predict: Predict, faces: Faces, column: int, roll_deg: int) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ import torch
 
 from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.spec import FER2013, FERPLUS, ModelSpec
-from rarn_edge.data import Faces, Split, load_faces
+from rarn_edge.data import load_faces
 from rarn_edge.data.votes import read_votes, with_votes
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import make_folder
@@ -31,6 +31,7 @@ from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights, save_weights
 from rarn_edge.train.distill import averaged_answers, mean_answers, write_answers
 from rarn_edge.train.evaluate import torch_logits
+from rarn_edge.train.label_sets import LabelSet, label_sets
 from rarn_edge.train.loop import sgd
 from rarn_edge.train.plan import EpochSeeds, plan_epoch
 from rarn_edge.train.precision import TrainingPrecision
@@ -51,6 +52,9 @@ STUDENTS = (("rarn-s", EDGE_TAUGHT), ("rarn-n", EDGE_NANO_REFINE))
 TRIAL_BATCHES, WARM_UP_BATCHES = {"cuda": 40, "cpu": 2}, {"cuda": 8, "cpu": 1}
 RESERVE_S = 4.0  # for answers and files after each group
 REPORTS = 10  # lines of progress a net
+
+LabelSets = dict[str, LabelSet]
+"""By whose labels: `fer2013` and `ferplus`."""
 
 
 @dataclass(frozen=True)
@@ -91,34 +95,12 @@ def main() -> None:
     fer = load_faces(options.data)
     plus, pairing = with_votes(fer, read_votes(options.votes))
     print(f"{pairing}; {time.monotonic() - started:.1f} s")
-    sets = Sets.of(fer, plus, options.limit)
+    sets = {each.source: each.first(options.limit) for each in label_sets(fer, plus)}
     deadline = started + 60 * plan.minutes
     for_students = plan.students * 60 * plan.minutes
     files = options.answers or train_teachers(plan, sets, deadline - for_students)
     if plan.students and files:
         train_students(plan, sets, files, deadline)
-
-
-@dataclass(frozen=True)
-class Sets:
-    """The same faces under both label sets, row by row: to train on and to watch."""
-
-    fer: Faces
-    plus: Faces
-    fer_test: Faces
-    plus_test: Faces
-
-    @classmethod
-    def of(cls, fer: Faces, plus: Faces, limit: int | None) -> "Sets":
-        chosen = np.flatnonzero(fer.splits == Split.TRAINING.value)[:limit]
-        tested = np.flatnonzero(fer.splits == Split.PUBLIC_TEST.value)[:limit]
-        return cls(fer.where(chosen), plus.where(chosen), fer.where(tested), plus.where(tested).labelled())
-
-    def test(self, source: str) -> Faces:
-        return self.plus_test if source == FERPLUS else self.fer_test
-
-    def train(self, source: str) -> Faces:
-        return self.plus if source == FERPLUS else self.fer
 
 
 class Net:
@@ -210,7 +192,7 @@ def device_here() -> torch.device:
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def train_teachers(plan: Plan, sets: Sets, deadline: float) -> list[Path]:
+def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
     """As many teachers as fit, one after the other; returns their files of answers."""
     device = device_here()
     precision = TrainingPrecision.usual_on(device.type)
@@ -220,23 +202,26 @@ def train_teachers(plan: Plan, sets: Sets, deadline: float) -> list[Path]:
         left = deadline - time.monotonic() - RESERVE_S
         if plan.teachers is not None and number > plan.teachers:
             break
-        recipe = replace(recipe, batch=min(plan.batch, len(sets.fer)), mixup=min(recipe.mixup, 0.2))
+        recipe = replace(recipe, batch=min(plan.batch, len(sets[FER2013].training)), mixup=min(recipe.mixup, 0.2))
         run = Run(
             find_network(TEACHER),
             recipe,
             number,
-            sets.fer,
-            sets.fer_test,
+            sets[FER2013].training,
+            sets[FER2013].held_out,
             plan.out,
             default_threads(),
-            also=(sets.plus,),
+            also=(sets[FERPLUS].training,),
             precision=precision,
         )
         net = Net(f"{TEACHER}-{number}", run, device)
         if second is None:
             second = seconds_an_epoch([net])
             left = deadline - time.monotonic() - RESERVE_S
-            print(f"{TEACHER}: {second:.2f} s an epoch, {len(sets.fer) / second:,.0f} images/s on {device}", flush=True)
+            print(
+                f"{TEACHER}: {second:.2f} s an epoch, {len(sets[FER2013].training) / second:,.0f} images/s on {device}",
+                flush=True,
+            )
         fit = plan.teachers if plan.teachers is not None else max(1, round(left / second / plan.epochs) + number - 1)
         epochs = min(plan.epochs * 2, int(left / second / max(1, fit - number + 1)))
         if epochs < 1 and number == 1:
@@ -251,23 +236,23 @@ def train_teachers(plan: Plan, sets: Sets, deadline: float) -> list[Path]:
     return files
 
 
-def keep_teacher(net: Net, sets: Sets, out: Path, epochs: int) -> Path:
+def keep_teacher(net: Net, sets: LabelSets, out: Path, epochs: int) -> Path:
     """Write a teacher's answers and weights; print how good it is."""
     _wait(net.step.device.type)
     model, spec, heads = net.learner.averaged, net.spec, net.run.heads
     scores = {}
     with net.run.precision.autocast(net.step.device.type):
         for source, start in zip((FER2013, FERPLUS), itertools.accumulate((0, *heads)), strict=False):
-            test = sets.test(source)
+            test = sets[source].held_out
             answers = averaged_answers(model, spec.preprocess, test, heads)[:, start : start + len(test.classes)]
             one = torch_logits(model, spec.preprocess, test.images)[:, start : start + len(test.classes)]
             scores[source] = round(float((one.argmax(1) == test.labels).mean()), 4)
             scores[f"{source}, ten views"] = round(float((answers.argmax(1) == test.labels).mean()), 4)
-        answers = averaged_answers(model, spec.preprocess, sets.fer, heads)
+        answers = averaged_answers(model, spec.preprocess, sets[FER2013].training, heads)
     about = described(net, epochs, scores)
     parts = {FER2013: answers[:, : heads[0]], FERPLUS: answers[:, heads[0] :]}
     path = out / f"{net.name}.npz"
-    write_answers(path, sets.fer, parts, about)
+    write_answers(path, sets[FER2013].training, parts, about)
     save_net(net, out / f"{net.name}.safetensors", about)
     print(f"{net.name}: {epochs} epochs, {scores}", flush=True)
     return path
@@ -304,16 +289,16 @@ def save_net(net: Net, path: Path, about: dict[str, object]) -> None:
     save_weights(path, net.spec, tensors, provenance)
 
 
-def train_students(plan: Plan, sets: Sets, files: Sequence[Path], deadline: float) -> None:
+def train_students(plan: Plan, sets: LabelSets, files: Sequence[Path], deadline: float) -> None:
     """Each edge model on each label set, all side by side, taught by the kept answers."""
     device = device_here()
     nets = []
     for (model, recipe), source in itertools.product(STUDENTS, (FERPLUS, FER2013)):
-        train = trainable(sets.train(source))
+        train = trainable(sets[source].training)
         targets = mean_answers(train, train.sha256(), files, [source])
         recipe = replace(recipe, batch=min(128, len(train)))
         run = Run(
-            find_network(model), recipe, 1, train, sets.test(source), plan.out, default_threads(), targets,
+            find_network(model), recipe, 1, train, sets[source].held_out, plan.out, default_threads(), targets,
             load_weights(shipped_weights(model, source)), TrainingPrecision.usual_on(device.type),
         )  # fmt: skip
         nets.append(Net(f"{model}-{source}", run, device))

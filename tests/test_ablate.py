@@ -12,6 +12,7 @@ from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.train.label_sets import LabelSet
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,8 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
         ablations.Variant("taught", recipe=plain, taught=True),
         ablations.Variant("settled", recipe=plain, settled=True),
     )
-    label_sets = [ablations.LabelSet(training, held_out)]
-    rows = list(ablations.ablate(variants, label_sets, ablations.Plan(1, 0, 1, tmp_path)))
+    sets = [LabelSet(training, held_out)]
+    rows = list(ablations.ablate(variants, sets, ablations.Plan(1, 0, 1, tmp_path)))
     assert [row.variant for row in rows] == ["plain", "none", "taught", "settled"]
     assert [(row.upright_difference, row.upright_low, row.turned_high) for row in rows[:1]] == [(0.0, 0.0, 0.0)]
     for kind in ("upright", "turned"):
@@ -39,7 +40,7 @@ def test_rows_are_paired_with_the_first_and_repeat(ablations: ModuleType, tmp_pa
     assert started == [None, None, None, load_weights(shipped_weights("rarn-n", FER2013)).sha256]
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert len(files) == 4
-    assert list(ablations.ablate(variants, label_sets, ablations.Plan(1, 0, 1, tmp_path))) == rows
+    assert list(ablations.ablate(variants, sets, ablations.Plan(1, 0, 1, tmp_path))) == rows
     assert {path: path.stat().st_mtime_ns for path in files} == files  # judged again, not trained again
     path = tmp_path / "x.csv"
     path.write_text(ablations.as_csv(rows))

@@ -1,0 +1,45 @@
+"""The same faces under FER-2013's labels and under the votes of FER+, for networks that learn or are judged by both."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rarn_edge.data import Faces, Split
+from rarn_edge.errors import InputError
+from rarn_edge.train.run import source_of, split_for_training
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The faces under one set of labels. Training faces are the same in each set, row by row."""
+
+    training: Faces
+    held_out: Faces  # those with a label
+
+    @property
+    def source(self) -> str:
+        """Whose labels: `fer2013` or `ferplus`."""
+        return source_of(self.training)
+
+    def first(self, count: int | None) -> "LabelSet":
+        """At most so many faces of each part."""
+        return LabelSet(*(part.where(np.arange(len(part))[:count]) for part in (self.training, self.held_out)))
+
+
+def label_sets(faces: Faces, voted: Faces | None = None) -> tuple[LabelSet, ...]:
+    """Training and held-out faces under their own labels, and as `voted`, the same faces with votes, if that is given.
+
+    Raises:
+        InputError: faces that cannot be split, or with votes, faces without the split PublicTest.
+    """
+    own = LabelSet(*split_for_training(faces))
+    if voted is None:
+        return (own,)
+    if Split.PUBLIC_TEST not in faces.available_splits:
+        raise InputError(
+            f"{faces.source}: has no split {Split.PUBLIC_TEST}, by which both label sets are judged; leave out --votes"
+        )
+    training, held_out = (
+        voted.where(np.flatnonzero(voted.splits == split.value)) for split in (Split.TRAINING, Split.PUBLIC_TEST)
+    )
+    return (own, LabelSet(training, held_out.labelled()))
