@@ -244,16 +244,16 @@ def prepare(data: Path, faces: int, folder: Path) -> tuple[list[Form], Shown]:
     module = bake(load_weights(shipped_weights(MODEL, "fer2013")).model()).eval()
     image = torch.zeros(1, 1, 48, 48)
     torch.export.save(torch.export.export(module, (image,)), folder / "model.pt2")
-    torch.jit.trace(module, image).save(folder / "model.pt")
+    torch.jit.trace(module, image).save(folder / "model.pt")  # type: ignore[no-untyped-call]
     start = time.monotonic()
     quantized = rarn_edge.quantize(
         simple.path, folder / "ours.int8.onnx", target=detect_host().target.value, calib=data, verdict=False
     ).artifact
     made_s = time.monotonic() - start
     preprocess = plain.spec.preprocess
-    np.save(folder / "calibration.npy", to_input(calibration.images, preprocess))
-    np.save(folder / "faces.npy", to_input(shown.images, preprocess))
-    np.save(folder / "one.npy", to_input(shown.images[:1], preprocess))
+    np.save(folder / "calibration.npy", to_input(calibration.pixels, preprocess))
+    np.save(folder / "faces.npy", to_input(shown.pixels, preprocess))
+    np.save(folder / "one.npy", to_input(shown.pixels[:1], preprocess))
     ours = [
         Form(REFERENCE, "onnxruntime", "", str(plain.path), size_bytes=plain.size_bytes),
         Form(OURS, "onnxruntime", "", str(quantized.path), size_bytes=quantized.size_bytes, made_s=made_s),

@@ -64,16 +64,16 @@ def compare(run: Run, preprocess: Preprocess, workers: Workers, rounds: int) -> 
     step = BatchStep(run, preprocess, learner, workers)
     model.train()
     inputs = (
-        torch.from_numpy(to_input(faces.images, preprocess)).to(device).contiguous(memory_format=torch.channels_last)
+        torch.from_numpy(to_input(faces.pixels, preprocess)).to(device).contiguous(memory_format=torch.channels_last)
     )
     labels = torch.from_numpy(faces.labels).to(device)
 
     def bare() -> None:
-        for x, y in zip(inputs.split(recipe.batch), labels.split(recipe.batch), strict=True):
+        for x, y in zip(torch.split(inputs, recipe.batch), torch.split(labels, recipe.batch), strict=True):
             with run.precision.autocast(device.type):
                 logits = model(x)
             learner.optimizer.zero_grad()
-            F.cross_entropy(logits.float(), y).backward()
+            F.cross_entropy(logits.float(), y).backward()  # type: ignore[no-untyped-call]
             learner.optimizer.step()
 
     def epoch() -> None:

@@ -234,8 +234,10 @@ def class_scaled(weights: Weights, held_out: Faces) -> Weights:
     """The weights with the scaling of each class's logit in the last layer; their provenance says what it is.
 
     Raises:
-        InputError: the last layer has no offset for each class.
+        InputError: it has such a scaling already, or the last layer has no offset for each class.
     """
+    if "class_scaling" in weights.provenance:
+        raise InputError(f"{weights.spec.name}: has a class scaling already; leave out --class-scaling")
     logits, labels = torch_form(weights, held_out).logits, held_out.labels_in(weights.spec.classes)
     scaling = fit_class_scaling(logits, labels)
     network = weights.model()

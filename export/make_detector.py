@@ -92,7 +92,7 @@ def convert(content: bytes) -> onnx.ModelProto:
             }
             if options.padding == schema.Padding.SAME:
                 attributes["pads"] = _same(graph.tensors[inputs[0]].shape[1], int(shape[1]), options.strideH)
-            nodes.append(helper.make_node("Conv", [first, kernel, weight(inputs[2], (0,))], [names[out]], **attributes))
+            nodes.append(helper.make_node("Conv", [first, kernel, weight(inputs[2], (0,))], [names[out]], **attributes))  # type: ignore[arg-type]  # any value
             if options.fusedActivationFunction == schema.ActivationFunctionType.RELU:
                 raise InputError("a fused activation is not expected in this file")
         elif kind == "MAX_POOL_2D":

@@ -95,7 +95,7 @@ def main() -> None:
     fer = load_faces(options.data)
     plus, pairing = with_votes(fer, read_votes(options.votes))
     print(f"{pairing}; {time.monotonic() - started:.1f} s")
-    sets = {each.source: each.first(options.limit) for each in label_sets(fer, plus)}
+    sets = {each.source: each.sample(options.limit) for each in label_sets(fer, plus)}
     deadline = started + 60 * plan.minutes
     for_students = plan.students * 60 * plan.minutes
     files = options.answers or train_teachers(plan, sets, deadline - for_students)
@@ -261,7 +261,13 @@ def keep_teacher(net: Net, sets: LabelSets, out: Path, epochs: int) -> Path:
 def described(net: Net, epochs: int, scores: dict[str, float]) -> dict[str, object]:
     """How a net was made and how good it is, for its files."""
     recipe = net.run.recipe.to_dict()
-    return {"model": net.run.model, "recipe": recipe, "seed": net.run.seed, "epochs": epochs, "public_test": scores}
+    return {
+        "model": net.run.network.name,
+        "recipe": recipe,
+        "seed": net.run.seed,
+        "epochs": epochs,
+        "public_test": scores,
+    }
 
 
 def save_net(net: Net, path: Path, about: dict[str, object]) -> None:

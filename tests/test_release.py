@@ -134,3 +134,5 @@ def test_class_scaling_goes_into_the_last_layer(release: ModuleType, make_weight
     assert said["fitted_on"].startswith("210 ")
     changed = {name for name, value in weights.tensors.items() if not torch.equal(value, scaled.tensors[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
+    with pytest.raises(InputError, match="class scaling already"):
+        release.class_scaled(scaled, faces)

@@ -88,7 +88,8 @@ def model_card(
         *(f"| {s.name} | {s.precision:.3f} | {s.recall:.3f} | {s.f1:.3f} | {s.support} |" for s in int8.classes),
         "",
         f"- Calibration error {confidence.error:.1%} (15 bins) at temperature {confidence.temperature:.2f}, which is in the"
-        f" file and was fitted on these faces; fitted on one half and measured on the other: {confidence.error_scaled:.1%}.",
+        f" file and was fitted on these faces; fitted on one half and measured on the other: {confidence.error_scaled:.1%}"
+        + (" (the class scaling was fitted on both halves)." if "class_scaling" in provenance else "."),
     ]
     if judged.votes is not None:
         lines += _votes_lines(judged.votes)

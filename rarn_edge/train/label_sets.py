@@ -21,9 +21,14 @@ class LabelSet:
         """Whose labels: `fer2013` or `ferplus`."""
         return source_of(self.training)
 
-    def first(self, count: int | None) -> "LabelSet":
-        """At most so many faces of each part."""
-        return LabelSet(*(part.where(np.arange(len(part))[:count]) for part in (self.training, self.held_out)))
+    def sample(self, count: int | None) -> "LabelSet":
+        """At most so many faces of each part, evenly from its whole length, so that faces sorted by class give every class."""
+        return LabelSet(*(_evenly(part, count) for part in (self.training, self.held_out)))
+
+
+def _evenly(faces: Faces, count: int | None) -> Faces:
+    rows = len(faces) if count is None else min(count, len(faces))
+    return faces.where(np.linspace(0, len(faces) - 1, rows).astype(np.int64))
 
 
 def label_sets(faces: Faces, voted: Faces | None = None) -> tuple[LabelSet, ...]:

@@ -150,6 +150,18 @@ EDGE_TURNED = replace(
     teacher_share=0.7,
 )
 
+EDGE_CROSS_FITTED = replace(
+    # A trained net (--init) whose teachers never saw the labels of the faces they answer about (export/cross_fit.py): answers at
+    # their own temperature, and turns of 45 degrees.
+    EDGE_TAUGHT,
+    name="edge-cross-fitted",
+    epochs=52,
+    batch=128,
+    augmentation=replace(EDGE_TAUGHT.augmentation, rotation_deg=45.0),
+    teacher_share=0.75,
+    teacher_temperature=1.0,
+)
+
 EDGE_QUANTIZED = replace(
     # The very last epochs, as the INT8 file answers. Labels count more than teachers, whose smooth answers make a net too modest
     # about faces that it knows and too sure of others; drawn faces keep decisions about such faces away from the rounding.
@@ -243,6 +255,7 @@ RECIPES = {
         EDGE_TAUGHT,
         EDGE_SETTLE,
         EDGE_TURNED,
+        EDGE_CROSS_FITTED,
         EDGE_QUANTIZED,
         EDGE_TRANSFER,
         EDGE_NANO,

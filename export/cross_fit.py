@@ -1,0 +1,207 @@
+"""What networks say of faces whose FER-2013 label they never saw: a teacher without the noise of those labels.
+
+    python export/cross_fit.py --data fer2013.zip --votes ferplus.csv --out export/teachers/cross-fitted.npz
+
+A network that is trained on a face repeats its label, right or wrong, and a student learns that from it. Here the Training faces
+are divided into folds, copies of a picture into the same one, and each is answered about by what was fitted on the others:
+
+1. a linear classifier on the features of the shipped FER+ models and on the votes of people (FER+),
+2. a network that starts from the shipped FER+ weights, taught by the labels and by the first answers,
+3. a linear classifier on the network's answer and on the votes.
+
+Votes count as well because they say more about a face than its one label does. A stopped run goes on. An epoch takes about a
+minute on two cores.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from rarn_edge.assets import shipped_weights
+from rarn_edge.contract.spec import FER2013, FERPLUS
+from rarn_edge.data import Faces, load_faces
+from rarn_edge.data.votes import read_votes, with_votes
+from rarn_edge.errors import InputError, run_script
+from rarn_edge.files import check_output, make_folder
+from rarn_edge.host.threads import default_threads
+from rarn_edge.models.find import find_network
+from rarn_edge.train.checkpoint import Weights, load_weights
+from rarn_edge.train.distill import LEAST_SHARE, SoftTargets, averaged_answers, write_answers
+from rarn_edge.train.evaluate import torch_logits
+from rarn_edge.train.label_sets import LabelSet, label_sets
+from rarn_edge.train.loop import classifier_of, train
+from rarn_edge.train.precision import TrainingPrecision
+from rarn_edge.train.recipe import EDGE_TAUGHT
+from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run
+
+MODEL, FEATURES_OF = "rarn-s", ("rarn-s", "rarn-n")
+RECIPE = replace(
+    EDGE_TAUGHT,
+    name="cross-fitted",
+    batch=128,
+    learning_rate=0.03,
+    warmup_epochs=0.3,
+    teacher_share=0.5,
+    teacher_temperature=1.0,
+    augmentation=replace(EDGE_TAUGHT.augmentation, rotation_deg=20.0),
+)
+VIEWS = 4  # a face and its mirror image, both also shifted by two pixels
+RIDGE_PROBE, RIDGE_COMBINED = 3e-3, 1e-3  # weight of the squared coefficients in a linear classifier's loss
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line asks for."""
+
+    folds: int
+    epochs: int
+    threads: int
+    precision: TrainingPrecision
+    folder: Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--votes", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the file of answers")
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=6, help="of each fold's network")
+    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
+    parser.add_argument("--runs", type=Path, default=Path("runs/cross-fit"), help="where the networks are kept")
+    parser.add_argument("--limit", type=int, help="so many faces only: to try the script")
+    options = parser.parse_args()
+    if options.folds < 2:
+        raise InputError("--folds is 2 or more: each is answered about by what was fitted on the others")
+    check_output(options.out)
+    torch.set_num_threads(options.threads)
+    faces = load_faces(options.data)
+    voted, pairing = with_votes(faces, read_votes(options.votes))
+    print(pairing, flush=True)
+    own, plus = (each.sample(options.limit) for each in label_sets(faces, voted))
+    precision = TrainingPrecision.asked(options.precision, "cpu")
+    plan = Plan(options.folds, options.epochs, options.threads, precision, make_folder(options.runs))
+    answers, about = cross_fit(own, plus, plan)
+    write_answers(options.out, own.training, {FER2013: answers}, about)
+    print(f"{options.out}: {about}")
+
+
+def cross_fit(own: LabelSet, plus: LabelSet, plan: Plan) -> tuple[NDArray[np.float32], dict[str, object]]:
+    """The answers [N, 7] about the training faces, and how they were made and agree with the labels that they never saw."""
+    folds, labels = folds_of(own.training, plan.folds), own.training.labels
+    votes = vote_features(plus.training)
+    shipped = [load_weights(shipped_weights(model, FERPLUS)) for model in FEATURES_OF]
+    features = np.concatenate([*(penultimate(weights, own.training) for weights in shipped), votes], axis=1)
+    first = linear_answers(features, own.training, folds, RIDGE_PROBE)
+    print(f"features and votes: {agreement(first, labels):.2%} of the labels", flush=True)
+    second = np.concatenate([network_answers(fold, own, folds, first, plan) for fold in range(plan.folds)])
+    second = second[np.argsort(np.argsort(folds, kind="stable"), kind="stable")]  # fold by fold -> in the faces' order
+    print(f"networks: {agreement(second, labels):.2%}", flush=True)
+    combined = np.concatenate([np.log(np.maximum(second, LEAST_SHARE)), votes], axis=1)
+    last = linear_answers(combined, own.training, folds, RIDGE_COMBINED)
+    about: dict[str, object] = {
+        "model": MODEL,
+        "recipe": replace(RECIPE, epochs=plan.epochs).to_dict(),
+        "folds": plan.folds,
+        "agreement_of_networks": round(agreement(second, labels), 4),
+        "agreement_with_votes": round(agreement(last, labels), 4),
+    }
+    return last, about
+
+
+def folds_of(faces: Faces, count: int) -> NDArray[np.int64]:
+    """The fold of each face [N], by a hash of its pixels: copies of a picture are in the same one."""
+    return np.array([int.from_bytes(digest[:4], "big") % count for digest in faces.pixel_hashes()])
+
+
+def vote_features(faces: Faces) -> NDArray[np.float32]:
+    """Counts of votes as a linear classifier can use them: logarithms, shares and their roots, [N, 3 * choices]."""
+    assert faces.votes is not None
+    counts = faces.votes.astype(np.float32)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return np.concatenate([np.log(counts + 0.5), shares, np.sqrt(shares)], axis=1)
+
+
+def penultimate(weights: Weights, faces: Faces) -> NDArray[np.float32]:
+    """What the last layer of a network gets to see of each face: [N, channels]."""
+    model, seen = weights.model(), []
+    last = classifier_of(model, len(weights.spec.classes))
+    last.register_forward_hook(lambda _layer, inputs, _output: seen.append(inputs[0].flatten(1).numpy()))
+    torch_logits(model, weights.spec.preprocess, faces.images)
+    return np.concatenate(seen)
+
+
+def linear_answers(
+    features: NDArray[np.float32], faces: Faces, folds: NDArray[np.int64], ridge: float
+) -> NDArray[np.float32]:
+    """Probabilities [N, classes] of multinomial logistic regressions, each fold's by the one that was fitted on the others."""
+    scaled = torch.from_numpy((features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6))
+    goal = torch.from_numpy(faces.labels)
+    answers = np.zeros((len(faces), len(faces.classes)), np.float32)
+    for fold in np.unique(folds):
+        inside = torch.from_numpy(folds == fold)
+        layer = _fitted(scaled[~inside], goal[~inside], answers.shape[1], ridge)
+        with torch.no_grad():
+            answers[folds == fold] = F.softmax(layer(scaled[inside]), dim=1).numpy()
+    return answers
+
+
+def _fitted(inputs: torch.Tensor, labels: torch.Tensor, classes: int, ridge: float) -> torch.nn.Linear:
+    layer = torch.nn.Linear(inputs.shape[1], classes)
+    for parameter in layer.parameters():
+        torch.nn.init.zeros_(parameter)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=120, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(layer(inputs), labels) + ridge * layer.weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return layer
+
+
+def network_answers(
+    fold: int, own: LabelSet, folds: NDArray[np.int64], first: NDArray[np.float32], plan: Plan
+) -> NDArray[np.float32]:
+    """Probabilities [n, 7] for the faces of one fold, by a network that learnt from the others and from their first answers."""
+    others, inside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    training = own.training.where(others)
+    logs = np.log(np.maximum(first[others], LEAST_SHARE))
+    run = Run(
+        find_network(MODEL),
+        replace(RECIPE, epochs=plan.epochs, batch=min(RECIPE.batch, len(training))),
+        fold,
+        training,
+        own.held_out,
+        plan.folder / str(fold),
+        plan.threads,
+        SoftTargets(logs, ("features and votes",), 1, training.sha256()),
+        load_weights(shipped_weights(MODEL, FERPLUS)),
+        plan.precision,
+    )
+    train(run, resume=(run.folder / STATE_FILE).exists())
+    weights = load_weights(run.folder / WEIGHTS_FILE)
+    with plan.precision.autocast("cpu"):
+        answers = averaged_answers(
+            weights.model(), weights.spec.preprocess, own.training.where(inside), run.heads, VIEWS
+        )
+    told = agreement(answers, own.training.labels[inside])
+    print(f"fold {fold + 1} of {plan.folds}: {told:.2%} of {len(inside):,} faces", flush=True)
+    return answers
+
+
+def agreement(answers: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The share of faces whose label is the likeliest answer."""
+    return float((answers.argmax(axis=1) == labels).mean())
+
+
+if __name__ == "__main__":
+    run_script(main)

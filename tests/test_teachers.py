@@ -1,0 +1,109 @@
+"""The scripts that make teachers' answers: which faces each answer may have learnt from, and files that students can read."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from rarn_edge.contract.spec import FER2013, FERPLUS, FERPLUS_CLASSES
+from rarn_edge.data import Faces
+from rarn_edge.data.votes import CHOICES, majority
+from rarn_edge.errors import InputError
+from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.train.distill import read_answers
+from rarn_edge.train.label_sets import LabelSet, label_sets
+from rarn_edge.train.precision import TrainingPrecision
+
+
+@pytest.fixture(scope="module")
+def cross_fit(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("export/cross_fit.py")
+
+
+@pytest.fixture
+def both(split_faces: Faces) -> tuple[LabelSet, ...]:
+    """Drawn faces under the labels drawn, and under votes of which seven of ten say the same."""
+    votes = np.zeros((len(split_faces), len(CHOICES)), dtype=np.uint8)
+    votes[np.arange(len(split_faces)), split_faces.labels] = 7
+    votes[:, CHOICES.index("neutral")] += 3
+    return label_sets(split_faces, replace(split_faces, votes=votes, labels=majority(votes), classes=FERPLUS_CLASSES))
+
+
+def test_label_sets_are_the_same_faces(both: tuple[LabelSet, ...]) -> None:
+    own, plus = both
+    assert (own.source, plus.source) == (FER2013, FERPLUS)
+    assert own.training.names == plus.training.names
+    assert own.held_out.names == plus.held_out.names
+    few = own.sample(7)
+    assert (len(few.training), len(few.held_out)) == (7, 7)
+    assert few.training.names[0] == own.training.names[0]
+    assert few.training.names[-1] == own.training.names[-1]
+    assert len(own.sample(None).training) == len(own.training)
+
+
+def test_votes_need_the_split_that_both_label_sets_share(both: tuple[LabelSet, ...]) -> None:
+    own, plus = (each.training for each in both)
+    with pytest.raises(InputError, match="has no split PublicTest"):
+        label_sets(own, plus)
+
+
+def test_copies_of_a_picture_are_in_one_fold(cross_fit: ModuleType, split_faces: Faces) -> None:
+    twice = split_faces.where(np.tile(np.arange(len(split_faces)), 2))
+    folds = cross_fit.folds_of(twice, 4)
+    assert set(folds.tolist()) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(folds[: len(split_faces)], folds[len(split_faces) :])
+
+
+def test_an_answer_knows_nothing_of_its_own_label(cross_fit: ModuleType, split_faces: Faces) -> None:
+    """With a feature for each face a classifier could learn every label by heart; of other folds it learns nothing."""
+    noise = np.random.default_rng(0).normal(size=(len(split_faces), 3))
+    features = np.concatenate([np.eye(len(split_faces)), noise], axis=1, dtype=np.float32)
+    folds = np.arange(len(split_faces)) % 3
+    answers = cross_fit.linear_answers(features, split_faces, folds, 1e-3)
+    changed = replace(split_faces, labels=np.where(folds == 0, (split_faces.labels + 1) % 7, split_faces.labels))
+    again = cross_fit.linear_answers(features, changed, folds, 1e-3)
+    np.testing.assert_array_equal(answers[folds == 0], again[folds == 0])
+    assert np.abs(answers[folds != 0] - again[folds != 0]).max() > 1e-3
+    assert cross_fit.agreement(answers, split_faces.labels) < 0.4
+    telling = np.eye(7, dtype=np.float32)[split_faces.labels]
+    assert cross_fit.agreement(cross_fit.linear_answers(telling, split_faces, folds, 1e-3), split_faces.labels) == 1.0
+
+
+def test_cross_fitted_answers_are_in_the_order_of_the_faces(
+    cross_fit: ModuleType, both: tuple[LabelSet, ...], tmp_path: Path
+) -> None:
+    """Each row is what the network of the face's fold says; a second call trains nothing and says the same."""
+    own, plus = both
+    plan = cross_fit.Plan(2, 1, 1, TrainingPrecision.FLOAT32, tmp_path)
+    answers, about = cross_fit.cross_fit(own, plus, plan)
+    assert answers.shape == (len(own.training), 7)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+    assert about["folds"] == 2
+    assert cross_fit.agreement(answers, own.training.labels) > 0.8  # the votes tell
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert len(files) == 2
+    np.testing.assert_array_equal(cross_fit.cross_fit(own, plus, plan)[0], answers)
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_a_teacher_answers_for_both_label_sets_and_students_learn_from_it(
+    script: Callable[[str], ModuleType], both: tuple[LabelSet, ...], tmp_path: Path
+) -> None:
+    teachers = script("export/train_teachers.py")
+    sets = {each.source: each.sample(14) for each in both}
+    plan = teachers.Plan(minutes=1.0, students=0.5, teachers=1, epochs=1, batch=7, out=tmp_path)
+    files = teachers.train_teachers(plan, sets, time.monotonic() + 300)
+    assert [file.name for file in files] == ["rarn-l-1.npz"]
+    for source, classes in ((FER2013, 7), (FERPLUS, 8)):
+        answers = read_answers(files[0], sets[source].training, source)
+        assert answers.shape == (len(sets[source].training), classes)
+    teachers.train_students(plan, sets, files, time.monotonic())  # one epoch, however little time is left
+    made = {path.name: load_weights(path) for path in tmp_path.glob("rarn-[sn]-*.safetensors")}
+    assert sorted(made) == [f"rarn-{size}-{source}.safetensors" for size in "ns" for source in (FER2013, FERPLUS)]
+    for name, weights in made.items():
+        assert weights.spec.label_source in name
+        assert len(weights.provenance["teachers"]) == 1
