@@ -17,6 +17,7 @@ from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import read_answers
 from rarn_edge.train.label_sets import LabelSet, label_sets
 from rarn_edge.train.precision import TrainingPrecision
+from rarn_edge.train.workers import ALONE
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_cross_fitted_answers_are_in_the_order_of_the_faces(
 ) -> None:
     """Each row is what the network of the face's fold says; a second call trains nothing and says the same."""
     own, plus = both
-    plan = cross_fit.Plan(2, 1, 1, TrainingPrecision.FLOAT32, tmp_path)
+    plan = cross_fit.Plan("rarn-n", 2, 1, 1, TrainingPrecision.FLOAT32, tmp_path, ALONE)
     answers, about = cross_fit.cross_fit(own, plus, plan)
     assert answers.shape == (len(own.training), 7)
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
