@@ -96,6 +96,7 @@ def main() -> None:
     if options.folds < 2:
         raise InputError("--folds is 2 or more: each is answered about by what was fitted on the others")
     check_output(options.out)
+    find_network(options.model)  # a wrong name is refused at once
     torch.set_num_threads(options.threads)
     faces = load_faces(options.data)
     voted, pairing = with_votes(faces, read_votes(options.votes))
