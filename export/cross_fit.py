@@ -16,6 +16,7 @@ Votes count as well because they say more about a face than its one label does. 
 
 import argparse
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ class Plan:
     folder: Path
     workers: Workers
 
-    @property
+    @cached_property
     def start(self) -> Weights | None:
         """The shipped FER+ weights, or None of a model that has none."""
         return load_weights(shipped_weights(self.model, FERPLUS)) if FERPLUS in shipped_labels(self.model) else None
@@ -120,8 +121,9 @@ def cross_fit(own: LabelSet, plus: LabelSet, plan: Plan) -> tuple[NDArray[np.flo
     features = np.concatenate([*(penultimate(weights, own.training) for weights in shipped), votes], axis=1)
     first = linear_answers(features, own.training, folds, RIDGE_PROBE)
     print(f"features and votes: {agreement(first, labels):.2%} of the labels", flush=True)
-    second = np.concatenate([network_answers(fold, own, folds, first, plan) for fold in range(plan.folds)])
-    second = second[np.argsort(np.argsort(folds, kind="stable"), kind="stable")]  # fold by fold -> in the faces' order
+    second = np.zeros_like(first)
+    for fold in range(plan.folds):
+        second[folds == fold] = network_answers(fold, own, folds, first, plan)
     print(f"networks: {agreement(second, labels):.2%}", flush=True)
     combined = np.concatenate([np.log(np.maximum(second, LEAST_SHARE)), votes], axis=1)
     last = linear_answers(combined, own.training, folds, RIDGE_COMBINED)

@@ -194,7 +194,7 @@ def device_here() -> torch.device:
 
 def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
     """As many teachers as fit, one after the other; returns their files of answers."""
-    device = device_here()
+    own, plus, device = sets[FER2013], sets[FERPLUS], device_here()
     precision = TrainingPrecision.usual_on(device.type)
     files: list[Path] = []
     second: float | None = None
@@ -202,26 +202,24 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
         left = deadline - time.monotonic() - RESERVE_S
         if plan.teachers is not None and number > plan.teachers:
             break
-        recipe = replace(recipe, batch=min(plan.batch, len(sets[FER2013].training)), mixup=min(recipe.mixup, 0.2))
+        recipe = replace(recipe, batch=min(plan.batch, len(own.training)), mixup=min(recipe.mixup, 0.2))
         run = Run(
             find_network(TEACHER),
             recipe,
             number,
-            sets[FER2013].training,
-            sets[FER2013].held_out,
+            own.training,
+            own.held_out,
             plan.out,
             default_threads(),
-            also=(sets[FERPLUS].training,),
+            also=(plus.training,),
             precision=precision,
         )
         net = Net(f"{TEACHER}-{number}", run, device)
         if second is None:
             second = seconds_an_epoch([net])
             left = deadline - time.monotonic() - RESERVE_S
-            print(
-                f"{TEACHER}: {second:.2f} s an epoch, {len(sets[FER2013].training) / second:,.0f} images/s on {device}",
-                flush=True,
-            )
+            speed = len(own.training) / second
+            print(f"{TEACHER}: {second:.2f} s an epoch, {speed:,.0f} images/s on {device}", flush=True)
         fit = plan.teachers if plan.teachers is not None else max(1, round(left / second / plan.epochs) + number - 1)
         epochs = min(plan.epochs * 2, int(left / second / max(1, fit - number + 1)))
         if epochs < 1 and number == 1:
