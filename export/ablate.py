@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import Faces, load_faces
-from rarn_edge.data.votes import read_votes, with_votes
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.roll import Predict, turned
 from rarn_edge.files import make_folder, write_text
@@ -36,12 +35,12 @@ from rarn_edge.stats.paired import mean_difference
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import SoftTargets, mean_answers, soft_targets
 from rarn_edge.train.evaluate import torch_logits
-from rarn_edge.train.label_sets import LabelSet, label_sets
+from rarn_edge.train.label_sets import LabelSet, both_label_sets, label_sets
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_DISTILLED, EDGE_NANO, EDGE_SETTLE, PAPER, Augmentation, Recipe
 from rarn_edge.train.run import STATE_FILE, TARGETS_FILE, WEIGHTS_FILE, Run
-from rarn_edge.train.workers import ALONE, Workers, join_workers
+from rarn_edge.train.workers import ALONE, Workers, one_worker
 
 RESULTS = Path(__file__).parent / "ablations"
 TURN_DEG = 30
@@ -154,6 +153,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
+    worker = one_worker()
     variants = chosen(VARIANTS[arguments.name], arguments.variant)
     sets = read_label_sets(arguments.data, arguments.votes)
     table = f"{arguments.name}{'-both' if len(sets) > 1 else ''}-{arguments.epochs}"
@@ -162,18 +162,15 @@ def main() -> None:
     path = results / f"{table}-{arguments.seed}.csv"
     before = from_csv(path) if path.exists() else []
     rows: list[Row] = []
-    with join_workers() as workers:
-        if workers.count > 1:
-            raise InputError("an ablation is one process; start it without torchrun")
-        precision = TrainingPrecision.asked(arguments.precision, workers.device.type)
-        plan = Plan(
-            arguments.epochs, arguments.seed, arguments.threads, folder, precision, workers, tuple(arguments.teacher)
-        )
-        for row in ablate(variants, sets, plan):
-            rows.append(row)
-            kept = without(before, variants)
-            write_text(path, as_csv([*rows, *kept]))  # after every run: each is minutes of work
-            print(f"{row.variant}, {row.labels}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
+    precision = TrainingPrecision.asked(arguments.precision, worker.device.type)
+    plan = Plan(
+        arguments.epochs, arguments.seed, arguments.threads, folder, precision, worker, tuple(arguments.teacher)
+    )
+    for row in ablate(variants, sets, plan):
+        rows.append(row)
+        kept = without(before, variants)
+        write_text(path, as_csv([*rows, *kept]))  # after every run: each is minutes of work
+        print(f"{row.variant}, {row.labels}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
     print(as_table([from_csv(path) for path in sorted(results.glob(f"{table}-*.csv"))]))
 
 
@@ -192,12 +189,11 @@ def chosen(variants: tuple[Variant, ...], names: list[str] | None) -> tuple[Vari
 
 def read_label_sets(data: Path, votes: Path | None) -> tuple[LabelSet, ...]:
     """FER-2013's labels, and with votes FER+'s."""
-    faces = load_faces(data)
     if votes is None:
-        return label_sets(faces)
-    voted, pairing = with_votes(faces, read_votes(votes))
+        return label_sets(load_faces(data))
+    both, pairing = both_label_sets(data, votes)
     print(pairing, flush=True)
-    return label_sets(faces, voted)
+    return both
 
 
 def without(rows: list[Row], variants: tuple[Variant, ...]) -> list[Row]:
@@ -215,7 +211,7 @@ class Plan:
     threads: int
     folder: Path
     precision: TrainingPrecision = TrainingPrecision.FLOAT32
-    workers: Workers = ALONE
+    worker: Workers = ALONE
     answers: tuple[Path, ...] = ()  # kept answers of teachers that all variants learn from
 
 
@@ -231,7 +227,7 @@ def ablate(variants: tuple[Variant, ...], sets: Sequence[LabelSet], plan: Plan) 
             find_network(variant.model), recipe, plan.seed, first.training, first.held_out, folder, plan.threads,
             _targets(variant, sets, plan), start, plan.precision, also=tuple(each.training for each in others),
         )  # fmt: skip
-        train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
+        train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.worker)
         trained = load_weights(run.folder / WEIGHTS_FILE)
         judged = partial(torch_logits, trained.model(), trained.spec.preprocess)
         column = 0  # of the label set's first class in the logits
@@ -260,7 +256,7 @@ def _targets(variant: Variant, sets: Sequence[LabelSet], plan: Plan) -> SoftTarg
         if len(sets) > 1 or plan.answers:
             raise InputError(f"'{variant.name}' learns from the shipped rarn-s; leave out --votes and --teacher")
         teachers = [load_weights(shipped_weights("rarn-s", FER2013))]
-        cache, device = plan.folder / TARGETS_FILE, plan.workers.device
+        cache, device = plan.folder / TARGETS_FILE, plan.worker.device
         return soft_targets(
             teachers, training, training.sha256(), cache, VIEWS, precision=plan.precision, device=device
         )

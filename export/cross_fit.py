@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_labels, shipped_weights
 from rarn_edge.contract.spec import FER2013, FERPLUS
-from rarn_edge.data import Faces, load_faces
-from rarn_edge.data.votes import read_votes, with_votes
+from rarn_edge.data import Faces
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import check_output, make_folder
 from rarn_edge.host.threads import default_threads
@@ -35,12 +34,12 @@ from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import Weights, load_weights
 from rarn_edge.train.distill import LEAST_SHARE, SoftTargets, averaged_answers, write_answers
 from rarn_edge.train.evaluate import torch_logits
-from rarn_edge.train.label_sets import LabelSet, label_sets
+from rarn_edge.train.label_sets import LabelSet, both_label_sets
 from rarn_edge.train.loop import classifier_of, train
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import EDGE_TAUGHT, EDGE_TEACHER_MIXED, Recipe
 from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, Run
-from rarn_edge.train.workers import Workers, join_workers, placed
+from rarn_edge.train.workers import Workers, one_worker, placed
 
 FEATURES_OF = ("rarn-s", "rarn-n")
 FROM_SHIPPED = replace(
@@ -68,7 +67,7 @@ class Plan:
     threads: int
     precision: TrainingPrecision
     folder: Path
-    workers: Workers
+    worker: Workers
 
     @cached_property
     def start(self) -> Weights | None:
@@ -96,19 +95,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.folds < 2:
         raise InputError("--folds is 2 or more: each is answered about by what was fitted on the others")
+    worker = one_worker()
     check_output(options.out)
     find_network(options.model)  # a wrong name is refused at once
     torch.set_num_threads(options.threads)
-    faces = load_faces(options.data)
-    voted, pairing = with_votes(faces, read_votes(options.votes))
+    both, pairing = both_label_sets(options.data, options.votes)
     print(pairing, flush=True)
-    own, plus = (each.sample(options.limit) for each in label_sets(faces, voted))
-    with join_workers() as workers:
-        if workers.count > 1:
-            raise InputError("this is one process; start it without torchrun")
-        precision, runs = TrainingPrecision.asked(options.precision, workers.device.type), make_folder(options.runs)
-        plan = Plan(options.model, options.folds, options.epochs, options.threads, precision, runs, workers)
-        answers, about = cross_fit(own, plus, plan)
+    own, plus = (each.sample(options.limit) for each in both)
+    precision, runs = TrainingPrecision.asked(options.precision, worker.device.type), make_folder(options.runs)
+    plan = Plan(options.model, options.folds, options.epochs, options.threads, precision, runs, worker)
+    answers, about = cross_fit(own, plus, plan)
     write_answers(options.out, own.training, {FER2013: answers}, about)
     print(f"{options.out}: {about}")
 
@@ -209,10 +205,10 @@ def network_answers(
         plan.start,
         plan.precision,
     )
-    train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.workers)
+    train(run, resume=(run.folder / STATE_FILE).exists(), workers=plan.worker)
     weights = load_weights(run.folder / WEIGHTS_FILE)
-    model = placed(weights.model(), plan.workers.device)
-    with plan.precision.autocast(plan.workers.device.type):
+    model = placed(weights.model(), plan.worker.device)
+    with plan.precision.autocast(plan.worker.device.type):
         answers = averaged_answers(model, weights.spec.preprocess, own.training.where(inside), run.heads, VIEWS)
     told = agreement(answers, own.training.labels[inside])
     print(f"fold {fold + 1} of {plan.folds}: {told:.2%} of {len(inside):,} faces", flush=True)

@@ -22,8 +22,6 @@ import torch
 
 from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.spec import FER2013, FERPLUS, ModelSpec
-from rarn_edge.data import load_faces
-from rarn_edge.data.votes import read_votes, with_votes
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import make_folder
 from rarn_edge.host.threads import default_threads
@@ -31,7 +29,7 @@ from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights, save_weights
 from rarn_edge.train.distill import averaged_answers, mean_answers, write_answers
 from rarn_edge.train.evaluate import torch_logits
-from rarn_edge.train.label_sets import LabelSet, label_sets
+from rarn_edge.train.label_sets import LabelSet, both_label_sets
 from rarn_edge.train.loop import sgd
 from rarn_edge.train.plan import EpochSeeds, plan_epoch
 from rarn_edge.train.precision import TrainingPrecision
@@ -44,7 +42,7 @@ from rarn_edge.train.recipe import (
 )
 from rarn_edge.train.run import Run, trainable
 from rarn_edge.train.step import BatchStep, Learner
-from rarn_edge.train.workers import Workers, placed
+from rarn_edge.train.workers import Workers, one_worker, placed
 
 TEACHER = "rarn-l"
 RECIPES = (EDGE_TEACHER_MIXED, EDGE_TEACHER, EDGE_TEACHER_STRONG)
@@ -88,14 +86,14 @@ def main() -> None:
     started = time.monotonic()
     if not 0 <= options.students <= 0.9 or options.minutes <= 0:
         raise InputError("--minutes is above 0 and --students within 0 to 0.9")
+    one_worker()  # before any work
     plan = Plan(options.minutes, options.students, options.teachers, options.epochs, options.batch, options.out)
     make_folder(plan.out)
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
-    fer = load_faces(options.data)
-    plus, pairing = with_votes(fer, read_votes(options.votes))
+    both, pairing = both_label_sets(options.data, options.votes)
     print(f"{pairing}; {time.monotonic() - started:.1f} s")
-    sets = {each.source: each.sample(options.limit) for each in label_sets(fer, plus)}
+    sets = {each.source: each.sample(options.limit) for each in both}
     deadline = started + 60 * plan.minutes
     for_students = plan.students * 60 * plan.minutes
     files = options.answers or train_teachers(plan, sets, deadline - for_students)
@@ -188,13 +186,9 @@ def _wait(kind: str) -> None:
         torch.cuda.synchronize()
 
 
-def device_here() -> torch.device:
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-
-
 def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
     """As many teachers as fit, one after the other; returns their files of answers."""
-    own, plus, device = sets[FER2013], sets[FERPLUS], device_here()
+    own, plus, device = sets[FER2013], sets[FERPLUS], one_worker().device
     precision = TrainingPrecision.usual_on(device.type)
     files: list[Path] = []
     second: float | None = None
@@ -295,7 +289,7 @@ def save_net(net: Net, path: Path, about: dict[str, object]) -> None:
 
 def train_students(plan: Plan, sets: LabelSets, files: Sequence[Path], deadline: float) -> None:
     """Each edge model on each label set, all side by side, taught by the kept answers."""
-    device = device_here()
+    device = one_worker().device
     nets = []
     for (model, recipe), source in itertools.product(STUDENTS, (FERPLUS, FER2013)):
         train = trainable(sets[source].training)

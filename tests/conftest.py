@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import CLASSES, FERPLUS
+from rarn_edge.contract.spec import CLASSES, FERPLUS, FERPLUS_CLASSES
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.votes import CHOICES, majority
 
 if TYPE_CHECKING:
     from rarn_edge.pipeline.calibrate import Ranges
@@ -135,6 +136,15 @@ def split_faces() -> Faces:
     faces = synthetic_faces(63, seed=11)
     splits = [Split.TRAINING] * 42 + [Split.PUBLIC_TEST] * 14 + [Split.PRIVATE_TEST] * 7
     return replace(faces, splits=np.array([split.value for split in splits]))
+
+
+@pytest.fixture(scope="session")
+def voted_faces(split_faces: Faces) -> Faces:
+    """The same faces under the votes of ten people each: seven say what was drawn, three contempt."""
+    votes = np.zeros((len(split_faces), len(CHOICES)), dtype=np.uint8)
+    votes[np.arange(len(split_faces)), split_faces.labels] = 7
+    votes[:, CHOICES.index("contempt")] = 3
+    return replace(split_faces, votes=votes, labels=majority(votes), classes=FERPLUS_CLASSES)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rarn_edge.contract.spec import FER2013, FERPLUS, FERPLUS_CLASSES
+from rarn_edge.contract.spec import FER2013, FERPLUS
 from rarn_edge.data import Faces
-from rarn_edge.data.votes import CHOICES, majority
 from rarn_edge.errors import InputError
 from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import read_answers
@@ -26,12 +25,8 @@ def cross_fit(script: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture
-def both(split_faces: Faces) -> tuple[LabelSet, ...]:
-    """Drawn faces under the labels drawn, and under votes of which seven of ten say the same."""
-    votes = np.zeros((len(split_faces), len(CHOICES)), dtype=np.uint8)
-    votes[np.arange(len(split_faces)), split_faces.labels] = 7
-    votes[:, CHOICES.index("neutral")] += 3
-    return label_sets(split_faces, replace(split_faces, votes=votes, labels=majority(votes), classes=FERPLUS_CLASSES))
+def both(split_faces: Faces, voted_faces: Faces) -> tuple[LabelSet, ...]:
+    return label_sets(split_faces, voted_faces)
 
 
 def test_label_sets_are_the_same_faces(both: tuple[LabelSet, ...]) -> None:

@@ -1,10 +1,12 @@
 """The same faces under FER-2013's labels and under the votes of FER+, for networks that learn or are judged by both."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from rarn_edge.data import Faces, Split
+from rarn_edge.data import Faces, Split, load_faces
+from rarn_edge.data.votes import Pairing, read_votes, with_votes
 from rarn_edge.errors import InputError
 from rarn_edge.train.run import source_of, split_for_training
 
@@ -48,3 +50,15 @@ def label_sets(faces: Faces, voted: Faces | None = None) -> tuple[LabelSet, ...]
         voted.where(np.flatnonzero(voted.splits == split.value)) for split in (Split.TRAINING, Split.PUBLIC_TEST)
     )
     return (own, LabelSet(training, held_out.labelled()))
+
+
+def both_label_sets(data: Path, votes: Path) -> tuple[tuple[LabelSet, LabelSet], Pairing]:
+    """The faces of a data set under FER-2013's labels and under the votes of FER+, and how votes and images were paired.
+
+    Raises:
+        InputError: a file that cannot be read, votes of other images, or faces that `label_sets` refuses.
+    """
+    faces = load_faces(data)
+    voted, pairing = with_votes(faces, read_votes(votes))
+    own, plus = label_sets(faces, voted)
+    return (own, plus), pairing

@@ -104,6 +104,17 @@ def workers_here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def one_worker() -> Workers:
+    """This process alone, on a GPU where torch finds one.
+
+    Raises:
+        InputError: torchrun started several.
+    """
+    if workers_here() > 1:
+        raise InputError("this is work for one process; start it without torchrun")
+    return Workers(0, 1, torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu"))
+
+
 @contextmanager
 def join_workers() -> Iterator[Workers]:
     """The workers that torchrun started, or this process alone; on GPUs where torch finds them.
@@ -111,10 +122,10 @@ def join_workers() -> Iterator[Workers]:
     Raises:
         InputError: more workers than GPUs on a machine that has some.
     """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not dist.is_torchelastic_launched():
-        yield Workers(0, 1, torch.device("cuda", 0) if gpus else torch.device("cpu"))
+        yield one_worker()
         return
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     dist.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
     try:
         local = dist.get_node_local_rank()

@@ -10,7 +10,6 @@ import torch
 
 from rarn_edge.contract.spec import CLASSES, FER2013, FERPLUS, FERPLUS_CLASSES
 from rarn_edge.data import Faces, synthetic_faces
-from rarn_edge.data.votes import CHOICES, majority
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import build_model, untrained_model
 from rarn_edge.models.catalog import find_model
@@ -21,13 +20,6 @@ from rarn_edge.train.loop import train
 from rarn_edge.train.loss import loss_of, targets_of
 from rarn_edge.train.recipe import EDGE, EDGE_SETTLE
 from rarn_edge.train.run import Run, joint_classes, split_for_training
-
-
-def voted(faces: Faces) -> Faces:
-    votes = np.zeros((len(faces), len(CHOICES)), dtype=np.uint8)
-    votes[np.arange(len(faces)), faces.labels] = 7
-    votes[:, CHOICES.index("contempt")] = 3
-    return replace(faces, votes=votes, labels=majority(votes), classes=FERPLUS_CLASSES)
 
 
 @pytest.fixture
@@ -42,8 +34,8 @@ def answers(tmp_path: Path, split_faces: Faces) -> Path:
     return path
 
 
-def test_a_run_on_votes_writes_their_contract(split_faces: Faces, answers: Path, tmp_path: Path) -> None:
-    train_faces, test_faces = split_for_training(voted(split_faces))
+def test_a_run_on_votes_writes_their_contract(voted_faces: Faces, answers: Path, tmp_path: Path) -> None:
+    train_faces, test_faces = split_for_training(voted_faces)
     targets = mean_answers(train_faces, train_faces.sha256(), [answers, answers], [FERPLUS])
     run = Run(
         find_network("rarn-n"),
@@ -62,16 +54,15 @@ def test_a_run_on_votes_writes_their_contract(split_faces: Faces, answers: Path,
     assert len(weights.provenance["teachers"]) == 2
 
 
-def test_votes_are_not_smoothed_and_labels_are(split_faces: Faces, tmp_path: Path) -> None:
-    plus = voted(split_faces)
-    run = Run(find_network("rarn-n"), EDGE, 0, split_faces, split_faces, tmp_path, 1, also=(plus,))
+def test_votes_are_not_smoothed_and_labels_are(split_faces: Faces, voted_faces: Faces, tmp_path: Path) -> None:
+    run = Run(find_network("rarn-n"), EDGE, 0, split_faces, split_faces, tmp_path, 1, also=(voted_faces,))
     labels = targets_of(run).labels
     assert run.heads == (7, 8)
     assert run.classes == joint_classes(FER2013, FERPLUS)
     assert labels[:, :7].max() < 1
     assert labels[:, 7:].max().item() == pytest.approx(0.7)
-    assert torch.allclose(labels[:, 7:].sum(1), torch.ones(len(plus)))
-    logits = torch.randn(len(plus), 15)
+    assert torch.allclose(labels[:, 7:].sum(1), torch.ones(len(voted_faces)))
+    logits = torch.randn(len(voted_faces), 15)
     target = labels.clone()
     expected = sum(
         -(target[:, part] * torch.log_softmax(logits[:, part], 1)).sum(1).mean() for part in (slice(0, 7), slice(7, 15))

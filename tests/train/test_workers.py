@@ -12,7 +12,7 @@ import torch
 
 from rarn_edge.errors import InputError
 from rarn_edge.train.checkpoint import load_state, load_weights
-from rarn_edge.train.workers import ALONE, Workers
+from rarn_edge.train.workers import ALONE, Workers, one_worker
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -93,6 +93,13 @@ def test_a_batch_that_cannot_be_dealt_is_refused() -> None:
     Workers(0, 2, torch.device("cpu")).check(64)
     with pytest.raises(InputError, match="a batch of 65 cannot be dealt to 2 workers"):
         Workers(0, 2, torch.device("cpu")).check(65)
+
+
+def test_work_of_one_process_refuses_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one_worker().count == 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="start it without torchrun"):
+        one_worker()
 
 
 def test_one_worker_is_the_model_itself() -> None:
