@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+INTERRUPTED = 130  # exit code of Ctrl-C
+
 
 class RarnEdgeError(Exception):
     """Base of all expected errors; `exit_code` is what the command line returns."""

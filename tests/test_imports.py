@@ -56,6 +56,22 @@ def test_help_imports_nothing_heavy(python: Python, arguments: tuple[str, ...]) 
     assert done.stdout.splitlines()[-1] == "imported:"
 
 
+def test_ctrl_c_while_the_command_line_loads(python: Python) -> None:
+    """As later: no traceback, and the exit code of an interrupted program."""
+    code = """
+import sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from rarn_edge.__main__ import main
+main()
+"""
+    done = python("-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_models_imports_no_framework(python: Python) -> None:
     done = python("-c", IMPORTED, ",".join((*ABSENT, "onnxruntime", "cv2")), "models")
     assert done.returncode == 0, done.stderr

@@ -19,9 +19,8 @@ from rich.text import Text
 from rarn_edge.boundary.names import printable_lines
 from rarn_edge.boundary.paths import shown, why
 from rarn_edge.boundary.terminal import BROKEN_PIPE, SafeConsole, silence_stdout
-from rarn_edge.errors import EXTRA_MODULES, InputError, RarnEdgeError, first_line, missing_module
+from rarn_edge.errors import EXTRA_MODULES, INTERRUPTED, InputError, RarnEdgeError, first_line, missing_module
 
-INTERRUPTED = 130
 # typer has no public name for the base of what it raises on bad usage
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 _WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG)
