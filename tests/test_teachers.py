@@ -9,13 +9,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rarn_edge.contract.spec import FER2013, FERPLUS
+from rarn_edge.contract.spec import FER2013, FERPLUS, FERPLUS_CLASSES
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
+from rarn_edge.models.build import build_model
 from rarn_edge.train.checkpoint import load_weights
-from rarn_edge.train.distill import read_answers
+from rarn_edge.train.distill import read_answers, write_answers
 from rarn_edge.train.label_sets import LabelSet, label_sets
 from rarn_edge.train.precision import TrainingPrecision
+from rarn_edge.train.run import joint_classes
 from rarn_edge.train.workers import ALONE
 
 
@@ -103,3 +105,27 @@ def test_a_teacher_answers_for_both_label_sets_and_students_learn_from_it(
     for name, weights in made.items():
         assert weights.spec.label_source in name
         assert len(weights.provenance["teachers"]) == 1
+
+
+def test_one_network_learns_both_label_sets_and_starts_a_run_for_one(
+    script: Callable[[str], ModuleType],
+    both: tuple[LabelSet, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module = script("export/train_both.py")
+    own, plus = (each.sample(14) for each in both)
+    monkeypatch.setattr(module, "both_label_sets", lambda _data, _votes: ((own, plus), "14 faces with votes"))
+    monkeypatch.setattr(module, "EDGE_BOTH", replace(module.EDGE_BOTH, batch=7))
+    shares = {FER2013: np.full((14, 7), 1 / 7, np.float32), FERPLUS: np.full((14, 8), 1 / 8, np.float32)}
+    write_answers(tmp_path / "t.npz", own.training, shares, {})
+    options = ["--data", "d", "--votes", "v", "--out", tmp_path / "run", "--teacher", tmp_path / "t.npz", "--epochs", 1]
+    for _ in range(2):  # a second call trains nothing
+        monkeypatch.setattr("sys.argv", ["train_both.py", *map(str, options)])
+        module.main()
+    assert capsys.readouterr().out.count("epoch 1:") == 1
+    weights = load_weights(tmp_path / "run" / "weights.safetensors")
+    assert weights.spec.classes == joint_classes(FER2013, FERPLUS)
+    begun = weights.begin(build_model("rarn-n", 8), FERPLUS_CLASSES).state_dict()["classifier.weight"]
+    np.testing.assert_array_equal(begun[7].numpy(), weights.tensors["classifier.weight"][14].numpy())

@@ -28,10 +28,10 @@ CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
         CatalogEntry("rarn-s", "edge", 48, 1_948_174, 62_039_584, "this project, after Zhu 2024"),
-        CatalogEntry("rarn-n", "edge", 48, 383_980, 9_190_472, "this project, after Zhu 2024"),
-        CatalogEntry("rarn-n-none", "ablation", 48, 383_015, 9_062_528, "rarn-n without attention"),
-        CatalogEntry("rarn-n-cbam", "ablation", 48, 383_114, 9_066_056, "rarn-n, mask from the map itself"),
-        CatalogEntry("rarn-n-conv", "ablation", 48, 386_578, 9_190_472, "rarn-n, plain angle convolution"),
+        CatalogEntry("rarn-n", "edge", 48, 384_364, 9_690_440, "this project, after Zhu 2024"),
+        CatalogEntry("rarn-n-none", "ablation", 48, 383_399, 9_562_496, "rarn-n without attention"),
+        CatalogEntry("rarn-n-cbam", "ablation", 48, 383_498, 9_566_024, "rarn-n, mask from the map itself"),
+        CatalogEntry("rarn-n-conv", "ablation", 48, 386_962, 9_690_440, "rarn-n, plain angle convolution"),
         CatalogEntry("rarn-l", "teacher", 48, 7_849_134, 287_593_760, "rarn-s, twice as wide and deeper"),
         CatalogEntry("rarn-18", "paper", 48, 11_586_666, 193_429_888, "Zhu 2024 on ResNet-18"),
         CatalogEntry("rarn-50", "paper", 48, 24_666_218, 322_349_952, "Zhu 2024 on ResNet-50"),

@@ -255,7 +255,7 @@ def rarn_n(num_classes: int, in_channels: int, angle: Angle = "lifted") -> RARN:
 
     Another `angle` is for the question what the lifted map is worth: everything else is then the same.
     """
-    return edge_model(16, (32, 64, 80, 80), (1, 2, 1, 1), (2, 2, 2, 1), num_classes, in_channels,
+    return edge_model(16, (32, 64, 96, 80), (2, 1, 1, 1), (2, 2, 2, 1), num_classes, in_channels,
                       width=48, angle=angle, angle_channels=8, dropout=0.0)  # fmt: skip
 
 

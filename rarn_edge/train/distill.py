@@ -102,12 +102,17 @@ def soft_targets(
 
 
 def mean_answers(faces: Faces, faces_sha256: str, files: Sequence[Path], label_sources: Sequence[str]) -> SoftTargets:
-    """What the teachers of several files say of `faces`, for each label set side by side.
+    """What the teachers of several files say of `faces`, for each label set side by side: the mean of those that know it.
 
     Raises:
-        InputError: a file of answers that lacks faces or labels.
+        InputError: a file of answers that lacks faces, or a label set that none of them knows.
     """
-    parts = [np.mean([read_answers(file, faces, source) for file in files], axis=0) for source in label_sources]
+    parts = []
+    for source in label_sources:
+        knowing = [
+            file for file in files if source in answered_labels(file)
+        ] or files  # none: the first says what it has
+        parts.append(np.mean([read_answers(file, faces, source) for file in knowing], axis=0))
     logs = np.log(np.maximum(np.concatenate(parts, axis=1), LEAST_SHARE))
     return SoftTargets(logs.astype(np.float32), tuple(file_sha256(file) for file in files), VIEWS, faces_sha256)
 
@@ -189,6 +194,15 @@ def write_answers(path: Path, faces: Faces, answers: dict[str, NDArray[np.float3
         np.savez_compressed(
             file, allow_pickle=False, files=np.array(faces.names), about=np.array(json.dumps(about)), **contents
         )
+
+
+def answered_labels(path: Path) -> tuple[str, ...]:
+    """The label sets that a file of answers is about; none of a file that is not one, which `read_answers` then refuses."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return tuple(source for source in LABEL_CLASSES if source in content)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return ()
 
 
 def read_answers(path: Path, faces: Faces, label_source: str) -> NDArray[np.float32]:

@@ -150,6 +150,17 @@ EDGE_TURNED = replace(
     teacher_share=0.7,
 )
 
+EDGE_BOTH = replace(
+    # A small net from random weights that learns both label sets at once (export/train_both.py).
+    EDGE_TURNED,
+    name="edge-both",
+    epochs=180,
+    learning_rate=0.08,
+    warmup_epochs=2.0,
+    weight_decay=3e-4,
+    augmentation=replace(EDGE_TURNED.augmentation, rotation_deg=45.0, scale=0.1, shift_x=0.06, shift_y=0.06),
+)
+
 EDGE_CROSS_FITTED = replace(
     # A trained net (--init) whose teachers never saw the labels of the faces they answer about (export/cross_fit.py): answers at
     # their own temperature, and turns of 45 degrees.
@@ -255,6 +266,7 @@ RECIPES = {
         EDGE_TAUGHT,
         EDGE_SETTLE,
         EDGE_TURNED,
+        EDGE_BOTH,
         EDGE_CROSS_FITTED,
         EDGE_QUANTIZED,
         EDGE_TRANSFER,

@@ -192,7 +192,7 @@ def test_bench_takes_a_foreign_file(cli: Cli, foreign: Path, simplified: Artifac
     done = cli("bench", simplified.path, foreign, "--rounds", 3, "--no-memory", "--threads", 1, "--json")
     assert done.returncode == 0
     rows = strict_json(done.stdout)["rows"]
-    assert [(row["label"], row["parameters"]) for row in rows] == [("simplified", 383_980), ("foreign", None)]
+    assert [(row["label"], row["parameters"]) for row in rows] == [("simplified", 384_364), ("foreign", None)]
     done = cli("bench", foreign, "--rounds", 7, "--starts", 2, "--no-memory", "--threads", 1, "--json")
     assert strict_json(done.stdout)["rows"][0]["sample_starts"] == [0, 0, 0, 0, 1, 1, 1]
 

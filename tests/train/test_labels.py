@@ -70,6 +70,18 @@ def test_votes_are_not_smoothed_and_labels_are(split_faces: Faces, voted_faces: 
     assert loss_of(logits, targets_of(run), run).item() == pytest.approx(float(expected), abs=1e-5)
 
 
+def test_a_teacher_of_one_label_set_counts_for_that_one(split_faces: Faces, answers: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    one = tmp_path / "one.npz"
+    write_answers(one, split_faces, {FER2013: rng.dirichlet(np.ones(7), len(split_faces)).astype(np.float32)}, {})
+    both = mean_answers(split_faces, "", [answers, one], [FER2013, FERPLUS]).log_probabilities
+    shares = [read_answers(path, split_faces, FER2013) for path in (answers, one)]
+    np.testing.assert_allclose(np.exp(both[:, :7]), np.mean(shares, axis=0), atol=1e-5)
+    np.testing.assert_allclose(np.exp(both[:, 7:]), read_answers(answers, split_faces, FERPLUS), atol=1e-5)
+    with pytest.raises(InputError, match="has no answers for the labels 'ferplus'"):
+        mean_answers(split_faces, "", [one], [FERPLUS])
+
+
 @pytest.fixture
 def seven(tmp_path: Path) -> Weights:
     path = tmp_path / "seven.safetensors"

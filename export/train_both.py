@@ -1,0 +1,80 @@
+"""One network for both label sets: a backbone with a classifier each, from random weights or from those of a run.
+
+    python export/train_both.py --model rarn-n --epochs 180 --data fer2013.zip --votes ferplus.csv --out runs/both \
+        --teacher export/teachers/rarn-l-1.npz --teacher export/teachers/rarn-l-2.npz
+
+What both labels say of a face makes better features than one of them alone, for one epoch's time. The weights start a run for
+one label set (`rarn-edge train --init runs/both/weights.safetensors`). Answers of teachers that know only one label set count
+for that one. A stopped run goes on.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rarn_edge.errors import run_script
+from rarn_edge.host.threads import default_threads
+from rarn_edge.models.find import find_network
+from rarn_edge.train.checkpoint import load_weights
+from rarn_edge.train.distill import SoftTargets, mean_answers
+from rarn_edge.train.label_sets import LabelSet, both_label_sets
+from rarn_edge.train.loop import train
+from rarn_edge.train.precision import TrainingPrecision
+from rarn_edge.train.recipe import EDGE_BOTH
+from rarn_edge.train.run import STATE_FILE, EpochLog, Run
+from rarn_edge.train.workers import one_worker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="rarn-n")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--votes", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--teacher", type=Path, action="append", default=[], help="kept answers; repeat one to count it more"
+    )
+    parser.add_argument("--init", type=Path, help="weights to start from")
+    parser.add_argument("--epochs", type=int, default=EDGE_BOTH.epochs)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
+    options = parser.parse_args()
+    worker = one_worker()
+    network = find_network(options.model)
+    start = None if options.init is None else load_weights(options.init, network)
+    (own, plus), pairing = both_label_sets(options.data, options.votes)
+    print(pairing, flush=True)
+    run = Run(
+        network,
+        replace(EDGE_BOTH, epochs=options.epochs),
+        options.seed,
+        own.training,
+        own.held_out,
+        options.out,
+        options.threads,
+        answers(own, plus, options.teacher),
+        start,
+        TrainingPrecision.asked(options.precision, worker.device.type),
+        also=(plus.training,),
+    )
+    train(run, resume=(run.folder / STATE_FILE).exists(), on_epoch=told, workers=worker)
+
+
+def answers(own: LabelSet, plus: LabelSet, files: Sequence[Path]) -> SoftTargets | None:
+    """What the teachers say of the faces, FER-2013's classes before those of FER+; None without files."""
+    faces = own.training
+    return mean_answers(faces, faces.sha256(), files, [own.source, plus.source]) if files else None
+
+
+def told(log: EpochLog) -> None:
+    """One line an epoch; the figures are of FER-2013's labels, the first classifier's."""
+    print(
+        f"epoch {log.epoch}: loss {log.train_loss:.4f}, {log.test_accuracy:.2%} of FER-2013, {log.images_per_s:,.0f} images/s",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)
