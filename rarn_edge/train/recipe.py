@@ -161,6 +161,15 @@ EDGE_BOTH = replace(
     augmentation=replace(EDGE_TURNED.augmentation, rotation_deg=45.0, scale=0.1, shift_x=0.06, shift_y=0.06),
 )
 
+EDGE_PARTED = replace(
+    # One label set for a net that learned both (--init).
+    EDGE_BOTH,
+    name="edge-parted",
+    epochs=44,
+    learning_rate=0.03,
+    warmup_epochs=1.0,
+)
+
 EDGE_CROSS_FITTED = replace(
     # A trained net (--init) whose teachers never saw the labels of the faces they answer about (export/cross_fit.py): answers at
     # their own temperature, and turns of 45 degrees.
@@ -267,6 +276,7 @@ RECIPES = {
         EDGE_SETTLE,
         EDGE_TURNED,
         EDGE_BOTH,
+        EDGE_PARTED,
         EDGE_CROSS_FITTED,
         EDGE_QUANTIZED,
         EDGE_TRANSFER,
