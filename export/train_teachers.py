@@ -113,7 +113,7 @@ class Net:
         with self.place():
             model = placed(run.network.build(len(run.classes)), device)
             if run.start is not None:
-                run.start.begin(model, run.classes)
+                run.start.begin(model, run.classes, run.label_source)
             averaged = placed(run.network.build(len(run.classes)), device).eval()
             averaged.load_state_dict(model.state_dict())
             self.learner = Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes)))

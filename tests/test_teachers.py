@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rarn_edge.contract.spec import FER2013, FERPLUS, FERPLUS_CLASSES
+from rarn_edge.contract.spec import CLASSES, FER2013, FERPLUS, FERPLUS_CLASSES
 from rarn_edge.data import Faces
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import build_model
@@ -127,5 +127,7 @@ def test_one_network_learns_both_label_sets_and_starts_a_run_for_one(
     assert capsys.readouterr().out.count("epoch 1:") == 1
     weights = load_weights(tmp_path / "run" / "weights.safetensors")
     assert weights.spec.classes == joint_classes(FER2013, FERPLUS)
-    begun = weights.begin(build_model("rarn-n", 8), FERPLUS_CLASSES).state_dict()["classifier.weight"]
-    np.testing.assert_array_equal(begun[7].numpy(), weights.tensors["classifier.weight"][14].numpy())
+    rows = weights.tensors["classifier.weight"]
+    for source, classes, part in ((FER2013, CLASSES, rows[:7]), (FERPLUS, FERPLUS_CLASSES, rows[7:])):
+        begun = weights.begin(build_model("rarn-n", len(classes)), classes, source)
+        np.testing.assert_array_equal(begun.state_dict()["classifier.weight"].numpy(), part.numpy())

@@ -58,16 +58,18 @@ class Weights:
         known = {name.rpartition(":")[2] for name in self.spec.classes}
         return tuple(name for name in classes if name.rpartition(":")[2] in known)
 
-    def begin(self, model: nn.Module, classes: tuple[str, ...]) -> nn.Module:
+    def begin(self, model: nn.Module, classes: tuple[str, ...], label_source: str = "") -> nn.Module:
         """Copy the parameters into a model of the same architecture that may have other classes.
 
-        Outputs whose class these weights know begin with theirs; `fer2013:angry` is the class `angry`. The others stay new.
+        Outputs whose class these weights know begin with theirs: of weights for several label sets, with those of
+        `label_source` if it is one of them; otherwise `fer2013:angry` is the class `angry`. The others stay new.
 
         Raises:
             InputError: the parameters are not this model's.
         """
         fresh = model.state_dict()
-        known = {name.rpartition(":")[2]: index for index, name in enumerate(self.spec.classes)}
+        own = {name: index for index, name in enumerate(self.spec.classes)}
+        known = {name.rpartition(":")[2]: index for name, index in own.items()}
         start = dict(self.tensors)
         for name, tensor in self.tensors.items():
             new = fresh.get(name)
@@ -76,7 +78,8 @@ class Weights:
                 assert new is not None
                 filled = new.clone()
                 for index, wanted in enumerate(classes):
-                    row = known.get(wanted.rpartition(":")[2])
+                    names = (wanted, f"{label_source}:{wanted}")
+                    row = next((own[name] for name in names if name in own), known.get(wanted.rpartition(":")[2]))
                     if row is not None:
                         filled[index] = tensor[row]
                 start[name] = filled

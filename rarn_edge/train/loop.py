@@ -101,7 +101,7 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
         model = placed(network.build(), workers.device)
         averaged = placed(network.build(), workers.device).eval()
     if run.start is not None:
-        run.start.begin(model, run.classes)
+        run.start.begin(model, run.classes, run.label_source)
     state = load_state(state_path) if resume else None
     if state is not None:
         found, asked = state["identity"], _identity(run, workers)
