@@ -4,6 +4,7 @@
     python export/build_release.py runs/plus --data fer2013.zip --votes ferplus.csv      # a run on the votes of FER+
     python export/build_release.py runs/second --before runs/first --data fer2013.zip    # phases that belong together
     python export/build_release.py runs/last --data fer2013.zip --average    # the mean of a last phase and what it started from
+    python export/build_release.py runs/both --data fer2013.zip    # of a run on both label sets, what answers for these labels
     python export/build_release.py rarn-s.ferplus --data fer2013.zip --votes ferplus.csv    # the export or the quantizer changed
     python export/build_release.py rarn-n.ferplus --on-grid --data fer2013.zip --votes ferplus.csv    # 7-bit weights
     python export/build_release.py rarn-n.fer2013 --class-scaling --data fer2013.zip    # each class's logit calibrated first
@@ -94,7 +95,7 @@ def main() -> None:
         type=Path,
         nargs="*",
         metavar="RUN",
-        help="the mean of the run's weights, of those in the package it started from, and of other runs that started there",
+        help="the mean of the run's weights, of those it started from, and of other runs that started there",
     )
     parser.add_argument(
         "--on-grid", action="store_true", help="put shipped weights on the 7-bit grid of their INT8 file first"
@@ -110,8 +111,8 @@ def main() -> None:
     release = shipped.get(arguments.source)
     if arguments.before and release is not None:
         parser.error("--before is about the folder of a run")
-    if arguments.average is not None and (release is not None or arguments.before):
-        parser.error("--average is about the folder of one run that started from weights in the package")
+    if arguments.average is not None and release is not None:
+        parser.error("--average is about the folder of a run")
     if arguments.on_grid and (release is None or arguments.data is None):
         parser.error("--on-grid is about a shipped model, and needs --data to measure it anew")
     if arguments.class_scaling and arguments.data is None:
@@ -156,15 +157,17 @@ def adopt(
 
     A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
     `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
-    what there was. With `average` the mean of its weights, of those it started from and of the runs listed is released (Wortsman
-    2022, arXiv:2203.05482); with `class_scaling` its classifier is calibrated on the held-out faces.
+    what there was. Of a run on both label sets the outputs for the labels of `faces` are taken. With `average` the mean of its
+    weights, of those it started from and of the runs listed is released (Wortsman 2022, arXiv:2203.05482); with
+    `class_scaling` its classifier is calibrated on the held-out faces.
 
     Raises:
         InputError: the run is not finished, or a run started from other weights.
     """
-    weights = load_weights(run / WEIGHTS_FILE)
+    labels = source_of(faces)
+    weights = part_about(load_weights(run / WEIGHTS_FILE), labels)
     release, provenance = Release(weights.spec.name, weights.spec.label_source), weights.provenance
-    if source_of(faces) != release.labels:
+    if labels != release.labels:
         raise InputError(f"{run}: learnt from the labels '{release.labels}'; judge it by them (--votes is for ferplus)")
     if provenance["epochs_done"] < provenance["recipe"]["epochs"]:
         raise InputError(f"{run}: not finished; continue it with --resume")
@@ -175,8 +178,12 @@ def adopt(
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
     held_out = faces.held_out().labelled()
     if average is not None:
-        (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
-        weights, provenance = averaged(weights, start, [load_weights(other / WEIGHTS_FILE) for other in average])
+        if before:
+            start = part_about(load_weights(before[-1] / WEIGHTS_FILE), labels)
+        else:
+            (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
+        others = [part_about(load_weights(other / WEIGHTS_FILE), labels) for other in average]
+        weights, provenance = averaged(weights, start, others)
     on_grid = provenance["recipe"].get("rounded_for") is not None
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
     store(release, replace(weights, provenance=provenance), held_out, on_grid, class_scaling)
@@ -190,6 +197,12 @@ def adopt(
     for number, source in enumerate(runs, first):
         shutil.copyfile(source / LOG_FILE, EXPORT / "logs" / log_name(str(release), number))
     return release
+
+
+def part_about(weights: Weights, labels: str) -> Weights:
+    """Those outputs of a run on both label sets; the weights themselves of a run on one."""
+    sources = weights.spec.label_source.split("+")
+    return weights.head(labels) if len(sources) > 1 and labels in sources else weights
 
 
 def put_on_grid(release: Release, faces: Faces, class_scaling: bool = False) -> None:

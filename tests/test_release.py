@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -11,13 +12,15 @@ import pytest
 import torch
 
 from rarn_edge.assets import shipped_labels, shipped_models, shipped_weights
+from rarn_edge.contract.spec import CLASSES, FER2013, FERPLUS
 from rarn_edge.data import Faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
-from rarn_edge.models.build import untrained_model
+from rarn_edge.models.build import build_model, untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.report.model_card import log_name
 from rarn_edge.train.checkpoint import load_weights, save_weights
+from rarn_edge.train.run import joint_classes
 from rarn_edge.workflow.parity import torch_form
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +107,32 @@ def test_phases_are_released_together(
     released = load_weights(assets / "rarn-n.fer2013.safetensors")
     weight = load_weights(third / "weights.safetensors").tensors["backbone.stem.0.weight"]
     assert torch.equal(released.tensors["backbone.stem.0.weight"], release.compacted(weight).float())
+
+
+def test_of_a_run_on_both_label_sets_one_is_released_as_the_mean_with_the_run_before(
+    release: ModuleType, split_faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(find_model("rarn-n").spec, classes=joint_classes(FER2013, FERPLUS), label_source="fer2013+ferplus")
+    assets, logs = tmp_path / "assets", tmp_path / "export" / "logs"
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second, assets, logs):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(release, "ASSETS", assets)
+    monkeypatch.setattr(release, "EXPORT", logs.parent)
+    started = None
+    for seed, folder in enumerate((first, second)):
+        provenance = {"epochs_done": 9, "recipe": {"epochs": 9}, "started_from": started}
+        torch.manual_seed(seed)
+        save_weights(folder / "weights.safetensors", spec, dict(build_model("rarn-n", 15).state_dict()), provenance)
+        (folder / "log.csv").write_text(folder.name)
+        started = load_weights(folder / "weights.safetensors").sha256
+    assert str(release.adopt(second, split_faces, before=[first], average=[])) == "rarn-n.fer2013"
+    released = load_weights(assets / "rarn-n.fer2013.safetensors")
+    assert (released.spec.classes, released.spec.label_source) == (CLASSES, FER2013)
+    both = [load_weights(folder / "weights.safetensors").tensors["classifier.weight"][:7] for folder in (first, second)]
+    assert torch.equal(released.tensors["classifier.weight"], release.compacted((both[0] + both[1]) / 2).float())
+    assert len(released.provenance["phases"]) == 2
+    assert len(released.provenance["averaged_with"]) == 1
 
 
 @pytest.mark.parametrize(
