@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rarn_edge.errors import run_script
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights
@@ -21,7 +21,7 @@ from rarn_edge.train.distill import SoftTargets, mean_answers
 from rarn_edge.train.label_sets import LabelSet, both_label_sets
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
-from rarn_edge.train.recipe import EDGE_BOTH
+from rarn_edge.train.recipe import EDGE_BOTH, find_recipe
 from rarn_edge.train.run import STATE_FILE, EpochLog, Run
 from rarn_edge.train.workers import one_worker
 
@@ -36,11 +36,16 @@ def main() -> None:
         "--teacher", type=Path, action="append", default=[], help="kept answers; repeat one to count it more"
     )
     parser.add_argument("--init", type=Path, help="weights to start from")
-    parser.add_argument("--epochs", type=int, default=EDGE_BOTH.epochs)
+    parser.add_argument("--recipe", default=EDGE_BOTH.name, help="as for rarn-edge train")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
     options = parser.parse_args()
+    recipe = find_recipe(options.recipe)
+    recipe = replace(recipe, epochs=recipe.epochs if options.epochs is None else options.epochs)
+    if recipe.epochs < 1:
+        raise InputError("--epochs is 1 or more")
     worker = one_worker()
     network = find_network(options.model)
     start = None if options.init is None else load_weights(options.init, network)
@@ -48,7 +53,7 @@ def main() -> None:
     print(pairing, flush=True)
     run = Run(
         network,
-        replace(EDGE_BOTH, epochs=options.epochs),
+        recipe,
         options.seed,
         own.training,
         own.held_out,

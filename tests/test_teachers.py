@@ -17,6 +17,7 @@ from rarn_edge.train.checkpoint import load_weights
 from rarn_edge.train.distill import read_answers, write_answers
 from rarn_edge.train.label_sets import LabelSet, label_sets
 from rarn_edge.train.precision import TrainingPrecision
+from rarn_edge.train.recipe import find_recipe
 from rarn_edge.train.run import joint_classes
 from rarn_edge.train.workers import ALONE
 
@@ -117,7 +118,7 @@ def test_one_network_learns_both_label_sets_and_starts_a_run_for_one(
     module = script("export/train_both.py")
     own, plus = (each.sample(14) for each in both)
     monkeypatch.setattr(module, "both_label_sets", lambda _data, _votes: ((own, plus), "14 faces with votes"))
-    monkeypatch.setattr(module, "EDGE_BOTH", replace(module.EDGE_BOTH, batch=7))
+    monkeypatch.setattr(module, "find_recipe", lambda name: replace(find_recipe(name), batch=7))
     shares = {FER2013: np.full((14, 7), 1 / 7, np.float32), FERPLUS: np.full((14, 8), 1 / 8, np.float32)}
     write_answers(tmp_path / "t.npz", own.training, shares, {})
     options = ["--data", "d", "--votes", "v", "--out", tmp_path / "run", "--teacher", tmp_path / "t.npz", "--epochs", 1]
