@@ -106,11 +106,11 @@ def test_an_int8_file_is_refused_and_float16_offered(swiftshader: Mapping[str, s
     bench = ("-m", "rarn_edge", "bench", shipped_onnx("rarn-n"), "--provider", "webgpu", "--rounds", 3, "--starts", 1)
     refused = call(swiftshader, *bench, "--no-memory")
     assert refused.returncode == 3
-    assert "47 of 190 nodes to CPUExecutionProvider (47 QuantizeLinear)" in refused.stderr
+    assert "48 of 195 nodes to CPUExecutionProvider (48 QuantizeLinear)" in refused.stderr
     assert "--precision fp16" in refused.stderr
     mixed = call(swiftshader, *bench, "--no-memory", "--allow-fallback")
     assert mixed.returncode == 0, mixed.stderr
-    assert "47 of 190 nodes not on webgpu" in mixed.stderr
+    assert "48 of 195 nodes not on webgpu" in mixed.stderr
 
 
 def test_doctor_lists_the_device_and_starts_it(swiftshader: Mapping[str, str]) -> None:
