@@ -165,7 +165,7 @@ def adopt(
         InputError: the run is not finished, or a run started from other weights.
     """
     labels = source_of(faces)
-    weights = part_about(load_weights(run / WEIGHTS_FILE), labels)
+    weights = part_about(run, labels)
     release, provenance = Release(weights.spec.name, weights.spec.label_source), weights.provenance
     if labels != release.labels:
         raise InputError(f"{run}: learnt from the labels '{release.labels}'; judge it by them (--votes is for ferplus)")
@@ -179,11 +179,10 @@ def adopt(
     held_out = faces.held_out().labelled()
     if average is not None:
         if before:
-            start = part_about(load_weights(before[-1] / WEIGHTS_FILE), labels)
+            start = part_about(before[-1], labels)
         else:
             (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
-        others = [part_about(load_weights(other / WEIGHTS_FILE), labels) for other in average]
-        weights, provenance = averaged(weights, start, others)
+        weights, provenance = averaged(weights, start, [part_about(other, labels) for other in average])
     on_grid = provenance["recipe"].get("rounded_for") is not None
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
     store(release, replace(weights, provenance=provenance), held_out, on_grid, class_scaling)
@@ -199,10 +198,10 @@ def adopt(
     return release
 
 
-def part_about(weights: Weights, labels: str) -> Weights:
-    """Those outputs of a run on both label sets; the weights themselves of a run on one."""
-    sources = weights.spec.label_source.split("+")
-    return weights.head(labels) if len(sources) > 1 and labels in sources else weights
+def part_about(run: Path, labels: str) -> Weights:
+    """The weights of a run; of a run on both label sets, with the outputs for these labels alone."""
+    weights = load_weights(run / WEIGHTS_FILE)
+    return weights.head(labels) if "+" in weights.spec.label_source else weights
 
 
 def put_on_grid(release: Release, faces: Faces, class_scaling: bool = False) -> None:

@@ -3,7 +3,7 @@
     python export/train_both.py --model rarn-n --epochs 180 --data fer2013.zip --votes ferplus.csv --out runs/both \
         --teacher export/teachers/rarn-l-1.npz --teacher export/teachers/rarn-l-2.npz
 
-What both labels say of a face makes better features than one of them alone, for one epoch's time. The weights start a run for
+An epoch takes the time of one for a single label set. The weights start a run for
 one label set (`rarn-edge train --init runs/both/weights.safetensors`). Answers of teachers that know only one label set count
 for that one. A stopped run goes on.
 """

@@ -6,7 +6,8 @@ of each image. Live teachers, whose answers are not kept, are in step.py.
 
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,8 @@ def mean_answers(faces: Faces, faces_sha256: str, files: Sequence[Path], label_s
     """
     parts = []
     for source in label_sources:
-        knowing = [
-            file for file in files if source in answered_labels(file)
-        ] or files  # none: the first says what it has
+        knowing = [file for file in files if source in answered_labels(file)]
+        knowing = knowing or list(files)  # none does: the first then says what it has
         parts.append(np.mean([read_answers(file, faces, source) for file in knowing], axis=0))
     logs = np.log(np.maximum(np.concatenate(parts, axis=1), LEAST_SHARE))
     return SoftTargets(logs.astype(np.float32), tuple(file_sha256(file) for file in files), VIEWS, faces_sha256)
@@ -197,12 +197,25 @@ def write_answers(path: Path, faces: Faces, answers: dict[str, NDArray[np.float3
 
 
 def answered_labels(path: Path) -> tuple[str, ...]:
-    """The label sets that a file of answers is about; none of a file that is not one, which `read_answers` then refuses."""
+    """The label sets that a file of answers is about.
+
+    Raises:
+        InputError: no such file, or another form.
+    """
+    with _opened(path) as content:
+        return tuple(source for source in LABEL_CLASSES if source in content)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file of answers; raises InputError where there is none, or what is read from it has another form."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of teachers' answers")
     try:
         with np.load(path, allow_pickle=False) as content:
-            return tuple(source for source in LABEL_CLASSES if source in content)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return ()
+            yield content
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: does not hold a teacher's answers ({error}); name another file") from error
 
 
 def read_answers(path: Path, faces: Faces, label_source: str) -> NDArray[np.float32]:
@@ -211,17 +224,12 @@ def read_answers(path: Path, faces: Faces, label_source: str) -> NDArray[np.floa
     Raises:
         InputError: no such file, another form, no answers for these labels, or faces that it does not know.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of teachers' answers")
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            names = content["files"].tolist()
-            if label_source not in content:
-                kept = ", ".join(name for name in LABEL_CLASSES if name in content) or "none known"
-                raise InputError(f"{path}: has no answers for the labels '{label_source}'; it has: {kept}")
-            answers = content[label_source].astype(np.float32)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: does not hold a teacher's answers ({error}); name another file") from error
+    with _opened(path) as content:
+        names = content["files"].tolist()
+        if label_source not in content:
+            kept = ", ".join(name for name in LABEL_CLASSES if name in content) or "none known"
+            raise InputError(f"{path}: has no answers for the labels '{label_source}'; it has: {kept}")
+        answers = content[label_source].astype(np.float32)
     if answers.shape != (len(names), len(LABEL_CLASSES[label_source])):
         raise InputError(f"{path}: has answers of shape {answers.shape} for {len(names):,} images; name another file")
     row_of = {name: row for row, name in enumerate(names)}

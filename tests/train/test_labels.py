@@ -80,6 +80,10 @@ def test_a_teacher_of_one_label_set_counts_for_that_one(split_faces: Faces, answ
     np.testing.assert_allclose(np.exp(both[:, 7:]), read_answers(answers, split_faces, FERPLUS), atol=1e-5)
     with pytest.raises(InputError, match="has no answers for the labels 'ferplus'"):
         mean_answers(split_faces, "", [one], [FERPLUS])
+    (tmp_path / "damaged.npz").write_bytes(one.read_bytes()[:100])
+    for name, message in (("damaged.npz", "does not hold a teacher's answers"), ("none.npz", "no such file")):
+        with pytest.raises(InputError, match=message):  # not left out without a word
+            mean_answers(split_faces, "", [answers, tmp_path / name], [FER2013])
 
 
 @pytest.fixture
