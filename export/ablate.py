@@ -129,7 +129,10 @@ VARIANTS = {
         _settled("no turns", rotation_deg=0.0),
     ),
     # On one core an epoch takes two minutes for mobilenet-v1 (float32) and five for rarn-18 (bfloat16, AMX).
-    **{f"paper-{model}": _readings(model) for model in ("rarn-n", "rarn-18", "inception-v4", "mobilenet-v1")},
+    **{
+        f"paper-{model}": _readings(model)
+        for model in ("rarn-n", "rarn-18", "rarn-152", "inception-v4", "mobilenet-v1")
+    },
 }
 
 

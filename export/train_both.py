@@ -33,7 +33,11 @@ def main() -> None:
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument(
-        "--teacher", type=Path, action="append", default=[], help="kept answers; repeat one to count it more"
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        help="kept answers; repeat one to count it more. Of a recipe with live teachers: weights of a network on both label sets",
     )
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--recipe", default=EDGE_BOTH.name, help="as for rarn-edge train")
@@ -49,6 +53,7 @@ def main() -> None:
     worker = one_worker()
     network = find_network(options.model)
     start = None if options.init is None else load_weights(options.init, network)
+    live = tuple(load_weights(file) for file in options.teacher) if recipe.live_teachers else ()
     (own, plus), pairing = both_label_sets(options.data, options.votes)
     print(pairing, flush=True)
     run = Run(
@@ -59,9 +64,10 @@ def main() -> None:
         own.held_out,
         options.out,
         options.threads,
-        answers(own, plus, options.teacher),
+        None if live else answers(own, plus, options.teacher),
         start,
         TrainingPrecision.asked(options.precision, worker.device.type),
+        live,
         also=(plus.training,),
     )
     train(run, resume=(run.folder / STATE_FILE).exists(), on_epoch=told, workers=worker)

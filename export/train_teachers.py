@@ -1,12 +1,13 @@
-"""Teachers on both label sets, and students taught by them, in the minutes for which a GPU is to be had.
+"""Teachers on both label sets, and students that ask them, in the minutes for which a GPU is to be had.
 
     python export/train_teachers.py --minutes 8 --out runs/teachers --data fer2013.zip --votes ferplus.csv
-    python export/train_teachers.py --minutes 8 --students 0.5 --out runs/teachers --data fer2013.zip --votes ferplus.csv
+    python export/train_teachers.py --minutes 8 --students 0.6 --out runs/teachers --data fer2013.zip --votes ferplus.csv
 
 Each teacher is a `rarn-l` that answers for FER-2013 (7 classes) and FER+ (8 classes) on one backbone, with a recipe and seed of
-its own. After each one it writes what the teacher says of every Training face (`NAME.npz`, `export/teachers`), and the weights
-in float16. With `--students` that share of the time goes to the edge models, each on each label set, from the shipped weights.
-Epochs are counted so that the time suffices: a short trial measures the speed. On a CPU it does the same, slower.
+its own. With `--answers` it learns what earlier teachers said (`export/teachers`) beside the labels. After each one it writes
+what the teacher says of every Training face (`NAME.npz`), and the weights in float16. With `--students` that share of the time
+goes to the edge models: each learns both label sets at once, from the shipped weights, and asks the teachers about every face
+as it sees it. Epochs are counted so that the time suffices: a short trial measures the speed. On a CPU it does the same, slower.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
-from rarn_edge.train.checkpoint import load_weights, save_weights
+from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
 from rarn_edge.train.distill import averaged_answers, mean_answers, write_answers
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.label_sets import LabelSet, both_label_sets
@@ -34,20 +35,23 @@ from rarn_edge.train.loop import sgd
 from rarn_edge.train.plan import EpochSeeds, plan_epoch
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import (
-    EDGE_NANO_REFINE,
-    EDGE_TAUGHT,
+    EDGE_BOTH_PATIENT,
+    EDGE_NANO_BOTH_PATIENT,
+    EDGE_SETTLE_PATIENT,
     EDGE_TEACHER,
     EDGE_TEACHER_MIXED,
-    EDGE_TEACHER_STRONG,
+    Recipe,
 )
-from rarn_edge.train.run import Run, trainable
+from rarn_edge.train.run import Run
 from rarn_edge.train.step import BatchStep, Learner
 from rarn_edge.train.workers import Workers, one_worker, placed
 
 TEACHER = "rarn-l"
-RECIPES = (EDGE_TEACHER_MIXED, EDGE_TEACHER, EDGE_TEACHER_STRONG)
-STUDENTS = (("rarn-s", EDGE_TAUGHT), ("rarn-n", EDGE_NANO_REFINE))
-TRIAL_BATCHES, WARM_UP_BATCHES = {"cuda": 40, "cpu": 2}, {"cuda": 8, "cpu": 1}
+RECIPES = (EDGE_TEACHER, EDGE_TEACHER, EDGE_TEACHER_MIXED)
+TURNS_DEG = 40.0  # a teacher is asked about faces that are turned so far
+STUDENTS = {"rarn-s": EDGE_BOTH_PATIENT, "rarn-n": EDGE_NANO_BOTH_PATIENT}
+SETTLING = 0.15  # share of the students' time for their last phase
+TRIAL_BATCHES, WARM_UP_BATCHES = {"cuda": 300, "cpu": 2}, {"cuda": 8, "cpu": 1}
 RESERVE_S = 4.0  # for answers and files after each group
 REPORTS = 10  # lines of progress a net
 
@@ -65,6 +69,9 @@ class Plan:
     epochs: int
     batch: int
     out: Path
+    answers: tuple[Path, ...] = ()
+    edge: tuple[str, ...] = tuple(STUDENTS)
+    rate: float = EDGE_BOTH_PATIENT.learning_rate
 
 
 def main() -> None:
@@ -78,8 +85,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50, help="of a teacher, at most")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument(
-        "--answers", type=Path, nargs="*", default=[], help="of teachers that there are already: train none"
+        "--answers", type=Path, nargs="*", default=[], help="kept answers that the teachers learn; repeat to count more"
     )
+    parser.add_argument(
+        "--trained", type=Path, nargs="*", default=[], help="weights of teachers that there are already: train none"
+    )
+    parser.add_argument("--edge", nargs="*", choices=STUDENTS, default=[*STUDENTS], help="which edge models")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="highest learning rate of the edge models")
     parser.add_argument("--threads", type=int, default=default_threads(), help="of a CPU")
     parser.add_argument("--limit", type=int, help="train on so many faces only: to try the script")
     options = parser.parse_args()
@@ -87,7 +99,10 @@ def main() -> None:
     if not 0 <= options.students <= 0.9 or options.minutes <= 0:
         raise InputError("--minutes is above 0 and --students within 0 to 0.9")
     one_worker()  # before any work
-    plan = Plan(options.minutes, options.students, options.teachers, options.epochs, options.batch, options.out)
+    plan = Plan(
+        options.minutes, options.students, options.teachers, options.epochs, options.batch, options.out,
+        tuple(options.answers), tuple(options.edge), options.rate,
+    )  # fmt: skip
     make_folder(plan.out)
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
@@ -96,7 +111,7 @@ def main() -> None:
     sets = {each.source: each.sample(options.limit) for each in both}
     deadline = started + 60 * plan.minutes
     for_students = plan.students * 60 * plan.minutes
-    files = options.answers or train_teachers(plan, sets, deadline - for_students)
+    files = options.trained or train_teachers(plan, sets, deadline - for_students)
     if plan.students and files:
         train_students(plan, sets, files, deadline)
 
@@ -150,13 +165,15 @@ def train_together(nets: Sequence[Net], deadline: float) -> int:
     for epoch in range(1, epochs + 1):
         for _ in itertools.zip_longest(*(net.batches(epoch) for net in nets)):
             pass
+        losses = []
+        for net in nets:
+            loss, correct = net.step.sums()
+            if not np.isfinite(loss):
+                raise InputError(
+                    f"{net.name}: the loss became {loss} in epoch {epoch}; lower the learning rate (--rate)"
+                )
+            losses.append(f"{net.name} {loss / len(net.run.train):.3f} {correct / len(net.run.train):.1%}")
         if epoch % max(1, epochs // REPORTS) == 0 or epoch == epochs:
-            losses = []
-            for net in nets:
-                loss, correct = net.step.sums()
-                if not np.isfinite(loss):
-                    raise InputError(f"{net.name}: the loss became {loss} in epoch {epoch}; lower the learning rate")
-                losses.append(f"{net.name} {loss / len(net.run.train):.3f} {correct / len(net.run.train):.1%}")
             print(f"epoch {epoch} of {epochs}, {time.monotonic() - started:.1f} s: {'; '.join(losses)}", flush=True)
         if time.monotonic() > deadline:
             print(f"time is up after epoch {epoch} of {epochs}")
@@ -167,9 +184,7 @@ def train_together(nets: Sequence[Net], deadline: float) -> int:
 def seconds_an_epoch(nets: Sequence[Net]) -> float:
     """Measured on a few batches; the nets are of no use afterwards."""
     kind = nets[0].step.device.type
-    turns = zip(
-        *(itertools.chain.from_iterable(net.batches(e) for e in itertools.count(1)) for net in nets), strict=True
-    )
+    turns = zip(*map(endless, nets), strict=True)
     for _ in itertools.islice(turns, WARM_UP_BATCHES[kind]):
         pass
     _wait(kind)
@@ -181,22 +196,37 @@ def seconds_an_epoch(nets: Sequence[Net]) -> float:
     return (time.perf_counter() - started) / TRIAL_BATCHES[kind] * max(1, len(run.train) // run.recipe.batch)
 
 
+def endless(net: Net) -> Iterator[None]:
+    """Its batches, epoch after epoch."""
+    for epoch in itertools.count(1):
+        yield from net.batches(epoch)
+
+
 def _wait(kind: str) -> None:
     if kind == "cuda":
         torch.cuda.synchronize()
 
 
 def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
-    """As many teachers as fit, one after the other; returns their files of answers."""
+    """As many teachers as fit, one after the other; returns their files of weights."""
     own, plus, device = sets[FER2013], sets[FERPLUS], one_worker().device
     precision = TrainingPrecision.usual_on(device.type)
+    targets = None
+    if plan.answers:
+        targets = mean_answers(own.training, own.training.sha256(), plan.answers, [FER2013, FERPLUS])
     files: list[Path] = []
     second: float | None = None
     for number, recipe in zip(itertools.count(1), itertools.cycle(RECIPES), strict=False):
         left = deadline - time.monotonic() - RESERVE_S
         if plan.teachers is not None and number > plan.teachers:
             break
-        recipe = replace(recipe, batch=min(plan.batch, len(own.training)), mixup=min(recipe.mixup, 0.2))
+        recipe = replace(
+            recipe,
+            batch=min(plan.batch, len(own.training)),
+            mixup=min(recipe.mixup, 0.2),
+            augmentation=replace(recipe.augmentation, rotation_deg=TURNS_DEG),
+            teacher_temperature=1.0,
+        )
         run = Run(
             find_network(TEACHER),
             recipe,
@@ -205,6 +235,7 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
             own.held_out,
             plan.out,
             default_threads(),
+            targets,
             also=(plus.training,),
             precision=precision,
         )
@@ -229,7 +260,7 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
 
 
 def keep_teacher(net: Net, sets: LabelSets, out: Path, epochs: int) -> Path:
-    """Write a teacher's answers and weights; print how good it is."""
+    """Write a teacher's answers and weights, whose path it returns; print how good it is."""
     _wait(net.step.device.type)
     model, spec, heads = net.learner.averaged, net.spec, net.run.heads
     scores = {}
@@ -243,9 +274,9 @@ def keep_teacher(net: Net, sets: LabelSets, out: Path, epochs: int) -> Path:
         answers = averaged_answers(model, spec.preprocess, sets[FER2013].training, heads)
     about = described(net, epochs, scores)
     parts = {FER2013: answers[:, : heads[0]], FERPLUS: answers[:, heads[0] :]}
-    path = out / f"{net.name}.npz"
-    write_answers(path, sets[FER2013].training, parts, about)
-    save_net(net, out / f"{net.name}.safetensors", about)
+    write_answers(out / f"{net.name}.npz", sets[FER2013].training, parts, about)
+    path = out / f"{net.name}.safetensors"
+    save_net(net, path, about, half=True)
     print(f"{net.name}: {epochs} epochs, {scores}", flush=True)
     return path
 
@@ -262,10 +293,11 @@ def described(net: Net, epochs: int, scores: dict[str, float]) -> dict[str, obje
     }
 
 
-def save_net(net: Net, path: Path, about: dict[str, object]) -> None:
-    """The averaged weights in float16, biases and statistics in float32."""
+def save_net(net: Net, path: Path, about: dict[str, object], half: bool = False) -> None:
+    """The averaged weights; with `half` in float16, but biases and statistics in float32."""
     tensors = {
-        name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in net.learner.averaged.state_dict().items()
+        name: tensor.half() if half and tensor.ndim > 1 else tensor
+        for name, tensor in net.learner.averaged.state_dict().items()
     }
     mean, std = net.run.pixel_statistics
     start = net.run.start.sha256 if net.run.start else None
@@ -288,31 +320,55 @@ def save_net(net: Net, path: Path, about: dict[str, object]) -> None:
 
 
 def train_students(plan: Plan, sets: LabelSets, files: Sequence[Path], deadline: float) -> None:
-    """Each edge model on each label set, all side by side, taught by the kept answers."""
-    device = one_worker().device
+    """Each edge model on both label sets, side by side, asking the teachers of these weights; a long phase and a last one."""
+    teachers = tuple(load_weights(file) for file in files)
     nets = []
-    for (model, recipe), source in itertools.product(STUDENTS, (FERPLUS, FER2013)):
-        train = trainable(sets[source].training)
-        targets = mean_answers(train, train.sha256(), files, [source])
-        recipe = replace(recipe, batch=min(128, len(train)))
-        run = Run(
-            find_network(model), recipe, 1, train, sets[source].held_out, plan.out, default_threads(), targets,
-            load_weights(shipped_weights(model, source)), TrainingPrecision.usual_on(device.type),
-        )  # fmt: skip
-        nets.append(Net(f"{model}-{source}", run, device))
+    for model in plan.edge:
+        recipe = replace(STUDENTS[model], learning_rate=plan.rate)
+        start = load_weights(shipped_weights(model, FER2013))
+        nets.append(student(model, recipe, start, teachers, plan, sets))
     second = seconds_an_epoch(nets)
-    left = deadline - time.monotonic() - RESERVE_S
+    left = deadline - time.monotonic() - 2 * RESERVE_S
     print(f"students: {second:.2f} s for an epoch of all, {left:.0f} s left", flush=True)
-    epochs = max(1, int(left / second))
-    nets = [net.restart(epochs) for net in nets]
-    done = train_together(nets, deadline)
-    _wait(device.type)
+    nets = [net.restart(max(1, int(left * (1 - SETTLING) / second))) for net in nets]
+    began = time.monotonic()
+    done = train_together(nets, deadline - RESERVE_S)
+    second = (time.monotonic() - began) / done
+    last = max(1, int((deadline - time.monotonic() - 2 * RESERVE_S) / second))
+    settled = []
     for net in nets:
-        test = net.run.test
-        right = torch_logits(net.learner.averaged, net.spec.preprocess, test.images).argmax(1) == test.labels
-        about = described(net, done, {net.run.label_source: round(float(right.mean()), 4)})
-        save_net(net, plan.out / f"{net.name}.safetensors", about)
-        print(f"{net.name}: {done} epochs, {right.mean():.2%}", flush=True)
+        start = keep_student(net, plan.out / f"{net.name}.safetensors", sets)
+        recipe = replace(EDGE_SETTLE_PATIENT, epochs=last)
+        settled.append(student(net.name, recipe, start, teachers, plan, sets))
+    train_together(settled, deadline)
+    for net in settled:
+        keep_student(net, plan.out / f"{net.name}-settled.safetensors", sets)
+
+
+def student(
+    model: str, recipe: Recipe, start: Weights, teachers: tuple[Weights, ...], plan: Plan, sets: LabelSets
+) -> Net:
+    """An edge model that begins with these weights."""
+    own, plus, device = sets[FER2013], sets[FERPLUS], one_worker().device
+    run = Run(
+        find_network(model), replace(recipe, batch=min(plan.batch, len(own.training))), 1, own.training, own.held_out,
+        plan.out, default_threads(), None, start, TrainingPrecision.usual_on(device.type), teachers, (plus.training,),
+    )  # fmt: skip
+    return Net(model, run, device)
+
+
+def keep_student(net: Net, path: Path, sets: LabelSets) -> Weights:
+    """Write an edge model's averaged weights and print how good they are; returns them."""
+    _wait(net.step.device.type)
+    scores = {}
+    for source, start in zip((FER2013, FERPLUS), itertools.accumulate((0, *net.run.heads)), strict=False):
+        test = sets[source].held_out
+        logits = torch_logits(net.learner.averaged, net.spec.preprocess, test.images)
+        scores[source] = round(float((logits[:, start : start + len(test.classes)].argmax(1) == test.labels).mean()), 4)
+    epochs = net.run.recipe.epochs
+    save_net(net, path, described(net, epochs, scores))
+    print(f"{path.stem}: {epochs} epochs, {scores}", flush=True)
+    return load_weights(path)
 
 
 if __name__ == "__main__":

@@ -266,6 +266,39 @@ EDGE_NANO_PATIENT = replace(
     mixup=0.2,
 )
 
+EDGE_BOTH_PATIENT = replace(
+    # A trained net (--init) that learns both label sets at once on a GPU and asks teachers about every turned and mixed face.
+    EDGE_BOTH,
+    name="edge-both-patient",
+    epochs=300,
+    batch=256,
+    learning_rate=0.08,
+    weight_decay=5e-4,
+    augmentation=replace(EDGE_BOTH.augmentation, rotation_deg=40.0, scale=0.12, shift_x=0.08, shift_y=0.08, erase=0.15),
+    mixup=0.2,
+    teacher_share=0.7,
+    live_teachers=True,
+)
+
+EDGE_NANO_BOTH_PATIENT = replace(
+    # The same for nets under half a million parameters, which underfit: every regulariser weaker.
+    EDGE_BOTH_PATIENT,
+    name="edge-nano-both-patient",
+    weight_decay=3e-4,
+    augmentation=replace(EDGE_BOTH.augmentation, rotation_deg=40.0),
+    mixup=0.1,
+)
+
+EDGE_SETTLE_PATIENT = replace(
+    # Its last epochs, at a low rate: faces as it will meet them.
+    EDGE_SETTLE,
+    name="edge-settle-patient",
+    batch=256,
+    learning_rate=0.01,
+    teacher_share=0.6,
+    live_teachers=True,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -287,6 +320,9 @@ RECIPES = {
         EDGE_TEACHER_STRONG,
         EDGE_PATIENT,
         EDGE_NANO_PATIENT,
+        EDGE_BOTH_PATIENT,
+        EDGE_NANO_BOTH_PATIENT,
+        EDGE_SETTLE_PATIENT,
     )
 }
 

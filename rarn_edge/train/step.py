@@ -125,7 +125,8 @@ class BatchStep:
             if self._recorded is None:
                 graph = torch.cuda.CUDAGraph()
                 graph.register_generator_state(self._generator)
-                with torch.cuda.graph(graph):
+                # On its own stream: networks that are recorded on one stream share a workspace, and may run side by side.
+                with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # type: ignore[no-untyped-call]
                     self._learn()
                 self._recorded = graph
             self._recorded.replay()
