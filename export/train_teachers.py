@@ -1,33 +1,29 @@
-"""Teachers on both label sets, and students that ask them, in the minutes for which a GPU is to be had.
+"""Teachers on both label sets in the minutes for which a GPU is to be had.
 
     python export/train_teachers.py --minutes 8 --out runs/teachers --data fer2013.zip --votes ferplus.csv
-    python export/train_teachers.py --minutes 8 --students 0.6 --out runs/teachers --data fer2013.zip --votes ferplus.csv
 
-Each teacher is a `rarn-l` that answers for FER-2013 (7 classes) and FER+ (8 classes) on one backbone, with a recipe and seed of
-its own. With `--answers` it learns what earlier teachers said (`export/teachers`) beside the labels. After each one it writes
-what the teacher says of every Training face (`NAME.npz`), and the weights in float16. With `--students` that share of the time
-goes to the edge models: each learns both label sets at once, from the shipped weights, and asks the teachers about every face
-as it sees it. Epochs are counted so that the time suffices: a short trial measures the speed. On a CPU it does the same, slower.
+Each is a `rarn-l` that answers for FER-2013 (7 classes) and FER+ (8 classes) on one backbone, with a recipe and seed of its own.
+With `--answers` it learns what earlier teachers said (`export/teachers`) beside the labels. After each one it writes what the
+teacher says of every Training face (`NAME.npz`), and the weights in float16: a student (`export/train_both.py`) learns from
+either. Epochs are counted so that the time suffices: a short trial measures the speed. On a CPU it does the same, slower.
 """
 
 import argparse
 import itertools
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.spec import FER2013, FERPLUS, ModelSpec
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
-from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
+from rarn_edge.train.checkpoint import save_weights
 from rarn_edge.train.distill import averaged_answers, mean_answers, write_answers
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.label_sets import LabelSet, both_label_sets
@@ -35,25 +31,20 @@ from rarn_edge.train.loop import sgd
 from rarn_edge.train.plan import EpochSeeds, plan_epoch
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import (
-    EDGE_BOTH_PATIENT,
-    EDGE_NANO_BOTH_PATIENT,
-    EDGE_SETTLE_PATIENT,
     EDGE_TEACHER,
     EDGE_TEACHER_MIXED,
-    Recipe,
+    EDGE_TEACHER_STRONG,
 )
 from rarn_edge.train.run import Run
 from rarn_edge.train.step import BatchStep, Learner
 from rarn_edge.train.workers import Workers, one_worker, placed
 
 TEACHER = "rarn-l"
-RECIPES = (EDGE_TEACHER, EDGE_TEACHER, EDGE_TEACHER_MIXED)
-TURNS_DEG = 40.0  # a teacher is asked about faces that are turned so far
-STUDENTS = {"rarn-s": EDGE_BOTH_PATIENT, "rarn-n": EDGE_NANO_BOTH_PATIENT}
-SETTLING = 0.15  # share of the students' time for their last phase
+RECIPES = (EDGE_TEACHER, EDGE_TEACHER_MIXED, EDGE_TEACHER_STRONG)
+TURNS_DEG = 40.0  # students ask about faces that are turned so far
 TRIAL_BATCHES, WARM_UP_BATCHES = {"cuda": 300, "cpu": 2}, {"cuda": 8, "cpu": 1}
-RESERVE_S = 4.0  # for answers and files after each group
-REPORTS = 10  # lines of progress a net
+RESERVE_S = 10.0  # for the answers of each: ten views of every face
+REPORTS = 10  # lines of progress a teacher
 
 LabelSets = dict[str, LabelSet]
 """By whose labels: `fer2013` and `ferplus`."""
@@ -63,15 +54,11 @@ LabelSets = dict[str, LabelSet]
 class Plan:
     """What the command line asks for."""
 
-    minutes: float
-    students: float
     teachers: int | None
     epochs: int
     batch: int
     out: Path
     answers: tuple[Path, ...] = ()
-    edge: tuple[str, ...] = tuple(STUDENTS)
-    rate: float = EDGE_BOTH_PATIENT.learning_rate
 
 
 def main() -> None:
@@ -80,63 +67,40 @@ def main() -> None:
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0, help="for everything, from the start of the script")
-    parser.add_argument("--students", type=float, default=0.0, help="share of the time for the edge models, 0 to 0.9")
     parser.add_argument("--teachers", type=int, help="how many (default: as many as fit)")
-    parser.add_argument("--epochs", type=int, default=50, help="of a teacher, at most")
+    parser.add_argument("--epochs", type=int, default=50, help="of a teacher, about; twice as many at most")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument(
         "--answers", type=Path, nargs="*", default=[], help="kept answers that the teachers learn; repeat to count more"
     )
-    parser.add_argument(
-        "--trained", type=Path, nargs="*", default=[], help="weights of teachers that there are already: train none"
-    )
-    parser.add_argument("--edge", nargs="*", choices=STUDENTS, default=[*STUDENTS], help="which edge models")
-    parser.add_argument("--rate", type=float, default=Plan.rate, help="highest learning rate of the edge models")
     parser.add_argument("--threads", type=int, default=default_threads(), help="of a CPU")
     parser.add_argument("--limit", type=int, help="train on so many faces only: to try the script")
     options = parser.parse_args()
     started = time.monotonic()
-    if not 0 <= options.students <= 0.9 or options.minutes <= 0:
-        raise InputError("--minutes is above 0 and --students within 0 to 0.9")
+    if options.minutes <= 0:
+        raise InputError("--minutes is above 0")
     one_worker()  # before any work
-    plan = Plan(
-        options.minutes, options.students, options.teachers, options.epochs, options.batch, options.out,
-        tuple(options.answers), tuple(options.edge), options.rate,
-    )  # fmt: skip
-    make_folder(plan.out)
+    plan = Plan(options.teachers, options.epochs, options.batch, make_folder(options.out), tuple(options.answers))
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
     both, pairing = both_label_sets(options.data, options.votes)
     print(f"{pairing}; {time.monotonic() - started:.1f} s")
     sets = {each.source: each.sample(options.limit) for each in both}
-    deadline = started + 60 * plan.minutes
-    for_students = plan.students * 60 * plan.minutes
-    files = options.trained or train_teachers(plan, sets, deadline - for_students)
-    if plan.students and files:
-        train_students(plan, sets, files, deadline)
+    train_teachers(plan, sets, started + 60 * options.minutes)
 
 
 class Net:
-    """One network in training, on a stream of its own where there is a GPU: several small ones then run side by side."""
+    """One teacher in training."""
 
-    def __init__(self, name: str, run: Run, device: torch.device) -> None:
-        self.name, self.run = name, run
-        workers = Workers(0, 1, device)
-        self.workers = workers
-        self.stream = torch.cuda.Stream() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+    def __init__(self, name: str, run: Run, worker: Workers) -> None:
+        self.name, self.run, self.worker = name, run, worker
         torch.manual_seed(run.seed)
-        with self.place():
-            model = placed(run.network.build(len(run.classes)), device)
-            if run.start is not None:
-                run.start.begin(model, run.classes, run.label_source)
-            averaged = placed(run.network.build(len(run.classes)), device).eval()
-            averaged.load_state_dict(model.state_dict())
-            self.learner = Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes)))
-            self.step = BatchStep(run, self.spec.preprocess, self.learner, workers)
-            model.train()
-
-    def place(self) -> AbstractContextManager[object]:
-        return nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
+        model = placed(run.network.build(len(run.classes)), worker.device)
+        averaged = placed(run.network.build(len(run.classes)), worker.device).eval()
+        averaged.load_state_dict(model.state_dict())
+        self.learner = Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes)))
+        self.step = BatchStep(run, self.spec.preprocess, self.learner, worker)
+        model.train()
 
     @property
     def spec(self) -> ModelSpec:
@@ -144,62 +108,48 @@ class Net:
 
     def batches(self, epoch: int) -> Iterator[None]:
         """Learn from one batch after the other."""
-        seeds = EpochSeeds.of(self.run.seed, epoch, self.workers)
-        plan = plan_epoch(self.run.recipe, len(self.run.train), self.run.seed, epoch, self.workers)
-        with self.place():
-            self.step.begin(plan, seeds.augmentation, 0)
+        seeds = EpochSeeds.of(self.run.seed, epoch, self.worker)
+        plan = plan_epoch(self.run.recipe, len(self.run.train), self.run.seed, epoch, self.worker)
+        self.step.begin(plan, seeds.augmentation, 0)
         for _ in range(len(plan.chosen)):
-            with self.place():
-                self.step()
+            self.step()
             yield
 
     def restart(self, epochs: int) -> "Net":
         """A fresh one with the same data and that many epochs."""
-        return Net(self.name, replace(self.run, recipe=replace(self.run.recipe, epochs=epochs)), self.workers.device)
+        return Net(self.name, replace(self.run, recipe=replace(self.run.recipe, epochs=epochs)), self.worker)
 
-
-def train_together(nets: Sequence[Net], deadline: float) -> int:
-    """Train nets with equally many epochs, a batch of each in turn, until they are done or time is up; returns the epochs."""
-    epochs = nets[0].run.recipe.epochs
-    started = time.monotonic()
-    for epoch in range(1, epochs + 1):
-        for _ in itertools.zip_longest(*(net.batches(epoch) for net in nets)):
+    def seconds_an_epoch(self) -> float:
+        """Measured on a few batches; the net is of no use afterwards."""
+        kind = self.worker.device.type
+        turns = (None for epoch in itertools.count(1) for _ in self.batches(epoch))
+        for _ in itertools.islice(turns, WARM_UP_BATCHES[kind]):
             pass
-        losses = []
-        for net in nets:
-            loss, correct = net.step.sums()
+        _wait(kind)
+        started = time.perf_counter()
+        for _ in itertools.islice(turns, TRIAL_BATCHES[kind]):
+            pass
+        _wait(kind)
+        batches = max(1, len(self.run.train) // self.run.recipe.batch)
+        return (time.perf_counter() - started) / TRIAL_BATCHES[kind] * batches
+
+    def train(self, deadline: float) -> int:
+        """Until it is done or time is up; returns the epochs."""
+        epochs, faces = self.run.recipe.epochs, len(self.run.train)
+        started = time.monotonic()
+        for epoch in range(1, epochs + 1):
+            for _ in self.batches(epoch):
+                pass
+            loss, correct = self.step.sums()
             if not np.isfinite(loss):
-                raise InputError(
-                    f"{net.name}: the loss became {loss} in epoch {epoch}; lower the learning rate (--rate)"
-                )
-            losses.append(f"{net.name} {loss / len(net.run.train):.3f} {correct / len(net.run.train):.1%}")
-        if epoch % max(1, epochs // REPORTS) == 0 or epoch == epochs:
-            print(f"epoch {epoch} of {epochs}, {time.monotonic() - started:.1f} s: {'; '.join(losses)}", flush=True)
-        if time.monotonic() > deadline:
-            print(f"time is up after epoch {epoch} of {epochs}")
-            return epoch
-    return epochs
-
-
-def seconds_an_epoch(nets: Sequence[Net]) -> float:
-    """Measured on a few batches; the nets are of no use afterwards."""
-    kind = nets[0].step.device.type
-    turns = zip(*map(endless, nets), strict=True)
-    for _ in itertools.islice(turns, WARM_UP_BATCHES[kind]):
-        pass
-    _wait(kind)
-    started = time.perf_counter()
-    for _ in itertools.islice(turns, TRIAL_BATCHES[kind]):
-        pass
-    _wait(kind)
-    run = nets[0].run
-    return (time.perf_counter() - started) / TRIAL_BATCHES[kind] * max(1, len(run.train) // run.recipe.batch)
-
-
-def endless(net: Net) -> Iterator[None]:
-    """Its batches, epoch after epoch."""
-    for epoch in itertools.count(1):
-        yield from net.batches(epoch)
+                raise InputError(f"{self.name}: the loss became {loss} in epoch {epoch}; choose a larger --batch")
+            if epoch % max(1, epochs // REPORTS) == 0 or epoch == epochs:
+                told = f"loss {loss / faces:.3f}, {correct / faces:.1%} of changed faces"
+                print(f"{self.name}: epoch {epoch} of {epochs}, {time.monotonic() - started:.1f} s: {told}", flush=True)
+            if time.monotonic() > deadline:
+                print(f"time is up after epoch {epoch} of {epochs}")
+                return epoch
+        return epochs
 
 
 def _wait(kind: str) -> None:
@@ -209,15 +159,14 @@ def _wait(kind: str) -> None:
 
 def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
     """As many teachers as fit, one after the other; returns their files of weights."""
-    own, plus, device = sets[FER2013], sets[FERPLUS], one_worker().device
-    precision = TrainingPrecision.usual_on(device.type)
+    own, plus, worker = sets[FER2013], sets[FERPLUS], one_worker()
+    precision = TrainingPrecision.usual_on(worker.device.type)
     targets = None
     if plan.answers:
         targets = mean_answers(own.training, own.training.sha256(), plan.answers, [FER2013, FERPLUS])
     files: list[Path] = []
     second: float | None = None
     for number, recipe in zip(itertools.count(1), itertools.cycle(RECIPES), strict=False):
-        left = deadline - time.monotonic() - RESERVE_S
         if plan.teachers is not None and number > plan.teachers:
             break
         recipe = replace(
@@ -239,14 +188,16 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
             also=(plus.training,),
             precision=precision,
         )
-        net = Net(f"{TEACHER}-{number}", run, device)
+        net = Net(f"{TEACHER}-{number}", run, worker)
         if second is None:
-            second = seconds_an_epoch([net])
-            left = deadline - time.monotonic() - RESERVE_S
+            second = net.seconds_an_epoch()
             speed = len(own.training) / second
-            print(f"{TEACHER}: {second:.2f} s an epoch, {speed:,.0f} images/s on {device}", flush=True)
-        fit = plan.teachers if plan.teachers is not None else max(1, round(left / second / plan.epochs) + number - 1)
-        epochs = min(plan.epochs * 2, int(left / second / max(1, fit - number + 1)))
+            print(f"{TEACHER}: {second:.2f} s an epoch, {speed:,.0f} images/s on {worker.device}", flush=True)
+        left = deadline - time.monotonic()
+        to_come = max(1, round(left / (RESERVE_S + second * plan.epochs)))
+        if plan.teachers is not None:
+            to_come = plan.teachers - number + 1
+        epochs = min(plan.epochs * 2, int((left / to_come - RESERVE_S) / second))
         if epochs < 1 and number == 1:
             raise InputError(
                 f"one epoch takes {second:.0f} s here, {left:.0f} s are left for it; give it more --minutes"
@@ -254,7 +205,7 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
         if epochs < 1 or (number > 1 and epochs < plan.epochs / 2):
             break
         net = net.restart(epochs)
-        done = train_together([net], deadline)
+        done = net.train(deadline)
         files.append(keep_teacher(net, sets, plan.out, done))
     return files
 
@@ -276,7 +227,7 @@ def keep_teacher(net: Net, sets: LabelSets, out: Path, epochs: int) -> Path:
     parts = {FER2013: answers[:, : heads[0]], FERPLUS: answers[:, heads[0] :]}
     write_answers(out / f"{net.name}.npz", sets[FER2013].training, parts, about)
     path = out / f"{net.name}.safetensors"
-    save_net(net, path, about, half=True)
+    save_net(net, path, about)
     print(f"{net.name}: {epochs} epochs, {scores}", flush=True)
     return path
 
@@ -293,22 +244,20 @@ def described(net: Net, epochs: int, scores: dict[str, float]) -> dict[str, obje
     }
 
 
-def save_net(net: Net, path: Path, about: dict[str, object], half: bool = False) -> None:
-    """The averaged weights; with `half` in float16, but biases and statistics in float32."""
+def save_net(net: Net, path: Path, about: dict[str, object]) -> None:
+    """The averaged weights in float16, biases and statistics in float32."""
     tensors = {
-        name: tensor.half() if half and tensor.ndim > 1 else tensor
-        for name, tensor in net.learner.averaged.state_dict().items()
+        name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in net.learner.averaged.state_dict().items()
     }
     mean, std = net.run.pixel_statistics
-    start = net.run.start.sha256 if net.run.start else None
     provenance = {
         **about,
         "epochs_done": about["epochs"],
         "teachers": net.run.teachers,
         "teacher_views": net.run.targets.views if net.run.targets else 0,
         "trained_in": str(net.run.precision),
-        "trained_on": net.workers.device_name,
-        "started_from": start,
+        "trained_on": net.worker.device_name,
+        "started_from": None,
         "torch": torch.__version__,
         "train_images": len(net.run.train),
         "train_pixel_mean": round(mean, 2),
@@ -317,58 +266,6 @@ def save_net(net: Net, path: Path, about: dict[str, object], half: bool = False)
         "test_images": len(net.run.test),
     }
     save_weights(path, net.spec, tensors, provenance)
-
-
-def train_students(plan: Plan, sets: LabelSets, files: Sequence[Path], deadline: float) -> None:
-    """Each edge model on both label sets, side by side, asking the teachers of these weights; a long phase and a last one."""
-    teachers = tuple(load_weights(file) for file in files)
-    nets = []
-    for model in plan.edge:
-        recipe = replace(STUDENTS[model], learning_rate=plan.rate)
-        start = load_weights(shipped_weights(model, FER2013))
-        nets.append(student(model, recipe, start, teachers, plan, sets))
-    second = seconds_an_epoch(nets)
-    left = deadline - time.monotonic() - 2 * RESERVE_S
-    print(f"students: {second:.2f} s for an epoch of all, {left:.0f} s left", flush=True)
-    nets = [net.restart(max(1, int(left * (1 - SETTLING) / second))) for net in nets]
-    began = time.monotonic()
-    done = train_together(nets, deadline - RESERVE_S)
-    second = (time.monotonic() - began) / done
-    last = max(1, int((deadline - time.monotonic() - 2 * RESERVE_S) / second))
-    settled = []
-    for net in nets:
-        start = keep_student(net, plan.out / f"{net.name}.safetensors", sets)
-        recipe = replace(EDGE_SETTLE_PATIENT, epochs=last)
-        settled.append(student(net.name, recipe, start, teachers, plan, sets))
-    train_together(settled, deadline)
-    for net in settled:
-        keep_student(net, plan.out / f"{net.name}-settled.safetensors", sets)
-
-
-def student(
-    model: str, recipe: Recipe, start: Weights, teachers: tuple[Weights, ...], plan: Plan, sets: LabelSets
-) -> Net:
-    """An edge model that begins with these weights."""
-    own, plus, device = sets[FER2013], sets[FERPLUS], one_worker().device
-    run = Run(
-        find_network(model), replace(recipe, batch=min(plan.batch, len(own.training))), 1, own.training, own.held_out,
-        plan.out, default_threads(), None, start, TrainingPrecision.usual_on(device.type), teachers, (plus.training,),
-    )  # fmt: skip
-    return Net(model, run, device)
-
-
-def keep_student(net: Net, path: Path, sets: LabelSets) -> Weights:
-    """Write an edge model's averaged weights and print how good they are; returns them."""
-    _wait(net.step.device.type)
-    scores = {}
-    for source, start in zip((FER2013, FERPLUS), itertools.accumulate((0, *net.run.heads)), strict=False):
-        test = sets[source].held_out
-        logits = torch_logits(net.learner.averaged, net.spec.preprocess, test.images)
-        scores[source] = round(float((logits[:, start : start + len(test.classes)].argmax(1) == test.labels).mean()), 4)
-    epochs = net.run.recipe.epochs
-    save_net(net, path, described(net, epochs, scores))
-    print(f"{path.stem}: {epochs} epochs, {scores}", flush=True)
-    return load_weights(path)
 
 
 if __name__ == "__main__":

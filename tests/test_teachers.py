@@ -89,23 +89,36 @@ def test_cross_fitted_answers_are_in_the_order_of_the_faces(
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
-def test_a_teacher_answers_for_both_label_sets_and_students_learn_from_it(
-    script: Callable[[str], ModuleType], both: tuple[LabelSet, ...], tmp_path: Path
+def test_a_teacher_answers_for_both_label_sets_and_a_student_asks_it(
+    script: Callable[[str], ModuleType],
+    both: tuple[LabelSet, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     teachers = script("export/train_teachers.py")
-    sets = {each.source: each.sample(14) for each in both}
-    plan = teachers.Plan(minutes=1.0, students=0.5, teachers=1, epochs=1, batch=7, out=tmp_path)
+    own, plus = (each.sample(14) for each in both)
+    sets = {each.source: each for each in (own, plus)}
+    plan = teachers.Plan(teachers=1, epochs=1, batch=7, out=tmp_path)
     files = teachers.train_teachers(plan, sets, time.monotonic() + 300)
-    assert [file.name for file in files] == ["rarn-l-1.npz"]
+    assert [file.name for file in files] == ["rarn-l-1.safetensors"]
+    answers = files[0].with_suffix(".npz")
     for source, classes in ((FER2013, 7), (FERPLUS, 8)):
-        answers = read_answers(files[0], sets[source].training, source)
-        assert answers.shape == (len(sets[source].training), classes)
-    teachers.train_students(plan, sets, files, time.monotonic())  # one epoch, however little time is left
-    made = {path.name: load_weights(path) for path in tmp_path.glob("rarn-[sn]-*.safetensors")}
-    assert sorted(made) == [f"rarn-{size}-{source}.safetensors" for size in "ns" for source in (FER2013, FERPLUS)]
-    for name, weights in made.items():
-        assert weights.spec.label_source in name
-        assert len(weights.provenance["teachers"]) == 1
+        shares = read_answers(answers, sets[source].training, source)
+        assert shares.shape == (len(sets[source].training), classes)
+    born_again = teachers.Plan(teachers=1, epochs=1, batch=7, out=tmp_path / "next", answers=(answers,))
+    born_again.out.mkdir()
+    after = teachers.train_teachers(born_again, sets, time.monotonic() + 300)
+    assert len(load_weights(after[0]).provenance["teachers"]) == 1
+
+    student = script("export/train_both.py")
+    monkeypatch.setattr(student, "both_label_sets", lambda _data, _votes: ((own, plus), "14 faces with votes"))
+    monkeypatch.setattr(student, "find_recipe", lambda name: replace(find_recipe(name), batch=7))
+    options = ["--recipe", "edge-settle-patient", "--teacher", files[0], "--epochs", 1, "--out", tmp_path / "run"]
+    monkeypatch.setattr("sys.argv", ["train_both.py", "--data", "d", "--votes", "v", *map(str, options)])
+    student.main()
+    assert load_weights(tmp_path / "run" / "weights.safetensors").provenance["teachers"] == [
+        load_weights(files[0]).sha256
+    ]
 
 
 def test_one_network_learns_both_label_sets_and_starts_a_run_for_one(
