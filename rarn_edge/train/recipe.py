@@ -299,6 +299,13 @@ EDGE_SETTLE_PATIENT = replace(
     live_teachers=True,
 )
 
+EDGE_TURNED_PATIENT = replace(
+    # The same for turned faces.
+    EDGE_SETTLE_PATIENT,
+    name="edge-turned-patient",
+    augmentation=replace(EDGE_SETTLE_PATIENT.augmentation, rotation_deg=55.0),
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -323,6 +330,7 @@ RECIPES = {
         EDGE_BOTH_PATIENT,
         EDGE_NANO_BOTH_PATIENT,
         EDGE_SETTLE_PATIENT,
+        EDGE_TURNED_PATIENT,
     )
 }
 
