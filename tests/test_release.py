@@ -147,8 +147,9 @@ def test_every_phase_of_shipped_weights_has_its_log(model: str, labels: str) -> 
         last_epoch = int(log[-1].split(",")[0])
         if phase["epochs_done"] == phase["recipe"]["epochs"]:
             assert len(log) - 1 <= last_epoch == phase["epochs_done"]
-        else:  # a run that was cut off: its log was brought back before its weights
-            assert 0 <= phase["epochs_done"] - last_epoch <= 3
+        else:  # a run that was cut off: its log, which may have every thirtieth epoch or so, ends before its weights
+            every = last_epoch - int(log[-2].split(",")[0])
+            assert 0 <= phase["epochs_done"] - last_epoch <= max(3, every)
     assert not (ROOT / "export" / "logs" / log_name(name, len(evidence["phases"]) + 1)).exists()
 
 
