@@ -50,6 +50,8 @@ def main() -> None:
     recipe = replace(recipe, epochs=recipe.epochs if options.epochs is None else options.epochs)
     if recipe.epochs < 1:
         raise InputError("--epochs is 1 or more")
+    if recipe.live_teachers and not options.teacher:
+        raise InputError(f"recipe '{recipe.name}' asks teachers about each batch; name the weights of one by --teacher")
     worker = one_worker()
     network = find_network(options.model)
     start = None if options.init is None else load_weights(options.init, network)

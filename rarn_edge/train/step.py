@@ -125,7 +125,7 @@ class BatchStep:
             if self._recorded is None:
                 graph = torch.cuda.CUDAGraph()
                 graph.register_generator_state(self._generator)
-                # On its own stream: networks that are recorded on one stream share a workspace, and may run side by side.
+                # Not on the stream that torch records everything on: two networks may run side by side in one process.
                 with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # type: ignore[no-untyped-call]
                     self._learn()
                 self._recorded = graph
