@@ -234,7 +234,9 @@ def averaged(run: Weights, start: Weights, others: Sequence[Weights]) -> tuple[W
             raise InputError(f"--average takes runs that started from the same weights, sha256 {start.sha256[:12]}")
     parts = (run, start, *others)
     tensors = {
-        key: torch.stack([part.tensors[key] for part in parts]).mean(0) if tensor.is_floating_point() else tensor
+        key: torch.stack([part.tensors[key].double() for part in parts]).mean(0).float()  # whatever their order
+        if tensor.is_floating_point()
+        else tensor
         for key, tensor in run.tensors.items()
     }
     said = [{"weights_sha256": start.sha256}]

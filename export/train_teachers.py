@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from rarn_edge.contract.spec import FER2013, FERPLUS, ModelSpec
 from rarn_edge.errors import InputError, run_script
@@ -223,49 +224,20 @@ def keep_teacher(net: Net, sets: LabelSets, out: Path, epochs: int) -> Path:
             scores[source] = round(float((one.argmax(1) == test.labels).mean()), 4)
             scores[f"{source}, ten views"] = round(float((answers.argmax(1) == test.labels).mean()), 4)
         answers = averaged_answers(model, spec.preprocess, sets[FER2013].training, heads)
-    about = described(net, epochs, scores)
+    run = net.run
+    about = {"model": run.network.name, "recipe": run.recipe.to_dict(), "seed": run.seed, "epochs": epochs}
     parts = {FER2013: answers[:, : heads[0]], FERPLUS: answers[:, heads[0] :]}
-    write_answers(out / f"{net.name}.npz", sets[FER2013].training, parts, about)
+    write_answers(out / f"{net.name}.npz", sets[FER2013].training, parts, {**about, "public_test": scores})
     path = out / f"{net.name}.safetensors"
-    save_net(net, path, about)
+    provenance = run.provenance(epochs, net.worker.device_name, scores[FER2013])
+    save_weights(path, spec, in_float16(model), {**provenance, "public_test": scores})
     print(f"{net.name}: {epochs} epochs, {scores}", flush=True)
     return path
 
 
-def described(net: Net, epochs: int, scores: dict[str, float]) -> dict[str, object]:
-    """How a net was made and how good it is, for its files."""
-    recipe = net.run.recipe.to_dict()
-    return {
-        "model": net.run.network.name,
-        "recipe": recipe,
-        "seed": net.run.seed,
-        "epochs": epochs,
-        "public_test": scores,
-    }
-
-
-def save_net(net: Net, path: Path, about: dict[str, object]) -> None:
-    """The averaged weights in float16, biases and statistics in float32."""
-    tensors = {
-        name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in net.learner.averaged.state_dict().items()
-    }
-    mean, std = net.run.pixel_statistics
-    provenance = {
-        **about,
-        "epochs_done": about["epochs"],
-        "teachers": net.run.teachers,
-        "teacher_views": net.run.targets.views if net.run.targets else 0,
-        "trained_in": str(net.run.precision),
-        "trained_on": net.worker.device_name,
-        "started_from": None,
-        "torch": torch.__version__,
-        "train_images": len(net.run.train),
-        "train_pixel_mean": round(mean, 2),
-        "train_pixel_std": round(std, 2),
-        "test_accuracy": None,
-        "test_images": len(net.run.test),
-    }
-    save_weights(path, net.spec, tensors, provenance)
+def in_float16(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a network, biases and statistics in float32."""
+    return {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in model.state_dict().items()}
 
 
 if __name__ == "__main__":

@@ -210,23 +210,10 @@ def _save(
         "optimizer": learner.optimizer.state_dict(),
         "history": [asdict(log) for log in history],
     }
-    pixel_mean, pixel_std = run.pixel_statistics
+    accuracy = history[-1].test_accuracy if history else None
     provenance = {
         **({NETWORK_KEY: run.network.reference} if run.network.own else {}),
-        "recipe": run.recipe.to_dict(),
-        "seed": run.seed,
-        "teachers": run.teachers,
-        "teacher_views": run.targets.views if run.targets else 0,
-        "trained_in": str(run.precision),
-        "trained_on": workers.device_name,
-        "started_from": run.start.sha256 if run.start else None,
-        "epochs_done": len(history),
-        "torch": torch.__version__,
-        "train_images": len(run.train),
-        "train_pixel_mean": round(pixel_mean, 2),
-        "train_pixel_std": round(pixel_std, 2),
-        "test_accuracy": round(history[-1].test_accuracy, 6) if history else None,
-        "test_images": len(run.test),
+        **run.provenance(len(history), workers.device_name, accuracy),
     }
     save_weights(run.folder / WEIGHTS_FILE, spec, dict(finished.state_dict()), provenance)
     if history:

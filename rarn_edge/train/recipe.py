@@ -306,6 +306,17 @@ EDGE_TURNED_PATIENT = replace(
     augmentation=replace(EDGE_SETTLE_PATIENT.augmentation, rotation_deg=55.0),
 )
 
+EDGE_NANO_AGAIN_PATIENT = replace(
+    # A trained small net (--init) goes on from a middling rate, with better teachers and wider turns.
+    EDGE_NANO_BOTH_PATIENT,
+    name="edge-nano-again-patient",
+    epochs=64,
+    batch=128,
+    learning_rate=0.03,
+    augmentation=replace(EDGE_NANO_BOTH_PATIENT.augmentation, rotation_deg=48.0),
+    teacher_share=0.8,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -331,6 +342,7 @@ RECIPES = {
         EDGE_NANO_BOTH_PATIENT,
         EDGE_SETTLE_PATIENT,
         EDGE_TURNED_PATIENT,
+        EDGE_NANO_AGAIN_PATIENT,
     )
 }
 

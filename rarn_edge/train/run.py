@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from rarn_edge.boundary.names import printable
 from rarn_edge.contract.preprocess import resize
@@ -128,6 +129,32 @@ class Run:
             "teacher_views": self.targets.views if self.targets else 0,
             "start": self.start.sha256 if self.start else None,
             "precision": str(self.precision),
+        }
+
+    def provenance(self, epochs_done: int, trained_on: str, test_accuracy: float | None) -> dict[str, Any]:
+        """How weights of this run came about, for their file.
+
+        Args:
+            epochs_done: Of the recipe's.
+            trained_on: The device, in words.
+            test_accuracy: A share of the held-out faces; None before the first epoch.
+        """
+        pixel_mean, pixel_std = self.pixel_statistics
+        return {
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "teachers": self.teachers,
+            "teacher_views": self.targets.views if self.targets else 0,
+            "trained_in": str(self.precision),
+            "trained_on": trained_on,
+            "started_from": self.start.sha256 if self.start else None,
+            "epochs_done": epochs_done,
+            "torch": torch.__version__,
+            "train_images": len(self.train),
+            "train_pixel_mean": round(pixel_mean, 2),
+            "train_pixel_std": round(pixel_std, 2),
+            "test_accuracy": None if test_accuracy is None else round(test_accuracy, 6),
+            "test_images": len(self.test),
         }
 
     @cached_property
