@@ -317,6 +317,16 @@ EDGE_NANO_AGAIN_PATIENT = replace(
     teacher_share=0.8,
 )
 
+EDGE_QUANTIZED_PATIENT = replace(
+    # The very last epochs, as the INT8 file answers, with teachers that are asked about each batch.
+    EDGE_SETTLE_PATIENT,
+    name="edge-quantized-patient",
+    batch=128,
+    learning_rate=0.005,
+    rounded_for=Target.X86_AVX2,
+    drawn=2048,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -343,6 +353,7 @@ RECIPES = {
         EDGE_SETTLE_PATIENT,
         EDGE_TURNED_PATIENT,
         EDGE_NANO_AGAIN_PATIENT,
+        EDGE_QUANTIZED_PATIENT,
     )
 }
 

@@ -18,7 +18,7 @@ from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data.stream import Streamed
 from rarn_edge.train.augment import augment
 from rarn_edge.train.distill import softened
-from rarn_edge.train.loss import loss_of, mix, targets_of
+from rarn_edge.train.loss import Targets, loss_of, mix, targets_of
 from rarn_edge.train.plan import EpochPlan
 from rarn_edge.train.quantization_aware import Finish
 from rarn_edge.train.run import Run
@@ -146,7 +146,7 @@ class BatchStep:
             pixels, targets = mix(pixels, targets, share, partners)
         inputs = self._normalised(pixels)
         if self._teachers:
-            targets = replace(targets, teacher=self._answers(inputs))
+            targets = self._taught(targets, inputs, chosen, partners)
         with self._precision.autocast(self.device.type):
             logits = self._forward(inputs)  # [N, outputs]
         logits = logits.float()
@@ -176,6 +176,16 @@ class BatchStep:
         if self._turned:
             pixels = pixels.flip(1)  # the network takes blue, green, red
         return ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+
+    def _taught(self, targets: Targets, inputs: Tensor, chosen: Tensor, partners: Tensor) -> Targets:
+        """The targets with what live teachers say; of drawn faces, which teachers do not know, what was drawn."""
+        answers = self._answers(inputs)
+        if self._run.drawn is not None:
+            drawn = chosen >= len(self._run.train)  # [N] bool
+            if self._recipe.mixup:
+                drawn = drawn | drawn[partners]
+            answers = torch.where(drawn[:, None], targets.labels, answers)
+        return replace(targets, teacher=answers)
 
     @torch.no_grad()
     def _answers(self, inputs: Tensor) -> Tensor:

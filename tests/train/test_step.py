@@ -58,7 +58,7 @@ def largest_gradient(run: Run) -> float:
     spec = find_model("rarn-n").spec
     taught = replace(run, live=(Weights(spec, dict(averaged.state_dict()), {}, "its own"),))
     step = BatchStep(taught, spec.preprocess, Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes))))
-    step.begin(plan_epoch(run.recipe, len(run.train), 0, 1, ALONE), 5, 0)
+    step.begin(plan_epoch(run.recipe, run.learnt, 0, 1, ALONE), 5, 0)
     step()
     return max(float(parameter.grad.abs().max()) for parameter in model.parameters() if parameter.grad is not None)
 
@@ -68,6 +68,13 @@ def test_a_live_teacher_sees_what_the_model_sees(make_run: MakeRun, tmp_path: Pa
     recipe = replace(EDGE_PATIENT, batch=14, teacher_share=1.0)
     assert largest_gradient(replace(make_run(tmp_path), recipe=recipe)) < 1e-6
     assert largest_gradient(replace(make_run(tmp_path), recipe=replace(recipe, teacher_share=0.5))) > 1e-4
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_live_teachers_are_not_asked_about_drawn_faces(make_run: MakeRun, tmp_path: Path, mixup: float) -> None:
+    """Of these a net that is its own teacher learns what was drawn."""
+    recipe = replace(EDGE_PATIENT, batch=56, teacher_share=1.0, drawn=14, mixup=mixup)
+    assert largest_gradient(replace(make_run(tmp_path), recipe=recipe)) > 1e-4
 
 
 def test_live_teachers_belong_to_a_run(make_run: MakeRun, weights_file: Path, tmp_path: Path) -> None:
