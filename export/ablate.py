@@ -8,7 +8,8 @@
 
 Writes export/ablations/NAME-EPOCHS-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30
 degrees, and each seed's difference to the first row on the same faces. With --votes each run learns both label sets at once, one
-classifier each on one backbone, and is judged on both (NAME-both-EPOCHS-SEED.csv). Continues where it was stopped.
+classifier each on one backbone, and is judged on both (NAME-both-EPOCHS-SEED.csv); not with `settle` and `recipe`, where the
+shipped `rarn-s` teaches. Continues where it was stopped.
 """
 
 import argparse
@@ -169,6 +170,7 @@ def main() -> None:
     plan = Plan(
         arguments.epochs, arguments.seed, arguments.threads, folder, precision, worker, tuple(arguments.teacher)
     )
+    check_alone(variants, sets, plan)
     for row in ablate(variants, sets, plan):
         rows.append(row)
         kept = without(before, variants)
@@ -218,6 +220,13 @@ class Plan:
     answers: tuple[Path, ...] = ()  # kept answers of teachers that all variants learn from
 
 
+def check_alone(variants: Sequence[Variant], sets: Sequence[LabelSet], plan: Plan) -> None:
+    """Before any training. Raises InputError if a variant cannot learn both label sets or from other teachers."""
+    alone = next((variant.name for variant in variants if variant.taught), None)
+    if alone is not None and (len(sets) > 1 or plan.answers):
+        raise InputError(f"'{alone}' learns from the shipped rarn-s; leave out --votes and --teacher")
+
+
 def ablate(variants: tuple[Variant, ...], sets: Sequence[LabelSet], plan: Plan) -> Iterator[Row]:
     """Train each variant in a folder of its own and judge it on each label set; a finished one is only judged again."""
     firsts: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
@@ -256,8 +265,6 @@ def ablate(variants: tuple[Variant, ...], sets: Sequence[LabelSet], plan: Plan) 
 def _targets(variant: Variant, sets: Sequence[LabelSet], plan: Plan) -> SoftTargets | None:
     training = sets[0].training
     if variant.taught:
-        if len(sets) > 1 or plan.answers:
-            raise InputError(f"'{variant.name}' learns from the shipped rarn-s; leave out --votes and --teacher")
         teachers = [load_weights(shipped_weights("rarn-s", FER2013))]
         cache, device = plan.folder / TARGETS_FILE, plan.worker.device
         return soft_targets(

@@ -53,6 +53,7 @@ from rarn_edge.evaluation.confidence import (
 from rarn_edge.evaluation.judge import beside_votes, judge
 from rarn_edge.files import file_sha256, make_folder, write_text
 from rarn_edge.models.catalog import find_model
+from rarn_edge.models.classifier import classifier_of
 from rarn_edge.models.find import find_network
 from rarn_edge.parity.bundle import SUFFIX, make_bundle, save_bundle
 from rarn_edge.parity.inputs import show
@@ -63,7 +64,6 @@ from rarn_edge.report.model_card import log_name, model_card
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.classification import evaluate_logits, softmax
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
-from rarn_edge.train.loop import classifier_of
 from rarn_edge.train.quantization_aware import QuantizationAware
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE, source_of
 from rarn_edge.workflow.inputs import SYNTHETIC_SEED, read_subject
@@ -182,6 +182,8 @@ def adopt(
             start = part_about(before[-1], labels)
         else:
             (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
+            if start.sha256 != provenance["started_from"]:
+                raise InputError(f"{run}: started from nothing that is in the package; name what is --before it")
         weights, provenance = averaged(weights, start, [part_about(other, labels) for other in average])
     on_grid = provenance["recipe"].get("rounded_for") is not None
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
@@ -201,7 +203,14 @@ def adopt(
 def part_about(run: Path, labels: str) -> Weights:
     """The weights of a run; of a run on both label sets, with the outputs for these labels alone."""
     weights = load_weights(run / WEIGHTS_FILE)
-    return weights.head(labels) if "+" in weights.spec.label_source else weights
+    sources = weights.spec.label_source.split("+")
+    if len(sources) == 1:
+        return weights
+    head = weights.head(labels)
+    if labels == sources[0]:
+        return head
+    untold = {"test_accuracy": None, "test_images": None}  # the run measured itself by the other labels
+    return replace(head, provenance={**head.provenance, **untold})
 
 
 def put_on_grid(release: Release, faces: Faces, class_scaling: bool = False) -> None:

@@ -203,7 +203,9 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
             raise InputError(
                 f"one epoch takes {second:.0f} s here, {left:.0f} s are left for it; give it more --minutes"
             )
-        if epochs < 1 or (number > 1 and epochs < plan.epochs / 2):
+        few = plan.teachers is None and number > 1 and epochs < plan.epochs / 2
+        if epochs < 1 or few:
+            print(f"{left:.0f} s are left, too few for another teacher")
             break
         net = net.restart(epochs)
         done = net.train(deadline)

@@ -48,7 +48,8 @@ def _warp(pixels: Tensor, recipe: Augmentation, generator: torch.Generator, crop
     mirror_x = 1 - 2 * (_rand(count, generator) < recipe.flip_horizontal).float()
     mirror_y = 1 - 2 * (_rand(count, generator) < recipe.flip_vertical).float()
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    rows = (mirror_x * cos, -mirror_x * sin, shift_x, mirror_y * sin, mirror_y * cos, shift_y)
+    aspect = height / width  # both sides span -1..1, so a turn of what is not square has to know it
+    rows = (mirror_x * cos, -mirror_x * sin * aspect, shift_x, mirror_y * sin / aspect, mirror_y * cos, shift_y)
     theta = torch.stack(rows, dim=1).view(count, 2, 3, 1, 1)
     x = _centres(out_width, width, pixels.device)  # [out W]
     y = _centres(out_height, height, pixels.device).view(-1, 1)  # [out H, 1]

@@ -19,14 +19,15 @@ from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, file_sha256
 from rarn_edge.models.build import fresh_model
 from rarn_edge.models.catalog import CATALOG
+from rarn_edge.models.classifier import tensors_from_classifier
 from rarn_edge.models.find import find_network
 from rarn_edge.models.network import Network
 
 METADATA_KEY = "rarn_edge"
 NETWORK_KEY = "network"  # in the provenance: what --model was, as a hint for people
 # 2: a run's identity has the teachers' views and the number of workers; 3: and its precision; 4: the rate is a tensor;
-# 5: each group of the optimizer has a share of it
-STATE_FORMAT = 5
+# 5: each group of the optimizer has a share of it; 6: a run's identity has its input and its classes
+STATE_FORMAT = 6
 STATE_KEYS = {"identity", "model", "averaged", "optimizer", "history"}
 
 
@@ -67,15 +68,15 @@ class Weights:
         Raises:
             InputError: the parameters are not this model's.
         """
+        if classes == self.spec.classes:
+            return self.load_into(model)
         fresh = model.state_dict()
         own = {name: index for index, name in enumerate(self.spec.classes)}
         known = {name.rpartition(":")[2]: index for name, index in own.items()}
         start = dict(self.tensors)
-        for name, tensor in self.tensors.items():
-            new = fresh.get(name)
-            per_class = new is not None and tensor.shape[:1] == (len(self.spec.classes),) and len(new) == len(classes)
-            if per_class and classes != self.spec.classes:
-                assert new is not None
+        for name in tensors_from_classifier(model, len(classes)):
+            new, tensor = fresh[name], self.tensors.get(name)
+            if tensor is not None and tensor.shape[:1] == (len(self.spec.classes),) and len(new) == len(classes):
                 filled = new.clone()
                 for index, wanted in enumerate(classes):
                     names = (wanted, f"{label_source}:{wanted}")

@@ -44,7 +44,7 @@ class SoftTargets:
 
     log_probabilities: NDArray[np.float32]
     teachers: tuple[str, ...]  # sha256 of each teacher's weights
-    views: int
+    views: int  # of each face that was answered about; 0: kept answers of files, which tell it
     faces_sha256: str
 
 
@@ -99,7 +99,8 @@ def soft_targets(
     made_from = tuple(teacher.sha256 for teacher in teachers)
     mean = np.mean([*(answers[sha256] for sha256 in made_from), *given], axis=0, dtype=np.float64)
     known = (*made_from, *(file_sha256(file) for file in files))
-    return SoftTargets(np.log(np.maximum(mean, LEAST_SHARE)).astype(np.float32), known, views, faces_sha256)
+    made_views = views if made_from else 0  # of kept answers their own files tell
+    return SoftTargets(np.log(np.maximum(mean, LEAST_SHARE)).astype(np.float32), known, made_views, faces_sha256)
 
 
 def mean_answers(faces: Faces, faces_sha256: str, files: Sequence[Path], label_sources: Sequence[str]) -> SoftTargets:
@@ -114,7 +115,7 @@ def mean_answers(faces: Faces, faces_sha256: str, files: Sequence[Path], label_s
         knowing = knowing or list(files)  # none does: the first then says what it has
         parts.append(np.mean([read_answers(file, faces, source) for file in knowing], axis=0))
     logs = np.log(np.maximum(np.concatenate(parts, axis=1), LEAST_SHARE))
-    return SoftTargets(logs.astype(np.float32), tuple(file_sha256(file) for file in files), VIEWS, faces_sha256)
+    return SoftTargets(logs.astype(np.float32), tuple(file_sha256(file) for file in files), 0, faces_sha256)
 
 
 def check_classes(teachers: Sequence[Weights], classes: tuple[str, ...]) -> None:
@@ -213,6 +214,11 @@ def _opened(path: Path) -> Iterator[Any]:
         raise InputError(f"{path}: no such file of teachers' answers")
     try:
         with np.load(path, allow_pickle=False) as content:
+            if any(key.startswith(_TEACHER) for key in content):
+                raise InputError(
+                    f"{path}: holds answers that a run kept; give its teachers' weights as --teacher and this file as"
+                    " --teacher-answers"
+                )
             yield content
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: does not hold a teacher's answers ({error}); name another file") from error

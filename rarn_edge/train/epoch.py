@@ -45,7 +45,9 @@ def train_epoch(
                 continue
             loss_sum, correct = step.sums()
             if not math.isfinite(loss_sum):
-                raise InputError(f"the loss became {loss_sum} in epoch {epoch}; lower the learning rate")
+                raise InputError(
+                    f"the loss became {loss_sum} in epoch {epoch}; choose a larger --batch or a --recipe of a lower rate"
+                )
             if on_batch is not None:
                 seen = batch * size
                 speed = seen / (time.perf_counter() - started)

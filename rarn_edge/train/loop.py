@@ -18,6 +18,7 @@ from torch import nn
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import make_folder
+from rarn_edge.models.classifier import classifier_of
 from rarn_edge.train.checkpoint import NETWORK_KEY, STATE_FORMAT, load_state, save_state, save_weights
 from rarn_edge.train.curves import write_curves
 from rarn_edge.train.distill import check_classes
@@ -108,9 +109,14 @@ def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[L
         if not isinstance(found, dict) or not found.keys() >= asked.keys():
             raise InputError(f"{state_path}: not a checkpoint of this version; start anew with another --out")
         if found != asked:
-            changed = ", ".join(key.replace("_", " ") for key, value in asked.items() if found.get(key) != value)
+            changed = ", ".join(
+                _difference(key, found[key], value) for key, value in asked.items() if found[key] != value
+            )
             hint = f" (--precision {found['precision']})" if found["precision"] != asked["precision"] else ""
-            raise InputError(f"{state_path} was made with another {changed}; resume with the same options{hint}")
+            raise InputError(
+                f"{state_path} was made with another {changed}; resume with the same options{hint}"
+                " or start anew with another --out"
+            )
         with _of_this_run(state_path):
             model.load_state_dict(state["model"])
     with _of_this_run(state_path):
@@ -153,6 +159,21 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise InputError(f"{folder / STATE_FILE}: no checkpoint to resume; start without --resume")
 
 
+def _difference(key: str, found: object, asked: object) -> str:
+    """What differs between two runs, in words; of one recipe with other settings, which."""
+    name = key.replace("_", " ")
+    if not isinstance(found, dict) or not isinstance(asked, dict):
+        return name
+    if key == "recipe" and found.get("name") != asked["name"]:
+        return f"{name} ('{found.get('name')}' then)"
+    fields = [
+        f"{field} {found.get(field)}, now {value}" if isinstance(value, int | float) else field
+        for field, value in asked.items()
+        if found.get(field) != value
+    ]
+    return f"{name} ({'; '.join(fields)})"
+
+
 def _identity(run: Run, workers: Workers) -> dict[str, Any]:
     return {**run.identity, "workers": workers.count}
 
@@ -177,26 +198,6 @@ def sgd(model: nn.Module, recipe: Recipe, outputs: int) -> torch.optim.Optimizer
     return torch.optim.SGD(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True
     )
-
-
-def classifier_of(model: nn.Module, outputs: int) -> nn.Module:
-    """The last layer of a network: the last linear layer or convolution with that many outputs.
-
-    Raises:
-        InputError: it has none.
-    """
-    layers = [
-        layer
-        for layer in model.modules()
-        if (isinstance(layer, nn.Linear) and layer.out_features == outputs)
-        or (isinstance(layer, nn.Conv2d) and layer.out_channels == outputs)
-    ]
-    if not layers:
-        raise InputError(
-            f"the network has no linear layer or convolution of {outputs} outputs, so a recipe with a slower backbone does not"
-            " know its classifier; choose another recipe"
-        )
-    return layers[-1]
 
 
 def _save(

@@ -1,6 +1,6 @@
 """One training run as data: what is trained on what, the files it leaves, and the figures it reports."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,8 @@ class Run:
         """What must be equal for a resumed run to be the same run."""
         return {
             "model": self.network.name,
+            "input": asdict(self.network.spec.preprocess),
+            "classes": self.classes,
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
             "data": [faces.sha256() for faces in (*self.label_sets, self.test)],
@@ -137,10 +139,11 @@ class Run:
         Args:
             epochs_done: Of the recipe's.
             trained_on: The device, in words.
-            test_accuracy: A share of the held-out faces; None before the first epoch.
+            test_accuracy: A share of the held-out faces, by the first label set; None before the first epoch.
         """
         pixel_mean, pixel_std = self.pixel_statistics
         return {
+            "labels": self.label_source,
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
             "teachers": self.teachers,
@@ -167,7 +170,12 @@ def source_of(faces: Faces) -> str:
     """Whose labels these are, for the contract: FER+, FER-2013, or the name of a data set with classes of its own."""
     if faces.votes is not None:
         return FERPLUS
-    return FER2013 if faces.classes == LABEL_CLASSES[FER2013] else printable(Path(faces.source).stem)[:200] or "own"
+    if faces.classes == LABEL_CLASSES[FER2013]:
+        return FER2013
+    name = printable(Path(faces.source).stem)[:200]
+    return (
+        "own" if not name or name in LABEL_CLASSES else name
+    )  # other classes of a file fer2013.zip are not FER-2013's
 
 
 def joint_classes(*sources: str) -> tuple[str, ...]:
@@ -200,7 +208,7 @@ def split_for_training(faces: Faces) -> tuple[Faces, Faces]:
     mask = training.holdout_mask(HOLDOUT_FRACTION, HOLDOUT_SEED)
     if not mask.any() or mask.all():
         raise InputError(f"{faces.source}: {len(training)} faces are too few to cut a test part from")
-    return _check_classes(training.where(~mask), training.where(mask))
+    return _check_classes(training.where(~mask), training.where(mask).labelled())
 
 
 def _check_classes(training: Faces, test: Faces) -> tuple[Faces, Faces]:

@@ -54,7 +54,7 @@ class TrainOptions:
     teachers: tuple[Path, ...] = ()  # weights, or files of answers, to learn from as well
     teacher_views: int | None = None  # passes of a teacher whose answers are kept
     teacher_answers: Path | None = None  # where they are kept and looked for
-    init: Path | None = None  # weights of the same model to start from: a file, or the name of a shipped model
+    init: Path | str | None = None  # weights of the same model to start from: a file, or the name of a shipped model
     precision: str | None = None
     seed: int = 0
     threads: int | None = None
@@ -184,10 +184,11 @@ def train(
     return TrainResult(out / WEIGHTS_FILE, tuple(history))
 
 
-def _init_file(init: Path | None) -> Path | None:
+def _init_file(init: Path | str | None) -> Path | None:
     """The weights to start from: a file, or those shipped of a model by its name."""
-    shipped = init is not None and str(init) in shipped_models() and not init.exists()
-    return shipped_weights(str(init)) if shipped else init
+    if init is None or (str(init) in shipped_models() and not Path(init).exists()):
+        return None if init is None else shipped_weights(str(init))
+    return Path(init)
 
 
 def _tell(job: Run, on_notice: OnNotice) -> None:
@@ -215,6 +216,9 @@ def _tell(job: Run, on_notice: OnNotice) -> None:
 def _recipe(asked: TrainOptions) -> Recipe:
     """The recipe with what was asked for in place of its own, refused where teachers would do nothing."""
     found = find_recipe(asked.recipe)
+    for name, value in (("epochs", asked.epochs), ("batch", asked.batch)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is 1 or more, not {value}")
     chosen = replace(found, epochs=asked.epochs or found.epochs, batch=asked.batch or found.batch)
     if asked.teachers and not chosen.teacher_share:
         raise InputError(
@@ -223,6 +227,12 @@ def _recipe(asked: TrainOptions) -> Recipe:
     if not asked.teachers and (asked.teacher_views or asked.teacher_answers or asked.teacher_models):
         raise InputError(
             "--teacher-views, --teacher-answers and --teacher-model are about teachers; name them with --teacher WEIGHTS"
+        )
+    kept_alone = bool(asked.teachers) and all(path.suffix == ".npz" for path in asked.teachers)
+    if kept_alone and (asked.teacher_views or asked.teacher_answers):
+        raise InputError(
+            "--teacher-views and --teacher-answers are about teachers that are asked; kept answers are taken as they are:"
+            " leave them out"
         )
     if chosen.live_teachers and (asked.teacher_views or asked.teacher_answers):
         raise InputError(

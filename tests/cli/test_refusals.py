@@ -199,6 +199,10 @@ def test_usage_errors(cli: Cli, simplified: Artifact, arguments: tuple[str, ...]
             ),
             "asks teachers about each batch and keeps no answers",
         ),
+        (
+            ("train", "--data", "DATA", "--out", "OUT", "--teacher", "t.npz", "--teacher-views", "2"),
+            "kept answers are taken as they are",
+        ),
         (("export", "-o", "OUT", "--model", "rarn-152"), "no weights of 'rarn-152' are shipped"),
         (("export", "-o", "OUT", "--weights", "nowhere.safetensors"), "no such file"),
         (("export", "-o", "OUT", "--model", "rarn-s", "--weights", "WEIGHTS"), "weights of 'rarn-n', not of 'rarn-s'"),

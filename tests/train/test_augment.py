@@ -45,6 +45,17 @@ def test_uint8_in_pixel_values_out(images: Tensor, recipe: object) -> None:
     assert torch.equal(images, before)
 
 
+def test_a_turn_keeps_shapes_where_sides_differ() -> None:
+    """A disc on a picture twice as wide as high is a disc when turned."""
+    y, x = torch.meshgrid(torch.arange(48) - 23.5, torch.arange(96) - 47.5, indexing="ij")
+    disc = (255 * (x**2 + y**2 <= 15**2)).to(torch.uint8)[None]
+    turned = draw(disc.repeat(32, 1, 1), replace(NOTHING, rotation_deg=90.0), seed=3)[:, 0]  # [32, 48, 96]
+    shown = turned > 127
+    heights, widths = shown.any(dim=2).sum(dim=1), shown.any(dim=1).sum(dim=1)
+    assert (heights - 30).abs().max() <= 2
+    assert (widths - 30).abs().max() <= 2
+
+
 def test_follows_the_generator_alone(images: Tensor) -> None:
     first = draw(images, EDGE.augmentation, seed=1)
     torch.manual_seed(99)

@@ -17,7 +17,7 @@ from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.run import EpochLog, Run
 from rarn_edge.train.workers import join_workers
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 MakeRun = Callable[..., Run]
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def make(make_run: MakeRun, weights_file: Path) -> MakeRun:
     """`make_run` of rarn-s, which has dropout; with a live teacher where the recipe asks one."""
 
     def made(folder: Path, recipe: str, precision: TrainingPrecision = TrainingPrecision.BF16) -> Run:
-        run = replace(make_run(folder, recipe, epochs=5, precision=precision), model="rarn-s")
+        run: Run = make_run(folder, recipe, epochs=5, precision=precision, model="rarn-s")
         return replace(run, live=(load_weights(weights_file),) if run.recipe.live_teachers else ())
 
     return made
@@ -49,6 +49,14 @@ def make(make_run: MakeRun, weights_file: Path) -> MakeRun:
 RECIPES = ["edge", "edge-distilled", "edge-taught", "edge-patient"]
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_runs_can_be_made(make: MakeRun, tmp_path: Path, recipe: str) -> None:
+    """Without a GPU as well, so that a test that needs one does not break unseen."""
+    run = make(tmp_path, recipe)
+    assert (run.network.name, len(run.live)) == ("rarn-s", int(run.recipe.live_teachers))
+
+
+@needs_gpu
 @pytest.mark.parametrize("precision", list(TrainingPrecision))
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recorded_batches_are_the_batches_themselves(
@@ -59,6 +67,7 @@ def test_recorded_batches_are_the_batches_themselves(
     assert_equal(trained(make(tmp_path / "plain", recipe, precision)), recorded)
 
 
+@needs_gpu
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_resume_is_bit_exact(make: MakeRun, tmp_path: Path, recipe: str) -> None:
     run = make(tmp_path / "straight", recipe)
@@ -88,6 +97,7 @@ with join_workers() as workers:
 """
 
 
+@needs_gpu
 def test_nccl_joins_workers(tmp_path: Path) -> None:
     script = tmp_path / "nccl.py"
     script.write_text(NCCL)

@@ -15,11 +15,11 @@ from rarn_edge.models.build import build_model, untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
-from rarn_edge.train.distill import mean_answers, read_answers, write_answers
+from rarn_edge.train.distill import mean_answers, read_answers, soft_targets, write_answers
 from rarn_edge.train.loop import train
 from rarn_edge.train.loss import loss_of, targets_of
 from rarn_edge.train.recipe import EDGE, EDGE_SETTLE
-from rarn_edge.train.run import Run, joint_classes, split_for_training
+from rarn_edge.train.run import Run, joint_classes, source_of, split_for_training
 
 
 @pytest.fixture
@@ -86,6 +86,24 @@ def test_a_teacher_of_one_label_set_counts_for_that_one(split_faces: Faces, answ
             mean_answers(split_faces, "", [answers, tmp_path / name], [FER2013])
 
 
+def test_answers_for_fer2013_are_none_for_other_classes(split_faces: Faces, answers: Path) -> None:
+    """Not even for the same in another order, of a data set of that name."""
+    named = replace(split_faces, source="fer2013.zip")
+    assert source_of(named) == FER2013
+    for classes in (split_faces.classes[::-1], split_faces.classes[:2]):
+        others = named.only(classes)
+        assert source_of(others) == "own"
+        with pytest.raises(InputError, match="has no answers for the labels 'own'; it has: ferplus, fer2013"):
+            read_answers(answers, others, source_of(others))
+
+
+def test_a_runs_own_file_of_answers_is_named_as_such(split_faces: Faces, seven: Weights, tmp_path: Path) -> None:
+    kept = tmp_path / "teachers.npz"
+    soft_targets([seven], split_faces, "these", kept, views=1)
+    with pytest.raises(InputError, match="weights as --teacher and this file as --teacher-answers"):
+        read_answers(kept, split_faces, FER2013)
+
+
 @pytest.fixture
 def seven(tmp_path: Path) -> Weights:
     path = tmp_path / "seven.safetensors"
@@ -101,6 +119,20 @@ def test_weights_of_other_classes_begin_with_the_known_ones(seven: Weights) -> N
     assert torch.equal(begun[:7], known)
     assert torch.equal(begun[7:14], known)
     assert torch.equal(begun[14], fresh[14])  # contempt
+
+
+def test_layers_with_as_many_channels_as_classes_are_no_classifier() -> None:
+    """rarn-n has 16 channels in its stem: of weights for 16 classes, those are the start of 16 others."""
+    names = tuple(f"class {index}" for index in range(16))
+    torch.manual_seed(0)
+    weights = Weights(
+        replace(find_model("rarn-n").spec, classes=names), dict(build_model("rarn-n", 16).state_dict()), {}, "of 16"
+    )
+    begun = weights.begin(build_model("rarn-n", 16), names[::-1]).state_dict()
+    stem = [name for name, tensor in weights.tensors.items() if len(tensor.shape) and "classifier" not in name]
+    assert any(weights.tensors[name].shape[0] == 16 for name in stem)
+    assert all(torch.equal(begun[name], weights.tensors[name]) for name in stem)
+    assert torch.equal(begun["classifier.weight"], weights.tensors["classifier.weight"].flip(0))
 
 
 def test_a_head_of_a_joint_network_answers_as_its_part(tmp_path: Path) -> None:

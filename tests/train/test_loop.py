@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rarn_edge.contract.preprocess import to_input
-from rarn_edge.contract.spec import CLASSES
+from rarn_edge.contract.spec import CLASSES, FERPLUS_CLASSES
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.data.votes import CHOICES, majority
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import build_model
 from rarn_edge.models.find import find_network
@@ -31,6 +33,10 @@ from rarn_edge.train.recipe import RECIPES
 from rarn_edge.train.run import BatchLog, EpochLog, Run, split_for_training
 
 MakeRun = Callable[..., Run]
+NANO = find_network("rarn-n")
+OTHER_INPUT = replace(
+    NANO, spec=replace(NANO.spec, preprocess=replace(NANO.spec.preprocess, mean=(0.0,), std=(255.0,)))
+)
 
 
 def tensors(value: Any, path: str = "") -> dict[str, Tensor]:
@@ -178,10 +184,11 @@ def test_finished_run_resumes_to_itself(straight: Run) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"recipe": RECIPES["paper"]}, "recipe"),
+        ({"recipe": RECIPES["paper"]}, "recipe ('edge' then)"),
         ({"seed": 1}, "seed"),
         ({"network": find_network("rarn-s")}, "model"),
-        ({"recipe": replace(RECIPES["edge"], epochs=5, batch=14)}, "recipe"),
+        ({"recipe": replace(RECIPES["edge"], epochs=5, batch=14)}, "recipe (epochs 3, now 5)"),
+        ({"network": OTHER_INPUT}, "input (mean; std)"),
         ({"precision": TrainingPrecision.BF16}, "precision"),
     ],
 )
@@ -191,7 +198,9 @@ def test_resume_of_another_run_is_refused(
     with pytest.raises(KeyboardInterrupt):
         train(make_run(tmp_path), on_batch=interrupt_in(1, batch=1))
     before = (tmp_path / "last.pt").read_bytes()
-    with pytest.raises(InputError, match=rf"made with another {named}; resume with the same"):
+    with pytest.raises(
+        InputError, match=rf"made with another {re.escape(named)}; resume with the same options.* or start anew"
+    ):
         train(replace(make_run(tmp_path), **change), resume=True)
     assert (tmp_path / "last.pt").read_bytes() == before
 
@@ -250,7 +259,7 @@ def test_crops_need_images_of_the_models_side(make_run: MakeRun, tmp_path: Path)
 
 def test_diverging_loss_is_an_error(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(tmp_path, "paper")
-    with pytest.raises(InputError, match=r"the loss became (nan|inf) in epoch 1; lower the learning rate"):
+    with pytest.raises(InputError, match=r"the loss became (nan|inf) in epoch 1; choose a larger --batch"):
         train(replace(run, recipe=replace(run.recipe, learning_rate=1e30)))
     assert load_state(tmp_path / "last.pt")["history"] == []
 
@@ -317,6 +326,16 @@ def test_cut_off_test_part_is_the_one_that_other_commands_measure_on() -> None:
     unsplit = split_as(synthetic_faces(140, seed=1), Split.UNSPLIT)
     assert first.names == unsplit.split(Split.TEST).names
     assert np.bincount(first.labels).tolist() == [2] * 7
+
+
+def test_a_cut_off_test_part_has_labels_also_of_votes_without_a_majority() -> None:
+    faces = split_as(synthetic_faces(140, seed=1), Split.TRAINING)
+    votes = np.zeros((140, len(CHOICES)), dtype=np.uint8)
+    votes[np.arange(140), faces.labels] = 5
+    votes[::2, CHOICES.index("contempt")] = 5  # as many say so: no majority
+    voted = replace(faces, votes=votes, labels=majority(votes), classes=FERPLUS_CLASSES)
+    assert (voted.labels < 0).any()
+    assert (split_for_training(voted)[1].labels >= 0).all()
 
 
 @pytest.mark.parametrize("count", [1, 7])

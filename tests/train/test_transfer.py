@@ -13,9 +13,10 @@ from rarn_edge.data import Faces, Split, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import build_model
+from rarn_edge.models.classifier import classifier_of
 from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights
-from rarn_edge.train.loop import classifier_of, sgd
+from rarn_edge.train.loop import sgd
 from rarn_edge.train.loop import train as train_run
 from rarn_edge.train.recipe import RECIPES
 from rarn_edge.train.run import Run
