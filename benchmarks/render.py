@@ -163,6 +163,7 @@ def draw(found: list[tuple[str, str, float, float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
+    furthest = 1.3 * max(point[2] for point in found)  # room for the words beside the last point
     for axes, labels in zip(figure.subplots(1, 2), (FERPLUS, FER2013), strict=True):
         shown = [point for point in found if point[0] == labels]
         for _, model, latency, accuracy in shown:
@@ -176,7 +177,7 @@ def draw(found: list[tuple[str, str, float, float]], path: Path) -> None:
                 fontsize=8,
             )
         low, high = min(point[3] for point in shown), max(point[3] for point in shown)
-        axes.set(title=labels, xlabel="milliseconds a face, one core", xlim=(0, 1.35), ylim=(low - 5, high + 5))
+        axes.set(title=labels, xlabel="milliseconds a face, one core", xlim=(0, furthest), ylim=(low - 5, high + 5))
         axes.set_ylabel("accuracy, %")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.boundary.names import printable
-from rarn_edge.boundary.paths import require_file
+from rarn_edge.boundary.paths import MODEL_HINT, require_file
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.types import NUMPY_NAMES
@@ -67,7 +67,7 @@ def load_case(path: Path, label: str | None = None) -> BenchCase:
 def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
     """`load_case` for each file, labelled by stem, or `folder/stem` where files share it; a repeat gets `#2`."""
     for path in paths:
-        require_file(path)
+        require_file(path, MODEL_HINT)
     files_by_stem = Counter(path.stem for path in {path.resolve() for path in paths})
     seen: Counter[str] = Counter()
     cases = []

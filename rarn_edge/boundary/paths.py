@@ -21,6 +21,9 @@ _KINDS = (
 )
 
 
+MODEL_HINT = "an ONNX file of a model is made by: rarn-edge export -o FILE.onnx"
+
+
 def require_file(path: Path, hint: str = "") -> os.stat_result:
     """The status of a regular file, links followed; `hint` is the next step for one that is absent.
 

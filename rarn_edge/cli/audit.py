@@ -20,7 +20,7 @@ def audit(
     from rarn_edge.report.audit import audit_table
     from rarn_edge.workflow.audit import audit as audit_file
 
-    done = audit_file(file, data=data, split=split, threads=threads)
+    done = audit_file(file, data=data, split=split, threads=threads, on_notice=note)
     if as_json:
         print_json(done.to_dict())
     else:

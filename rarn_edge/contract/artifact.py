@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from rarn_edge.boundary.documents import parse_json, to_json
 from rarn_edge.boundary.names import printable
-from rarn_edge.boundary.paths import require_file
+from rarn_edge.boundary.paths import MODEL_HINT, require_file
 from rarn_edge.contract.graph_scan import scan_graph
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target
@@ -187,7 +187,7 @@ def open_unoptimised(model: Path | bytes, threads: int = 1) -> ort.InferenceSess
     """
     name = str(model) if isinstance(model, Path) else "the model"
     if isinstance(model, Path):
-        require_file(model)
+        require_file(model, MODEL_HINT)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from rarn_edge.boundary.paths import require_file
+from rarn_edge.boundary.paths import MODEL_HINT, require_file
 from rarn_edge.errors import InputError, first_line
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -205,7 +205,7 @@ def scan_graph(path: Path) -> GraphScan:
     Raises:
         InputError: no such file, or its bytes are no ONNX model.
     """
-    if require_file(path).st_size == 0:
+    if require_file(path, MODEL_HINT).st_size == 0:
         raise InputError(f"{path}: is empty")
     try:
         return _model(memoryview(path.read_bytes()))

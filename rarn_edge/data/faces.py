@@ -36,7 +36,13 @@ class Split(StrEnum):
             InputError: no such split.
         """
         key = text.strip().lower().replace("-", "").replace("_", "")
-        aliases = {"train": cls.TRAINING, "public": cls.PUBLIC_TEST, "private": cls.PRIVATE_TEST}
+        aliases = {
+            "val": cls.TEST,
+            "validation": cls.TEST,
+            "train": cls.TRAINING,
+            "public": cls.PUBLIC_TEST,
+            "private": cls.PRIVATE_TEST,
+        }
         for split in cls:
             aliases[split.value.lower()] = split
         if key not in aliases:

@@ -43,7 +43,7 @@ def load_faces(
 
 def _read(source: Path) -> Faces:
     """Image files are not decoded yet."""
-    require_source(source, "--data takes a zip, a folder of class folders, or a CSV")
+    require_source(source, "pictures are a zip, a folder of class folders, or a CSV")
     try:
         if source.is_dir():
             return read_folder(source)

@@ -33,10 +33,12 @@ def audit_table(audit: Audit) -> Table:
         rows.append(("", f"{where}: {island.reason} ({island.time_share:.1%} of the time)"))
     check = audit.saturation
     against = (
-        f"{_db(check.fused_db)} as it runs, {_db(check.unsaturated_db)} unsaturated, {check.simulation_flips} flips"
+        f"{_db(check.fused_db)} as it runs, {_db(check.unsaturated_db)} unsaturated,"
+        f" {check.simulation_flips} decide otherwise"
     )
-    flips = f"{check.saturation_flips} of {check.images} decisions flipped"
-    rows.append(("saturation", f"{flips}; against the float simulation: {against}"))
+    flips = f"changes {check.saturation_flips} of {check.images} decisions"
+    if audit.int8_convolutions:
+        rows.append(("saturation", f"{flips}; against the float simulation: {against}"))
     return facts("", rows)
 
 

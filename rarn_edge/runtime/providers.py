@@ -18,7 +18,7 @@ from typing import Any
 import onnxruntime as ort
 
 from rarn_edge.boundary.limits import MAX_THREADS, check_count
-from rarn_edge.boundary.paths import require_file
+from rarn_edge.boundary.paths import MODEL_HINT, require_file
 from rarn_edge.contract.artifact import open_unoptimised
 from rarn_edge.errors import InputError, ProviderError, first_line
 from rarn_edge.files import file_sha256, make_folder
@@ -246,7 +246,7 @@ def open_session(
     entry = check_provider(provider)
     count = default_threads() if threads is None else threads
     check_count(count, "threads", MAX_THREADS)
-    require_file(path)
+    require_file(path, MODEL_HINT)
     strict = provider != CPU and not allow_fallback
     can_list_nodes = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
     session_options = ort.SessionOptions()

@@ -7,7 +7,7 @@ from typing import Any
 from rarn_edge.audit.run import Audit
 from rarn_edge.audit.run import audit as audit_file
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.workflow.callbacks import AnyPath
+from rarn_edge.workflow.callbacks import AnyPath, OnNotice, warn
 from rarn_edge.workflow.inputs import comparison_faces
 
 
@@ -23,7 +23,12 @@ class AuditResult:
 
 
 def audit(
-    file: AnyPath, *, data: AnyPath | None = None, split: str | None = None, threads: int | None = None
+    file: AnyPath,
+    *,
+    data: AnyPath | None = None,
+    split: str | None = None,
+    threads: int | None = None,
+    on_notice: OnNotice = warn,
 ) -> AuditResult:
     """What ONNX Runtime runs in INT8 on this CPU, each float island with its reason, and what saturation changes.
 
@@ -32,6 +37,7 @@ def audit(
         data: Labelled faces (default: synthetic ones).
         split: Of `data` (default: the held-out one).
         threads: Default: the cores this process may use.
+        on_notice: Told what a caller should know.
 
     Raises:
         InputError: the file cannot be run, or unusable faces.
@@ -44,5 +50,5 @@ def audit(
         True
     """
     artifact = Artifact.load(Path(file))
-    shown = comparison_faces(data, split, artifact.spec)
+    shown = comparison_faces(data, split, artifact.spec, on_notice=on_notice)
     return AuditResult(audit_file(artifact, shown.faces.pixels, threads), shown.description)

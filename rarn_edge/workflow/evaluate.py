@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rarn_edge.contract.spec import FERPLUS, MIN_TEMPERATURE
+from rarn_edge.contract.spec import CLASSES, FERPLUS, MIN_TEMPERATURE
 from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.evaluation.confidence import fit_temperature
@@ -113,7 +113,7 @@ def evaluate(
     preprocess = subject.spec.preprocess
     to_judge = faces_to_judge(data, split, preprocess, votes, on_notice, with_training=report is not None)
     faces = known_faces(to_judge.faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
-    if votes is None and subject.spec.label_source == FERPLUS:
+    if votes is None and subject.spec.label_source == FERPLUS and faces.classes == CLASSES:
         on_notice(
             f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",
             "",

@@ -195,7 +195,7 @@ def verdict(
             f"{before.path}: is {before.contract.precision}, and the first file is the float32 one:"
             f" rarn-edge verdict FLOAT.onnx {before.path.name}"
         )
-    shown = comparison_faces(data, split, before.spec, votes=votes)
+    shown = comparison_faces(data, split, before.spec, votes=votes, on_notice=on_notice)
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)
 
 

@@ -139,7 +139,7 @@ def test_random_bytes_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_unknown_form(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file or folder; --data takes a zip"):
+    with pytest.raises(InputError, match="no such file or folder; pictures are a zip"):
         load_faces(tmp_path / "fer2013.csv")
     other = tmp_path / "fer2013.tar"
     other.write_bytes(b"x")
