@@ -134,6 +134,8 @@ def test_the_shipped_bundle_bites(tmp_path: Path, cli: Cli) -> None:
     ("arguments", "code", "message"),
     [
         (("BUNDLE",), 2, "which model? rarn-edge verify"),
+        ((TINY,), 2, "is a model; name its parity bundle first"),
+        (("none.rarn-parity",), 2, "no such file; a parity bundle is made by"),
         (("BUNDLE", "none.onnx"), 2, "none.onnx: no such file"),
         (("none.rarn-parity", TINY), 2, "make a bundle with: rarn-edge parity"),
         ((TINY, TINY), 2, "not a readable parity bundle"),
