@@ -98,6 +98,9 @@ def main() -> None:
         help="the mean of the run's weights, of those it started from, and of other runs that started there",
     )
     parser.add_argument(
+        "--without-start", action="store_true", help="leave what the run started from out of the mean of --average"
+    )
+    parser.add_argument(
         "--on-grid", action="store_true", help="put shipped weights on the 7-bit grid of their INT8 file first"
     )
     parser.add_argument(
@@ -113,6 +116,8 @@ def main() -> None:
         parser.error("--before is about the folder of a run")
     if arguments.average is not None and release is not None:
         parser.error("--average is about the folder of a run")
+    if arguments.without_start and not arguments.average:
+        parser.error("--without-start is about --average with runs to average")
     if arguments.on_grid and (release is None or arguments.data is None):
         parser.error("--on-grid is about a shipped model, and needs --data to measure it anew")
     if arguments.class_scaling and arguments.data is None:
@@ -120,7 +125,14 @@ def main() -> None:
     if arguments.data is not None:
         faces = load_faces(arguments.data, votes=arguments.votes)
         if release is None:
-            release = adopt(Path(arguments.source), faces, arguments.before, arguments.average, arguments.class_scaling)
+            release = adopt(
+                Path(arguments.source),
+                faces,
+                arguments.before,
+                arguments.average,
+                arguments.class_scaling,
+                arguments.without_start,
+            )
         elif arguments.on_grid or arguments.class_scaling:
             put_on_grid(release, faces, arguments.class_scaling)
         measure(release, faces)
@@ -152,13 +164,15 @@ def adopt(
     before: Sequence[Path] = (),
     average: Sequence[Path] | None = None,
     class_scaling: bool = False,
+    without_start: bool = False,
 ) -> Release:
     """Take weights and logs of a finished run into the package.
 
     A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
     `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
     what there was. Of a run on both label sets the outputs for the labels of `faces` are taken. With `average` the mean of its
-    weights, of those it started from and of the runs listed is released (Wortsman 2022, arXiv:2203.05482); with
+    weights, of those it started from (not `without_start`) and of the runs listed is released (Wortsman 2022,
+    arXiv:2203.05482); with
     `class_scaling` its classifier is calibrated on the held-out faces.
 
     Raises:
@@ -184,7 +198,7 @@ def adopt(
             (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
             if start.sha256 != provenance["started_from"]:
                 raise InputError(f"{run}: started from nothing that is in the package; name what is --before it")
-        weights, provenance = averaged(weights, start, [part_about(other, labels) for other in average])
+        weights, provenance = averaged(weights, start, [part_about(other, labels) for other in average], without_start)
     on_grid = provenance["recipe"].get("rounded_for") is not None
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
     store(release, replace(weights, provenance=provenance), held_out, on_grid, class_scaling)
@@ -232,8 +246,10 @@ def store(release: Release, weights: Weights, held_out: Faces, on_grid: bool, cl
     save_weights(ASSETS / f"{release}.safetensors", spec, stored, weights.provenance)
 
 
-def averaged(run: Weights, start: Weights, others: Sequence[Weights]) -> tuple[Weights, dict[str, Any]]:
-    """The mean of a run's weights, of those it started from and of other runs that started there, and its provenance.
+def averaged(
+    run: Weights, start: Weights, others: Sequence[Weights], without_start: bool = False
+) -> tuple[Weights, dict[str, Any]]:
+    """The mean of a run's weights, of those it started from (or not) and of other runs that started there, and its provenance.
 
     Raises:
         InputError: another run started elsewhere.
@@ -241,14 +257,14 @@ def averaged(run: Weights, start: Weights, others: Sequence[Weights]) -> tuple[W
     for other in others:
         if other.provenance["started_from"] != start.sha256:
             raise InputError(f"--average takes runs that started from the same weights, sha256 {start.sha256[:12]}")
-    parts = (run, start, *others)
+    parts = (run, *others) if without_start else (run, start, *others)
     tensors = {
         key: torch.stack([part.tensors[key].double() for part in parts]).mean(0).float()  # whatever their order
         if tensor.is_floating_point()
         else tensor
         for key, tensor in run.tensors.items()
     }
-    said = [{"weights_sha256": start.sha256}]
+    said: list[dict[str, Any]] = [] if without_start else [{"weights_sha256": start.sha256}]
     said += [{"weights_sha256": other.sha256, "recipe": other.provenance["recipe"]} for other in others]
     return replace(run, tensors=tensors), {**run.provenance, "averaged_with": said}
 

@@ -29,13 +29,16 @@ LIMITS = """\
 
 def _averaged_line(provenance: dict[str, Any]) -> list[str]:
     """Which weights the released ones are the mean of, where they are one."""
-    others = len(provenance.get("averaged_with", ())) - 1
-    if others < 0:
+    said = provenance.get("averaged_with", ())
+    if not said:
         return []
-    runs = "" if others == 0 else f" and of {others} other run{'s' * (others > 1)} that started there"
-    return [
-        f"- The released weights are the mean of the last phase's, of those it started from{runs} (arXiv:2203.05482)."
-    ]
+    others = sum("recipe" in other for other in said)
+    parts = ["the last phase's"]
+    if others < len(said):
+        parts.append("those it started from")
+    if others:
+        parts.append(f"{others} run{'s' * (others > 1)} that started there")
+    return [f"- The released weights are the mean of {' and of '.join(parts)} (arXiv:2203.05482)."]
 
 
 def _scaled_line(provenance: dict[str, Any]) -> list[str]:
