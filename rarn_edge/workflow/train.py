@@ -11,7 +11,7 @@ import torch
 from rarn_edge.assets import shipped_models, shipped_weights
 from rarn_edge.contract.spec import LABEL_CLASSES, ModelSpec
 from rarn_edge.contract.targets import detect_host
-from rarn_edge.errors import InputError
+from rarn_edge.errors import InputError, require_extras
 from rarn_edge.files import check_apart, make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
@@ -106,6 +106,7 @@ def train(
         >>> done.history[-1].test_accuracy  # doctest: +SKIP
         0.31
     """
+    require_extras("train")  # curves are drawn after the first epoch
     asked, out = options or TrainOptions(), Path(folder)
     recipe, network, begin = _recipe(asked), find_network(asked.model, spec=asked.spec), _init_file(asked.init)
     written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
