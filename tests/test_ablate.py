@@ -89,3 +89,13 @@ def test_some_variants_leave_the_rows_of_others(ablations: ModuleType) -> None:
         each.name for each in readings if each not in some
     ]
     assert ablations.without(rows, readings) == []
+
+
+@pytest.mark.parametrize("name", ["recipe", "settle"])
+def test_what_cannot_learn_both_label_sets_says_so_before_any_training(ablations: ModuleType, name: str) -> None:
+    held_out = LabelSet(synthetic_faces(14, 0), synthetic_faces(14, 1))
+    plan = ablations.Plan(1, 0, 1, Path("runs"))
+    ablations.check_alone(ablations.VARIANTS[name], [held_out], plan)
+    for sets, given in (([held_out, held_out], plan), ([held_out], replace(plan, answers=(Path("t.npz"),)))):
+        with pytest.raises(InputError, match="leave out --votes and --teacher"):
+            ablations.check_alone(ablations.VARIANTS[name], sets, given)

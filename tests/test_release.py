@@ -133,6 +133,12 @@ def test_of_a_run_on_both_label_sets_one_is_released_as_the_mean_with_the_run_be
     assert torch.equal(released.tensors["classifier.weight"], release.compacted((both[0] + both[1]) / 2).float())
     assert len(released.provenance["phases"]) == 2
     assert len(released.provenance["averaged_with"]) == 1
+    release.adopt(second, split_faces, before=[first], average=[second], without_start=True)
+    alone = load_weights(assets / "rarn-n.fer2013.safetensors")
+    assert torch.equal(alone.tensors["classifier.weight"], release.compacted(both[1]).float())
+    assert "recipe" in alone.provenance["averaged_with"][0]
+    with pytest.raises(InputError, match="started from nothing that is in the package; name what is --before it"):
+        release.adopt(first, split_faces, average=[])
 
 
 @pytest.mark.parametrize(
