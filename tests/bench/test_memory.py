@@ -10,6 +10,7 @@ import pytest
 from rarn_edge.bench.cases import BenchCase, load_case
 from rarn_edge.bench.extras.memory import measure_memory
 from rarn_edge.bench.worker.client import Worker, WorkerError
+from rarn_edge.boundary.paths import MODEL_HINT
 from rarn_edge.host.memory import peak_rss_bytes
 
 needs_shell = pytest.mark.skipif(os.name == "nt", reason="a shell script stands in for the child")
@@ -41,7 +42,7 @@ def test_bigger_batches_need_more(case: BenchCase) -> None:
 
 def test_an_expected_error_of_the_child_is_its_reason(case: BenchCase) -> None:
     result = measure_memory(dataclasses.replace(case, path=Path("absent.onnx")), 1, "cpu", 1)
-    assert (result.memory, result.reason) == (None, "absent.onnx: no such file")
+    assert (result.memory, result.reason) == (None, f"absent.onnx: no such file; {MODEL_HINT}")
 
 
 def test_a_batch_beyond_all_memory_is_a_reason(case: BenchCase) -> None:
