@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rarn_edge.contract.spec import FER2013, FERPLUS, ModelSpec
+from rarn_edge.contract.spec import FER2013, FERPLUS
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import make_folder
 from rarn_edge.host.threads import default_threads
@@ -100,12 +100,8 @@ class Net:
         averaged = placed(run.network.build(len(run.classes)), worker.device).eval()
         averaged.load_state_dict(model.state_dict())
         self.learner = Learner(model, model, averaged, sgd(model, run.recipe, len(run.classes)))
-        self.step = BatchStep(run, self.spec.preprocess, self.learner, worker)
+        self.step = BatchStep(run, run.spec.preprocess, self.learner, worker)
         model.train()
-
-    @property
-    def spec(self) -> ModelSpec:
-        return replace(self.run.network.spec, classes=self.run.classes, label_source=self.run.label_source)
 
     def batches(self, epoch: int) -> Iterator[None]:
         """Learn from one batch after the other."""
@@ -203,7 +199,7 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
             raise InputError(
                 f"one epoch takes {second:.0f} s here, {left:.0f} s are left for it; give it more --minutes"
             )
-        few = plan.teachers is None and number > 1 and epochs < plan.epochs / 2
+        few = number > 1 and plan.teachers is None and epochs < plan.epochs / 2
         if epochs < 1 or few:
             print(f"{left:.0f} s are left, too few for another teacher")
             break
@@ -216,7 +212,7 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
 def keep_teacher(net: Net, sets: LabelSets, out: Path, epochs: int) -> Path:
     """Write a teacher's answers and weights, whose path it returns; print how good it is."""
     _wait(net.step.device.type)
-    model, spec, heads = net.learner.averaged, net.spec, net.run.heads
+    model, spec, heads = net.learner.averaged, net.run.spec, net.run.heads
     scores = {}
     with net.run.precision.autocast(net.step.device.type):
         for source, start in zip((FER2013, FERPLUS), itertools.accumulate((0, *heads)), strict=False):

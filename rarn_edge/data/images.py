@@ -17,13 +17,7 @@ from rarn_edge.errors import InputError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 _FOLDER_SPLITS = {
-    "train": Split.TRAINING,
-    "training": Split.TRAINING,
-    "test": Split.TEST,
-    "val": Split.TEST,
-    "validation": Split.TEST,
-    "publictest": Split.PUBLIC_TEST,
-    "privatetest": Split.PRIVATE_TEST,
+    name: Split.parse(name) for name in ("train", "training", "test", "val", "validation", "publictest", "privatetest")
 }
 # RuntimeError: an encrypted entry; OSError, ValueError, struct.error: nonsense in the directory
 _ZIP_ERRORS = (
@@ -100,7 +94,7 @@ def read_listing(path: Path) -> Faces:
         files.append(row["file"].strip())
         labels.append(row.get("label", "").strip())
         try:
-            splits.append(_split_named(row["split"]) if "split" in row else Split.UNSPLIT)
+            splits.append(Split.parse(row["split"]) if "split" in row else Split.UNSPLIT)
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from error
     missing = [name for name in files if not (path.parent / name).is_file()]
@@ -150,10 +144,6 @@ def _class_folder(path: PurePosixPath) -> str | None:
     """The folder an image is in, unless that names a split."""
     folder = path.parent.name
     return folder if folder and folder.lower() not in _FOLDER_SPLITS else None
-
-
-def _split_named(text: str) -> Split:
-    return _FOLDER_SPLITS.get(text.strip().lower()) or Split.parse(text)
 
 
 def _split_of(path: PurePosixPath) -> Split:

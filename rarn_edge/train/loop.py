@@ -51,7 +51,7 @@ def train(
     torch.set_num_threads(run.threads)
     torch.backends.cudnn.deterministic = True  # it costs no time (on an H100)
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32
-    spec = replace(run.network.spec, classes=run.classes, label_source=run.label_source)
+    spec = run.spec
     height_px, image_px = spec.preprocess.height_px, run.train.images.shape[1]
     if run.recipe.crop_px and height_px != image_px:
         raise InputError(

@@ -10,7 +10,7 @@ import torch
 
 from rarn_edge.boundary.names import printable
 from rarn_edge.contract.preprocess import resize
-from rarn_edge.contract.spec import CLASSES, FER2013, FERPLUS, LABEL_CLASSES
+from rarn_edge.contract.spec import CLASSES, FER2013, FERPLUS, LABEL_CLASSES, ModelSpec
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.faces import HOLDOUT_FRACTION, HOLDOUT_SEED, listed
 from rarn_edge.data.stream import Streamed
@@ -95,6 +95,11 @@ class Run:
         """Whose labels the outputs are, for the contract: `ferplus`, or `fer2013+ferplus` of a model that has both."""
         return "+".join(source_of(faces) for faces in self.label_sets)
 
+    @property
+    def spec(self) -> ModelSpec:
+        """The contract of the trained network: its own, with the classes that it learns."""
+        return replace(self.network.spec, classes=self.classes, label_source=self.label_source)
+
     @cached_property
     def drawn(self) -> Faces | None:
         """Drawn faces that the recipe adds to the training faces, of their size; none beside colour pictures or other classes."""
@@ -173,9 +178,7 @@ def source_of(faces: Faces) -> str:
     if faces.classes == LABEL_CLASSES[FER2013]:
         return FER2013
     name = printable(Path(faces.source).stem)[:200]
-    return (
-        "own" if not name or name in LABEL_CLASSES else name
-    )  # other classes of a file fer2013.zip are not FER-2013's
+    return "own" if not name or name in LABEL_CLASSES else name  # a fer2013.zip of other classes is not FER-2013's
 
 
 def joint_classes(*sources: str) -> tuple[str, ...]:

@@ -187,9 +187,10 @@ def train(
 
 def _init_file(init: Path | str | None) -> Path | None:
     """The weights to start from: a file, or those shipped of a model by its name."""
-    if init is None or (str(init) in shipped_models() and not Path(init).exists()):
-        return None if init is None else shipped_weights(str(init))
-    return Path(init)
+    if init is None:
+        return None
+    named = str(init) in shipped_models() and not Path(init).exists()
+    return shipped_weights(str(init)) if named else Path(init)
 
 
 def _tell(job: Run, on_notice: OnNotice) -> None:
