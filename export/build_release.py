@@ -25,8 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rarn_edge.assets import (
     SAFE_TARGET,
@@ -53,7 +51,6 @@ from rarn_edge.evaluation.confidence import (
 from rarn_edge.evaluation.judge import beside_votes, judge
 from rarn_edge.files import file_sha256, make_folder, write_text
 from rarn_edge.models.catalog import find_model
-from rarn_edge.models.classifier import classifier_of
 from rarn_edge.models.find import find_network
 from rarn_edge.parity.bundle import SUFFIX, make_bundle, save_bundle
 from rarn_edge.parity.inputs import show
@@ -64,7 +61,7 @@ from rarn_edge.report.model_card import log_name, model_card
 from rarn_edge.runtime.providers import CPU
 from rarn_edge.stats.classification import evaluate_logits, softmax
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
-from rarn_edge.train.quantization_aware import QuantizationAware
+from rarn_edge.train.finish import class_scaled, compacted, mean_of, on_grid
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE, source_of
 from rarn_edge.workflow.inputs import SYNTHETIC_SEED, read_subject
 from rarn_edge.workflow.model_files import export
@@ -75,7 +72,6 @@ ROOT = EXPORT.parent
 ASSETS = ROOT / "rarn_edge" / "assets"
 CALIBRATION_IMAGES = 512
 MIN_MARGIN = 0.2  # of the two highest logits; an output step of INT8 is 0.03
-SIGNIFICANT_BITS = 7  # of a stored weight, one fewer than bfloat16 has: a relative error of at most 0.8 %
 BUNDLE_FACES = 70  # 10 of each class: a bundle under 200 kB
 
 
@@ -179,29 +175,26 @@ def adopt(
         InputError: the run is not finished, or a run started from other weights.
     """
     labels = source_of(faces)
-    weights = part_about(run, labels)
+    weights = part_about(load_weights(run / WEIGHTS_FILE), labels)
     release, provenance = Release(weights.spec.name, weights.spec.label_source), weights.provenance
     if labels != release.labels:
         raise InputError(f"{run}: learnt from the labels '{release.labels}'; judge it by them (--votes is for ferplus)")
     if provenance["epochs_done"] < provenance["recipe"]["epochs"]:
         raise InputError(f"{run}: not finished; continue it with --resume")
-    earlier = built_upon(run, weights, before)
+    earlier, start = built_upon(run, weights, before)
     runs = [*before, run]
     for source in runs:
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
     held_out = faces.held_out().labelled()
     if average is not None:
-        if before:
-            start = part_about(before[-1], labels)
-        else:
-            (start,) = package_weights(weights.spec.name, provenance["started_from"])[:1]
-            if start.sha256 != provenance["started_from"]:
-                raise InputError(f"{run}: started from nothing that is in the package; name what is --before it")
-        weights, provenance = averaged(weights, start, [part_about(other, labels) for other in average], without_start)
-    on_grid = provenance["recipe"].get("rounded_for") is not None
+        if start is None:
+            raise InputError(f"{run}: started from random weights; there is nothing to take the mean with")
+        others = [part_about(load_weights(other / WEIGHTS_FILE), labels) for other in average]
+        weights, provenance = mean_of(weights, part_about(start, labels), others, not without_start)
+    rounded = provenance["recipe"].get("rounded_for") is not None
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
-    store(release, replace(weights, provenance=provenance), held_out, on_grid, class_scaling)
+    store(release, replace(weights, provenance=provenance), held_out, rounded, class_scaling)
     first = len(earlier) + 1 - len(before)
     if first == 1:
         for log in (EXPORT / "logs").glob(f"{release}-[0-9]*.csv"):
@@ -214,9 +207,8 @@ def adopt(
     return release
 
 
-def part_about(run: Path, labels: str) -> Weights:
-    """The weights of a run; of a run on both label sets, with the outputs for these labels alone."""
-    weights = load_weights(run / WEIGHTS_FILE)
+def part_about(weights: Weights, labels: str) -> Weights:
+    """Weights of a run; of a run on both label sets, with the outputs for these labels alone."""
     sources = weights.spec.label_source.split("+")
     if len(sources) == 1:
         return weights
@@ -234,59 +226,32 @@ def put_on_grid(release: Release, faces: Faces, class_scaling: bool = False) -> 
     store(release, replace(weights, provenance=provenance), faces.held_out().labelled(), True, class_scaling)
 
 
-def store(release: Release, weights: Weights, held_out: Faces, on_grid: bool, class_scaling: bool) -> None:
-    """Write the weights into the package as they are released, with the temperature that then fits the held-out faces."""
-    if class_scaling:
-        weights = class_scaled(weights, held_out)
-    made = rounded_weights(weights) if on_grid else weights.tensors
-    stored = {key: compacted(tensor, on_grid) for key, tensor in made.items()}
+def store(release: Release, weights: Weights, held_out: Faces, rounded: bool, calibrated: bool) -> None:
+    """Write the weights into the package as they are released, with the temperature that then fits the held-out faces.
+
+    `rounded` ones lie on the grid of their INT8 file; of `calibrated` ones each class's logit is scaled.
+    """
+    if calibrated:
+        weights = class_scaling(weights, held_out)
+    if rounded:
+        weights = on_grid(weights, SAFE_TARGET)
+    stored = {key: compacted(tensor, exact=rounded) for key, tensor in weights.tensors.items()}
     logits = torch_form(replace(weights, tensors={key: widened(t) for key, t in stored.items()}), held_out).logits
     temperature = round(fit_temperature(logits, held_out.labels_in(weights.spec.classes)), 3)
     spec = replace(weights.spec, temperature=temperature)
     save_weights(ASSETS / f"{release}.safetensors", spec, stored, weights.provenance)
 
 
-def averaged(
-    run: Weights, start: Weights, others: Sequence[Weights], without_start: bool = False
-) -> tuple[Weights, dict[str, Any]]:
-    """The mean of a run's weights, of those it started from (or not) and of other runs that started there, and its provenance.
+def class_scaling(weights: Weights, held_out: Faces) -> Weights:
+    """The weights with each class's logit calibrated on the held-out faces; their provenance says how.
 
     Raises:
-        InputError: another run started elsewhere.
-    """
-    for other in others:
-        if other.provenance["started_from"] != start.sha256:
-            raise InputError(f"--average takes runs that started from the same weights, sha256 {start.sha256[:12]}")
-    parts = (run, *others) if without_start else (run, start, *others)
-    tensors = {
-        key: torch.stack([part.tensors[key].double() for part in parts]).mean(0).float()  # whatever their order
-        if tensor.is_floating_point()
-        else tensor
-        for key, tensor in run.tensors.items()
-    }
-    said: list[dict[str, Any]] = [] if without_start else [{"weights_sha256": start.sha256}]
-    said += [{"weights_sha256": other.sha256, "recipe": other.provenance["recipe"]} for other in others]
-    return replace(run, tensors=tensors), {**run.provenance, "averaged_with": said}
-
-
-def class_scaled(weights: Weights, held_out: Faces) -> Weights:
-    """The weights with the scaling of each class's logit in the last layer; their provenance says what it is.
-
-    Raises:
-        InputError: it has such a scaling already, or the last layer has no offset for each class.
+        InputError: they have such a scaling already, or the last layer has no offset for each class.
     """
     if "class_scaling" in weights.provenance:
         raise InputError(f"{weights.spec.name}: has a class scaling already; leave out --class-scaling")
     logits, labels = torch_form(weights, held_out).logits, held_out.labels_in(weights.spec.classes)
     scaling = fit_class_scaling(logits, labels)
-    network = weights.model()
-    last = classifier_of(network, len(weights.spec.classes))
-    if not isinstance(last.weight, Tensor) or not isinstance(last.bias, Tensor):
-        raise InputError(f"{weights.spec.name}: its last layer has no bias; leave out --class-scaling")
-    factors, offsets = (torch.from_numpy(values).float() for values in (scaling.factors, scaling.offsets))
-    with torch.no_grad():
-        last.weight.mul_(factors.view(-1, *[1] * (last.weight.ndim - 1)))
-        last.bias.mul_(factors).add_(offsets)
     others = cross_fitted_scaling(logits, labels)
     error = calibration_error(reliability(softmax(others, 1.0), labels))
     accuracy = float((others.argmax(axis=1) == labels).mean())
@@ -296,14 +261,7 @@ def class_scaled(weights: Weights, held_out: Faces) -> Weights:
     said = {name: values.round(4).tolist() for name, values in asdict(scaling).items()}
     figures = {"cross_fitted_accuracy": round(accuracy, 4), "cross_fitted_error": round(error, 4)}
     provenance = {**weights.provenance, "class_scaling": {**said, **figures, "fitted_on": describe(held_out)}}
-    return replace(weights, tensors=dict(network.state_dict()), provenance=provenance)
-
-
-def rounded_weights(weights: Weights) -> dict[str, Tensor]:
-    """The parameters with the values that an INT8 file multiplies by."""
-    network, side = weights.model(), weights.spec.preprocess.height_px
-    QuantizationAware(network, torch.zeros(2, weights.spec.preprocess.channels, side, side), SAFE_TARGET).put_on_grid()
-    return dict(network.state_dict())
+    return replace(class_scaled(weights, scaling.factors, scaling.offsets), provenance=provenance)
 
 
 def log_of(model: str, number: int) -> Path:
@@ -312,44 +270,34 @@ def log_of(model: str, number: int) -> Path:
     return next(path for path in found if path.is_file())
 
 
-def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> list[dict[str, Any]]:
-    """The settings of all phases before a run; each of the runs `before` it must have made what the next one started from."""
-    chain, places = [load_weights(source / WEIGHTS_FILE) for source in before], [str(source) for source in before]
-    earlier = [started.provenance for started in chain]
-    if not chain and weights.provenance["started_from"] is not None:
-        chain, places = package_weights(weights.spec.name, weights.provenance["started_from"]), ["the package"]
-        earlier = chain[0].provenance["phases"]
-    elif chain and chain[0].provenance["started_from"] is not None:
-        started_from = chain[0].provenance["started_from"]
+def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[list[dict[str, Any]], Weights | None]:
+    """The settings of all phases before a run, and the weights that it started from; None: random ones.
+
+    Each of the runs `before` it must have made what the next one started from, the first from random weights or from those in the
+    package.
+
+    Raises:
+        InputError: a run started from other weights.
+    """
+    links = [*((str(source), load_weights(source / WEIGHTS_FILE)) for source in before), (str(run), weights)]
+    earlier = [started.provenance for _, started in links[:-1]]
+    first, started_from = links[0][0], links[0][1].provenance["started_from"]
+    if started_from is not None:
         package = package_weights(weights.spec.name, started_from)
-        if package[0].sha256 != started_from:
-            raise InputError(f"{before[0]}: did not start from random weights; name what is --before it, first")
-        earlier = [*package[0].provenance["phases"], *earlier]
-    links = [*zip(places, chain, strict=True), (str(run), weights)]
+        if package is None:
+            raise InputError(f"{first}: did not start from random weights or the package's; name what is --before it")
+        links.insert(0, ("the package", package))
+        earlier = [*package.provenance["phases"], *earlier]
     for (place, started), (follower, after) in pairwise(links):
         if after.provenance["started_from"] != started.sha256:
             raise InputError(f"{follower}: did not start from the weights in {place}, sha256 {started.sha256[:12]}")
-    return earlier
+    return earlier, links[-2][1] if len(links) > 1 else None
 
 
-def package_weights(model: str, sha256: str) -> list[Weights]:
-    """The weights in the package with this sha256, or the first of that model."""
-    found = [load_weights(shipped_weights(model, labels)) for labels in shipped_labels(model)]
-    return [weights for weights in found if weights.sha256 == sha256] or found[:1]
-
-
-def compacted(tensor: Tensor, on_grid: bool = False) -> Tensor:
-    """Weights of convolutions and linear layers as float16 rounded to `SIGNIFICANT_BITS`; float32 when loaded.
-
-    Half the size in a repository, and the zeros at the end of each let a wheel compress the rest. Weights that lie `on_grid`, the
-    one of an INT8 file, keep all bits of float16, so that they still do.
-    """
-    if tensor.dtype != torch.float32 or tensor.ndim <= 1:
-        return tensor
-    if on_grid:
-        return tensor.half()
-    mantissa, exponent = torch.frexp(tensor)  # mantissa in 0.5..1
-    return torch.ldexp(torch.round(mantissa * 2**SIGNIFICANT_BITS) / 2**SIGNIFICANT_BITS, exponent).half()
+def package_weights(model: str, sha256: str) -> Weights | None:
+    """The weights in the package with this sha256; None if it has none."""
+    found = (load_weights(shipped_weights(model, labels)) for labels in shipped_labels(model))
+    return next((weights for weights in found if weights.sha256 == sha256), None)
 
 
 def measure(release: Release, faces: Faces) -> None:

@@ -20,6 +20,7 @@ from rarn_edge.models.build import build_model, untrained_model
 from rarn_edge.models.catalog import find_model
 from rarn_edge.report.model_card import log_name
 from rarn_edge.train.checkpoint import load_weights, save_weights
+from rarn_edge.train.finish import compacted
 from rarn_edge.train.run import joint_classes
 from rarn_edge.workflow.parity import torch_form
 
@@ -31,10 +32,10 @@ def release(script: Callable[[str], ModuleType]) -> ModuleType:
     return script("export/build_release.py")
 
 
-def test_weights_are_stored_compactly_and_loaded_in_float32(release: ModuleType, tmp_path: Path) -> None:
+def test_weights_are_stored_compactly_and_loaded_in_float32(tmp_path: Path) -> None:
     spec = find_model("rarn-n").spec
     tensors = dict(untrained_model("rarn-n", 0).state_dict())
-    for name, kept in (("whole", tensors), ("half", {key: release.compacted(value) for key, value in tensors.items()})):
+    for name, kept in (("whole", tensors), ("half", {key: compacted(value) for key, value in tensors.items()})):
         save_weights(tmp_path / name, spec, kept, {})
     assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "whole").stat().st_size
     packed = zlib.compress((tmp_path / "half").read_bytes())  # as a wheel packs it
@@ -46,15 +47,15 @@ def test_weights_are_stored_compactly_and_loaded_in_float32(release: ModuleType,
 
 
 @pytest.mark.parametrize("tensor", [torch.rand(16), torch.tensor(3), torch.ones(2, 2, dtype=torch.int64)])
-def test_statistics_and_biases_stay_exact(release: ModuleType, tensor: torch.Tensor) -> None:
-    assert torch.equal(release.compacted(tensor), tensor)
+def test_statistics_and_biases_stay_exact(tensor: torch.Tensor) -> None:
+    assert torch.equal(compacted(tensor), tensor)
 
 
 @pytest.mark.parametrize(
     ("found", "message"),
     [
         ({"epochs_done": 2}, "not finished"),
-        ({"started_from": "0123"}, "did not start from the weights in the package"),
+        ({"started_from": "0123"}, "did not start from random weights or the package's"),
     ],
 )
 def test_a_run_that_cannot_be_released(
@@ -106,7 +107,7 @@ def test_phases_are_released_together(
     assert kept == {f"rarn-n.fer2013-{n}.csv": text for n, text in enumerate(("first", "second", "third"), start=1)}
     released = load_weights(assets / "rarn-n.fer2013.safetensors")
     weight = load_weights(third / "weights.safetensors").tensors["backbone.stem.0.weight"]
-    assert torch.equal(released.tensors["backbone.stem.0.weight"], release.compacted(weight).float())
+    assert torch.equal(released.tensors["backbone.stem.0.weight"], compacted(weight).float())
 
 
 def test_of_a_run_on_both_label_sets_one_is_released_as_the_mean_with_the_run_before(
@@ -130,14 +131,14 @@ def test_of_a_run_on_both_label_sets_one_is_released_as_the_mean_with_the_run_be
     released = load_weights(assets / "rarn-n.fer2013.safetensors")
     assert (released.spec.classes, released.spec.label_source) == (CLASSES, FER2013)
     both = [load_weights(folder / "weights.safetensors").tensors["classifier.weight"][:7] for folder in (first, second)]
-    assert torch.equal(released.tensors["classifier.weight"], release.compacted((both[0] + both[1]) / 2).float())
+    assert torch.equal(released.tensors["classifier.weight"], compacted((both[0] + both[1]) / 2).float())
     assert len(released.provenance["phases"]) == 2
     assert len(released.provenance["averaged_with"]) == 1
     release.adopt(second, split_faces, before=[first], average=[second], without_start=True)
     alone = load_weights(assets / "rarn-n.fer2013.safetensors")
-    assert torch.equal(alone.tensors["classifier.weight"], release.compacted(both[1]).float())
+    assert torch.equal(alone.tensors["classifier.weight"], compacted(both[1]).float())
     assert "recipe" in alone.provenance["averaged_with"][0]
-    with pytest.raises(InputError, match="started from nothing that is in the package; name what is --before it"):
+    with pytest.raises(InputError, match="started from random weights; there is nothing to take the mean with"):
         release.adopt(first, split_faces, average=[])
 
 
@@ -163,7 +164,7 @@ def test_class_scaling_goes_into_the_last_layer(release: ModuleType, make_weight
     """Its logits are those of the scaling, and surer or less sure where that was wrong."""
     weights, faces = load_weights(make_weights()), synthetic_faces(210, seed=4)
     before = torch_form(weights, faces).logits
-    scaled = release.class_scaled(weights, faces)
+    scaled = release.class_scaling(weights, faces)
     said = scaled.provenance["class_scaling"]
     wanted = before * said["factors"] + said["offsets"]
     np.testing.assert_allclose(torch_form(scaled, faces).logits, wanted, atol=2e-3 * np.abs(wanted).max())
@@ -171,4 +172,4 @@ def test_class_scaling_goes_into_the_last_layer(release: ModuleType, make_weight
     changed = {name for name, value in weights.tensors.items() if not torch.equal(value, scaled.tensors[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
     with pytest.raises(InputError, match="class scaling already"):
-        release.class_scaled(scaled, faces)
+        release.class_scaling(scaled, faces)

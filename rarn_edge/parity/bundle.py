@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.boundary.documents import parse_json, parse_npy, to_json
 from rarn_edge.boundary.paths import require_file
+from rarn_edge.boundary.paths import shown as shown_path
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
@@ -155,9 +156,15 @@ def load_bundle(path: Path) -> Bundle:
     """Read what `save_bundle` wrote, and check that nothing in it was changed or damaged.
 
     Raises:
-        InputError: no such file, not a bundle, another schema version, or content that its own hashes contradict.
+        InputError: no such file, a model instead, not a bundle, another schema version, or content that its own hashes
+            contradict.
     """
-    require_file(path, f"make a bundle with: rarn-edge parity MODEL.onnx --bundle {path.name}")
+    require_file(path, f"a parity bundle is made by: rarn-edge parity MODEL.onnx --bundle {path.name}")
+    if path.suffix == ".onnx":
+        raise InputError(
+            f"{shown_path(path)}: is a model; name its parity bundle first (rarn-edge verify BUNDLE {path.name}),"
+            f" or compare two models: rarn-edge parity {path.name} OTHER.onnx"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             wanted = ["manifest.json", *(f"{name}.npy" for name in _ARRAYS)]

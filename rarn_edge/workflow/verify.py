@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rarn_edge.assets import shipped_files
-from rarn_edge.boundary.paths import require_file, shown
+from rarn_edge.boundary.paths import shown
 from rarn_edge.errors import InputError
 from rarn_edge.files import file_sha256
 from rarn_edge.parity.bundle import Bundle, load_bundle
@@ -71,14 +71,8 @@ def verify(
         True
     """
     if bundle is not None and file is None:
-        evidence = Path(bundle)
-        require_file(evidence, f"a parity bundle is made by: rarn-edge parity MODEL.onnx --bundle {evidence.name}")
-        if evidence.suffix == ".onnx":
-            raise InputError(
-                f"{shown(evidence)}: is a model; name its parity bundle first (rarn-edge verify BUNDLE {evidence.name}),"
-                f" or compare two models: rarn-edge parity {evidence.name} OTHER.onnx"
-            )
-        raise InputError(f"which model? rarn-edge verify {shown(evidence)} MODEL.onnx")
+        load_bundle(Path(bundle))  # says what is wrong with it first
+        raise InputError(f"which model? rarn-edge verify {shown(Path(bundle))} MODEL.onnx")
     pairs = [(Path(bundle), Path(file))] if bundle and file else [
         *shipped_files()
     ]  # fmt: skip

@@ -167,7 +167,7 @@ def test_a_file_that_claims_too_much_is_refused(
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no such file; make a bundle with: rarn-edge parity"):
+    with pytest.raises(InputError, match=r"no such file; a parity bundle is made by: rarn-edge parity"):
         load_bundle(tmp_path / "none.rarn-parity")
 
 
