@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import save_weights
 from rarn_edge.train.distill import averaged_answers, mean_answers, write_answers
+from rarn_edge.train.epoch import train_epoch
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.label_sets import LabelSet, both_label_sets
 from rarn_edge.train.loop import sgd
@@ -104,7 +104,7 @@ class Net:
         model.train()
 
     def batches(self, epoch: int) -> Iterator[None]:
-        """Learn from one batch after the other."""
+        """Learn from one batch after the other, for a trial."""
         seeds = EpochSeeds.of(self.run.seed, epoch, self.worker)
         plan = plan_epoch(self.run.recipe, len(self.run.train), self.run.seed, epoch, self.worker)
         self.step.begin(plan, seeds.augmentation, 0)
@@ -131,17 +131,12 @@ class Net:
         return (time.perf_counter() - started) / TRIAL_BATCHES[kind] * batches
 
     def train(self, deadline: float) -> int:
-        """Until it is done or time is up; returns the epochs."""
-        epochs, faces = self.run.recipe.epochs, len(self.run.train)
-        started = time.monotonic()
+        """Until it is done or time is up; returns the epochs. No checkpoints are written: the time is for training."""
+        epochs, started = self.run.recipe.epochs, time.monotonic()
         for epoch in range(1, epochs + 1):
-            for _ in self.batches(epoch):
-                pass
-            loss, correct = self.step.sums()
-            if not np.isfinite(loss):
-                raise InputError(f"{self.name}: the loss became {loss} in epoch {epoch}; choose a larger --batch")
+            loss, accuracy = train_epoch(self.run, self.step, epoch, None, self.worker)
             if epoch % max(1, epochs // REPORTS) == 0 or epoch == epochs:
-                told = f"loss {loss / faces:.3f}, {correct / faces:.1%} of changed faces"
+                told = f"loss {loss:.3f}, {accuracy:.1%} of changed faces"
                 print(f"{self.name}: epoch {epoch} of {epochs}, {time.monotonic() - started:.1f} s: {told}", flush=True)
             if time.monotonic() > deadline:
                 print(f"time is up after epoch {epoch} of {epochs}")

@@ -97,10 +97,10 @@ def soft_targets(
         answers[teacher.sha256] = own
         _write(cache, answers, views, faces_sha256)
     made_from = tuple(teacher.sha256 for teacher in teachers)
-    mean = np.mean([*(answers[sha256] for sha256 in made_from), *given], axis=0, dtype=np.float64)
     known = (*made_from, *(file_sha256(file) for file in files))
     made_views = views if made_from else 0  # of kept answers their own files tell
-    return SoftTargets(np.log(np.maximum(mean, LEAST_SHARE)).astype(np.float32), known, made_views, faces_sha256)
+    logs = _log_mean([*(answers[sha256] for sha256 in made_from), *given])
+    return SoftTargets(logs, known, made_views, faces_sha256)
 
 
 def mean_answers(faces: Faces, faces_sha256: str, files: Sequence[Path], label_sources: Sequence[str]) -> SoftTargets:
@@ -113,9 +113,14 @@ def mean_answers(faces: Faces, faces_sha256: str, files: Sequence[Path], label_s
     for source in label_sources:
         knowing = [file for file in files if source in answered_labels(file)]
         knowing = knowing or list(files)  # none does: the first then says what it has
-        parts.append(np.mean([read_answers(file, faces, source) for file in knowing], axis=0))
-    logs = np.log(np.maximum(np.concatenate(parts, axis=1), LEAST_SHARE))
-    return SoftTargets(logs.astype(np.float32), tuple(file_sha256(file) for file in files), 0, faces_sha256)
+        parts.append(_log_mean([read_answers(file, faces, source) for file in knowing]))
+    known = tuple(file_sha256(file) for file in files)
+    return SoftTargets(np.concatenate(parts, axis=1), known, 0, faces_sha256)
+
+
+def _log_mean(shares: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The logarithm of the mean of several teachers' probabilities, each [N, classes]."""
+    return np.log(np.maximum(np.mean(shares, axis=0, dtype=np.float64), LEAST_SHARE)).astype(np.float32)
 
 
 def check_classes(teachers: Sequence[Weights], classes: tuple[str, ...]) -> None:
