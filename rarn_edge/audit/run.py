@@ -64,6 +64,8 @@ def audit(artifact: Artifact, images: NDArray[np.uint8], threads: int | None = N
     time_s = sum(node.time_s for node in graph.nodes)
     host = detect_host()
     mismatch = host.mismatch(artifact.contract.target)
+    quantized = any(node.kind in ("integer", "convert") for node in graph.nodes)
+    plain = f"nothing in {artifact.path.name} is quantized; an INT8 file is made by: rarn-edge quantize {artifact.path.name}"
     return Audit(
         file=str(artifact.path),
         precision=artifact.contract.precision,
@@ -72,11 +74,11 @@ def audit(artifact: Artifact, images: NDArray[np.uint8], threads: int | None = N
         convolutions=len(convolutions),
         int8_convolutions=len(in_int8),
         int8_share=sum(node.multiply_adds for node in in_int8) / total if total else None,
-        islands=tuple(find_islands(graph)),
+        islands=tuple(find_islands(graph)) if quantized else (),  # a float file is none of them
         conversions=dict(Counter(node.operator for node in conversions)),
         conversion_time_share=sum(node.time_s for node in conversions) / time_s if time_s else 0.0,
         operators=dict(Counter(node.operator for node in graph.nodes).most_common()),
         saturation=check_saturation(artifact, images, threads),
-        warnings=() if mismatch is None else (mismatch,),
+        warnings=tuple(warning for warning in (mismatch, None if quantized else plain) if warning is not None),
         made_elsewhere=artifact.contract.made_elsewhere,
     )

@@ -255,7 +255,8 @@ class Faces:
         lacking = sorted({self.classes[label] for label in self.labels[(found < 0) & (self.labels >= 0)].tolist()})
         if lacking:
             raise InputError(
-                f"{self.source} has {self.noun} of {listed(lacking)}, which the model does not know ({listed(classes)})"
+                f"{self.source} has {self.noun} of {listed(lacking)}, which the model does not know ({listed(classes)});"
+                " leave them out, or teach it: rarn-edge train --init WEIGHTS --recipe edge-transfer"
             )
         return found
 
