@@ -212,7 +212,10 @@ Epochs = Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="Instead o
 Batch = Annotated[int | None, typer.Option(min=2, max=MAX_BATCH, help="Instead of the recipe's size")]
 Teacher = Annotated[
     list[Path] | None,
-    typer.Option(help="Weights or answers (export/teachers/*.npz) to learn from; repeat it", metavar="FILE"),
+    typer.Option(
+        help="What to learn from: weights, answers (export/teachers/*.npz), or a shipped model's name; repeat it",
+        metavar="FILE",
+    ),
 ]
 TeacherModel = Annotated[
     list[str] | None,

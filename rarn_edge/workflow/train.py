@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rarn_edge.assets import shipped_models, shipped_weights
+from rarn_edge.assets import shipped_labels, shipped_models, shipped_weights
 from rarn_edge.contract.spec import LABEL_CLASSES, ModelSpec
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.errors import InputError, require_extras
@@ -51,7 +51,7 @@ class TrainOptions:
     epochs: int | None = None
     batch: int | None = None
     votes: Path | None = None  # people's votes for the faces (FER+), to learn instead of their labels
-    teachers: tuple[Path, ...] = ()  # weights, or files of answers, to learn from as well
+    teachers: tuple[Path, ...] = ()  # to learn from as well: weights, files of answers, names of shipped models
     teacher_views: int | None = None  # passes of a teacher whose answers are kept
     teacher_answers: Path | None = None  # where they are kept and looked for
     init: Path | str | None = None  # weights of the same model to start from: a file, or the name of a shipped model
@@ -108,7 +108,8 @@ def train(
     """
     require_extras("train")  # curves are drawn after the first epoch
     asked, out = options or TrainOptions(), Path(folder)
-    recipe, network, begin = _recipe(asked), find_network(asked.model, spec=asked.spec), _init_file(asked.init)
+    recipe, network = _recipe(asked), find_network(asked.model, spec=asked.spec)
+    begin = None if asked.init is None else _weights_file(asked.init)
     written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
     check_apart(
         [*(out / name for name in written), asked.teacher_answers], [begin, asked.votes, *asked.teachers], [data]
@@ -125,15 +126,19 @@ def train(
     if asked.classes:
         faces = faces.only(asked.classes)
     train_faces, test_faces = split_for_training(faces)
+    labels = source_of(train_faces)
+    if asked.init is not None and begin != _weights_file(asked.init, labels):
+        start = load_weights(_weights_file(asked.init, labels), network)  # shipped for these labels as well
     if start is not None and start.spec.classes != train_faces.classes:
         known = start.knows(train_faces.classes)
         begun = f"; {', '.join(known)} begin as they know them" if known else ""
         on_notice(
             f"the weights of --init tell {len(start.spec.classes)} other classes: the classifier is new{begun}", ""
         )
-    answers = [path for path in asked.teachers if path.suffix == ".npz"]
     taught_by = [network, *(find_network(model) for model in asked.teacher_models)]
-    teachers = [load_known(path, taught_by, "--teacher-model") for path in asked.teachers if path not in answers]
+    files = [_weights_file(named, labels) for named in asked.teachers]
+    answers = [path for path in files if path.suffix == ".npz"]
+    teachers = [load_known(path, taught_by, "--teacher-model") for path in files if path not in answers]
     for teacher in teachers:
         if teacher.spec.preprocess.pixels_alike != preprocess.pixels_alike:
             on_notice(
@@ -171,7 +176,7 @@ def train(
                 computed,
                 workers.device,
                 answers,
-                source_of(train_faces),
+                labels,
             )
 
         targets = workers.in_turn(ask_teachers)
@@ -185,12 +190,12 @@ def train(
     return TrainResult(out / WEIGHTS_FILE, tuple(history))
 
 
-def _init_file(init: Path | str | None) -> Path | None:
-    """The weights to start from: a file, or those shipped of a model by its name."""
-    if init is None:
-        return None
-    named = str(init) in shipped_models() and not Path(init).exists()
-    return shipped_weights(str(init)) if named else Path(init)
+def _weights_file(named: Path | str, labels: str | None = None) -> Path:
+    """A file of weights, or by a model's name those shipped for the labels (without such: for its default ones)."""
+    name = str(named)
+    if name not in shipped_models() or Path(name).exists():
+        return Path(name)
+    return shipped_weights(name, labels if labels in shipped_labels(name) else None)
 
 
 def _tell(job: Run, on_notice: OnNotice) -> None:

@@ -36,6 +36,22 @@ def test_the_classifier_learns_at_the_full_rate_and_the_rest_at_a_tenth() -> Non
     assert not slow & fast
 
 
+def test_a_shipped_model_starts_and_teaches_with_its_weights_for_the_labels(faces_folder: Path, tmp_path: Path) -> None:
+    """Of the seven classes of FER-2013 here; of other classes the default ones start it."""
+    options = TrainOptions(
+        "rarn-n", "edge-turned-patient", epochs=1, batch=16, teachers=(Path("rarn-s"),), init="rarn-n", threads=1
+    )
+    done = train(faces_folder, tmp_path / "run", options)
+    assert done is not None
+    said = load_weights(done.weights).provenance
+    assert said["started_from"] == load_weights(shipped_weights("rarn-n", "fer2013")).sha256
+    assert said["teachers"] == [load_weights(shipped_weights("rarn-s", "fer2013")).sha256]
+    other = replace(options, classes=("happy", "sad"), teachers=(), recipe="edge-transfer")
+    done = train(faces_folder, tmp_path / "other", other, on_notice=lambda _text, _kind: None)
+    assert done is not None
+    assert load_weights(done.weights).provenance["started_from"] == load_weights(shipped_weights("rarn-n")).sha256
+
+
 def test_a_net_without_such_a_classifier_is_refused() -> None:
     with pytest.raises(InputError, match="no linear layer or convolution of 5 outputs"):
         classifier_of(build_model("rarn-n", 3), 5)
