@@ -63,14 +63,13 @@ from rarn_edge.stats.classification import evaluate_logits, softmax
 from rarn_edge.train.checkpoint import Weights, load_weights, save_weights, widened
 from rarn_edge.train.finish import class_scaled, compacted, mean_of, on_grid
 from rarn_edge.train.run import LOG_FILE, WEIGHTS_FILE, source_of
-from rarn_edge.workflow.inputs import SYNTHETIC_SEED, read_subject
+from rarn_edge.workflow.inputs import CALIBRATION_IMAGES, SYNTHETIC_SEED, read_subject
 from rarn_edge.workflow.model_files import export
 from rarn_edge.workflow.parity import torch_form
 
 EXPORT = Path(__file__).parent
 ROOT = EXPORT.parent
 ASSETS = ROOT / "rarn_edge" / "assets"
-CALIBRATION_IMAGES = 512
 MIN_MARGIN = 0.2  # of the two highest logits; an output step of INT8 is 0.03
 BUNDLE_FACES = 70  # 10 of each class: a bundle under 200 kB
 

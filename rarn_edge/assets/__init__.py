@@ -111,9 +111,10 @@ def shipped_bundle(model: str, labels: str | None = None) -> Path:
     """The parity bundle of `model`'s shipped weights.
 
     Raises:
-        InputError: none is shipped for this model.
+        InputError: none is shipped for this model, or not for these labels.
     """
-    path = _folder() / f"{model}.{labels or (shipped_labels(model) or ('',))[0]}.rarn-parity"
+    named = default_labels(model, labels) if shipped_labels(model) else ""
+    path = _folder() / f"{model}.{named}.rarn-parity"
     if not path.is_file():
         raise InputError(
             f"no parity bundle of '{model}' is shipped; make one: rarn-edge parity --model {model} --bundle FILE"

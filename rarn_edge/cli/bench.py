@@ -95,6 +95,12 @@ def _config(
     asked = {name.strip() for name in scenario.split(",")}
     for name in sorted(asked - set(SCENARIOS)):
         raise InputError(f"no scenario '{name}'; one of: {', '.join(SCENARIOS)}")
+    if p99_bound is not None and "server" not in asked:
+        raise InputError("--p99-bound is of the server scenario: add --scenario server")
+    if rounds is not None and budget is not None:
+        raise InputError("--rounds and --budget both say how long to measure; give one")
+    if others["cuda_graph"] and others["provider"] not in ("cuda", "tensorrt"):
+        raise InputError("--cuda-graph is for --provider cuda or tensorrt")
     config = replace(
         given,
         server="server" in asked,

@@ -51,7 +51,8 @@ Device = Annotated[
 Target = Annotated[str, typer.Option(help="x86-avx2, x86-vnni, arm, tensorrt, or auto (this machine)")]
 Calib = Annotated[Path | None, typer.Option(help="Data to measure activation ranges on (its Training split)")]
 CalibImages = Annotated[
-    int, typer.Option("--images", min=1, max=MAX_ROWS, help="How many of them: a seeded, balanced sample")
+    int | None,
+    typer.Option("--images", min=1, max=MAX_ROWS, help="How many of them: a seeded, balanced sample [default: 512]"),
 ]
 InputType = Annotated[str, typer.Option("--input", help="float32, or uint8: the graph takes raw pixels")]
 AxisOrder = Annotated[
@@ -69,7 +70,12 @@ WithBaselines = Annotated[bool, typer.Option(help="Benchmark beside the baseline
 # quantize
 Float32File = Annotated[Path, typer.Argument(help="A float32 ONNX file from `export` or `stamp`", metavar="MODEL.onnx")]
 Precision = Annotated[str, typer.Option(help="int8, int8-dynamic (no calibration), or fp16 (CUDA, Arm)")]
-Method = Annotated[str, typer.Option(help="Ranges by mse, percentile, entropy or minmax")]
+CalibSeed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the sample of --calib [default: 0]")
+]
+Method = Annotated[
+    str | None, typer.Option(help="Ranges by mse, percentile, entropy or minmax; of --calib [default: mse]")
+]
 Ranges = Annotated[Path | None, typer.Option(help="Ranges saved earlier, instead of --calib")]
 SaveRanges = Annotated[Path | None, typer.Option(help="Also write the measured ranges, for --ranges")]
 CompareMethods = Annotated[

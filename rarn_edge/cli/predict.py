@@ -51,6 +51,11 @@ def predict(
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
 
     _check(as_json, as_csv, explain and annotate is None and not show)
+    where = {"--boxes": boxes is not None, "--detector": detector is not None, "--crop": crop}
+    if sum(where.values()) > 1:
+        raise InputError(
+            f"{', '.join(name for name, said in where.items() if said)}: each says where the faces are; give one"
+        )
     found = find_sources(sources)
     videos = [source for source in found if is_video(source)]
     given = None if boxes is None else read_boxes(boxes)

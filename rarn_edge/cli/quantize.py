@@ -19,8 +19,8 @@ def quantize(
     target: o.Target = "auto",
     input_dtype: o.InputType = "float32",
     calib: o.Calib = None,
-    images: o.CalibImages = 512,
-    method: o.Method = "mse",
+    images: o.CalibImages = None,
+    method: o.Method = None,
     ranges: o.Ranges = None,
     save_ranges: o.SaveRanges = None,
     compare_methods: o.CompareMethods = False,
@@ -31,7 +31,7 @@ def quantize(
     data: o.OptionalData = None,
     split: o.Split = None,
     votes: o.Votes = None,
-    seed: o.Seed = 0,
+    seed: o.CalibSeed = None,
 ) -> None:
     """Quantize for one target. Without --calib or --ranges, the activation ranges shipped for the model are used."""
     require_extra("onnx", "export")
@@ -49,7 +49,7 @@ def quantize(
             input_dtype=read_input_dtype(input_dtype),
             calib=calib,
             images=images,
-            method=read_method(method),
+            method=None if method is None else read_method(method),
             ranges=ranges,
             save_ranges=save_ranges,
             compare_methods=compare_methods,

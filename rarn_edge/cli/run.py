@@ -24,7 +24,7 @@ def run(
     split: o.Split = None,
     votes: o.Votes = None,
     calib: o.Calib = None,
-    images: o.CalibImages = 512,
+    images: o.CalibImages = None,
     baselines: o.WithBaselines = True,
     threads: o.Threads = None,
     seed: o.Seed = 0,

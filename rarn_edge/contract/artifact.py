@@ -195,7 +195,16 @@ def open_unoptimised(model: Path | bytes, threads: int = 1) -> ort.InferenceSess
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
-        raise InputError(f"{name}: not a readable ONNX file ({first_line(error)})") from error
+        raise InputError(f"{name}: not a readable ONNX file ({first_line(error)}){_made_by(name)}") from error
+
+
+def _made_by(name: str) -> str:
+    """The next step for weights, which are no ONNX file yet."""
+    return (
+        f"; of weights make one: rarn-edge export --weights {quote(name)} -o OUT.onnx"
+        if name.endswith(".safetensors")
+        else ""
+    )
 
 
 _EXTERNAL = re.compile(rb"\x0a\x08location\x12")  # a protobuf entry ("location", name) of a tensor's external data

@@ -37,8 +37,7 @@ class Split(StrEnum):
         """
         key = text.strip().lower().replace("-", "").replace("_", "")
         aliases = {
-            "val": cls.TEST,
-            "validation": cls.TEST,
+            **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "testing"), cls.TEST),
             "train": cls.TRAINING,
             "public": cls.PUBLIC_TEST,
             "private": cls.PRIVATE_TEST,
@@ -136,8 +135,8 @@ class Faces:
         return "faces" if set(self.classes) <= set(FERPLUS_CLASSES) else "images"
 
     def split(self, split: Split) -> "Faces":
-        """One split; `TEST` means everything held out. Unsplit data is `UNSPLIT`, and `TRAINING` as well; its `TEST` is the
-        part that training leaves out.
+        """One split; `TEST` means everything held out. Where nothing is, it is the part that training leaves out (`divided`), and
+        `TRAINING` of data without splits is the rest.
 
         Raises:
             InputError: the data has no such split.
@@ -145,11 +144,14 @@ class Faces:
         if split is Split.UNSPLIT:
             return self
         available = self.available_splits
-        if available == (Split.UNSPLIT,):
-            if split is Split.TRAINING:
-                return self
-            if split is Split.TEST and (mask := self.holdout_mask(HOLDOUT_FRACTION, HOLDOUT_SEED)).any():
-                return self.where(mask)
+        if available == (Split.UNSPLIT,) and split is Split.TRAINING:
+            return self.divided()[0]
+        if (
+            available in ((Split.UNSPLIT,), (Split.TRAINING,))
+            and split is Split.TEST
+            and len(held_out := self.divided()[1])
+        ):
+            return held_out
         wanted = {split.value}
         if split is Split.TEST:
             wanted |= {Split.PUBLIC_TEST.value, Split.PRIVATE_TEST.value}
@@ -159,6 +161,15 @@ class Faces:
             raise InputError(f"{self.source} has no split '{split.value}'; it has: {names}")
         return self.where(mask)
 
+    def divided(self) -> tuple["Faces", "Faces"]:
+        """(Training, test) of data without a held-out split: always the same tenth of each class is held out."""
+        mask = self.holdout_mask(HOLDOUT_FRACTION, HOLDOUT_SEED)
+        parts = ((Split.TRAINING, ~mask), (Split.TEST, mask))
+        training, test = (
+            replace(self.where(chosen), splits=np.full(chosen.sum(), split.value)) for split, chosen in parts
+        )
+        return training, test
+
     def held_out(self) -> "Faces":
         """What to measure on when nobody chose: PublicTest, else the unnamed test split, else unsplit data as it is."""
         for split in (Split.PUBLIC_TEST, Split.TEST, Split.UNSPLIT):
@@ -166,7 +177,7 @@ class Faces:
                 return self.where(self.splits == split.value)  # exactly it: `split(TEST)` would bring PrivateTest along
         raise InputError(
             f"{self.source} holds nothing but {', '.join(self.available_splits)}, which a model may have been tuned on;"
-            " name the split to measure on with --split"
+            " name the split to measure on: --split test (of Training alone, the tenth that `train` leaves out)"
         )
 
     def intensities(self) -> NDArray[np.int64]:
@@ -239,7 +250,11 @@ class Faces:
             return counted
         missing = int((self.labels == UNLABELLED).sum())
         if missing:
-            raise InputError(f"{self.source}: {missing} of {len(self)} images have no label, which this command needs")
+            first = self.names[int((self.labels == UNLABELLED).argmax())]
+            raise InputError(
+                f"{self.source}: {missing:,} of {len(self):,} images have no label, which this command needs, '{first}' among"
+                " them; put each into the folder of its class (a CSV has a column 'label')"
+            )
         return self
 
     def labels_in(self, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -342,21 +357,21 @@ def usual_name(name: str) -> str:
 def classes_of(names: list[str], source: str) -> tuple[tuple[str, ...], dict[str, int]]:
     """The classes of a data set whose labels are called `names`, and which one each name is.
 
-    FER-2013's expressions, in any usual spelling, are its seven in the project's order; FER+ adds contempt. Other names are
-    classes as they stand, sorted.
+    Expressions of FER-2013 and FER+, in any usual spelling, have the project's names and order. Other names are classes as they
+    stand, sorted. Without any name they are those of FER-2013.
 
     Raises:
         InputError: two names differ by case alone.
     """
-    usual = {name: usual_name(name) for name in names}
-    for known in (CLASSES, FERPLUS_CLASSES):
-        if set(usual.values()) <= set(known):
-            return known, {name: known.index(usual[name]) for name in names}
     by_lower: dict[str, str] = {}
     for name in names:
         other = by_lower.setdefault(name.strip().lower(), name)
         if other != name:
             raise InputError(f"{source}: the classes '{other}' and '{name}' differ by case alone; rename or merge them")
+    usual = {name: usual_name(name) for name in names}
+    if set(usual.values()) <= set(FERPLUS_CLASSES):
+        known = tuple(name for name in FERPLUS_CLASSES if name in usual.values()) or CLASSES
+        return known, {name: known.index(usual[name]) for name in names}
     classes = tuple(sorted(names))
     return classes, {name: classes.index(name) for name in names}
 

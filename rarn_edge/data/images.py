@@ -17,7 +17,11 @@ from rarn_edge.errors import InputError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 _FOLDER_SPLITS = {
-    name: Split.parse(name) for name in ("train", "training", "test", "val", "validation", "publictest", "privatetest")
+    name: Split.parse(name)
+    for name in (
+        *("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"),
+        *("publictest", "privatetest"),
+    )
 }
 # RuntimeError: an encrypted entry; OSError, ValueError, struct.error: nonsense in the directory
 _ZIP_ERRORS = (
@@ -120,8 +124,14 @@ def _from_paths(paths: list[PurePosixPath], source: str, reader: Reader) -> Face
         raise InputError(
             f"{source}: no images in it ({' '.join(SUFFIXES)}); expected folders such as train/happy/x.jpg"
         )
-    labels = [_class_folder(path) or "" for path in paths]
-    return _undecoded([str(path) for path in paths], labels, [_split_of(path) for path in paths], source, reader)
+    labels, splits = [_class_folder(path) or "" for path in paths], [_split_of(path) for path in paths]
+    outside = [path for path, split in zip(paths, splits, strict=True) if split is Split.UNSPLIT]
+    if 0 < len(outside) < len(paths):
+        raise InputError(
+            f"{source}: {len(outside):,} of {len(paths):,} images are in no split, '{outside[0]}' among them;"
+            " the folders of splits are called train, val and test"
+        )
+    return _undecoded([str(path) for path in paths], labels, splits, source, reader)
 
 
 def _undecoded(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rarn_edge.boundary.documents import read_toml
 from rarn_edge.boundary.names import unfit_name
 from rarn_edge.boundary.paths import exists, read_text, shown
+from rarn_edge.contract.draft import check_pixel_values
 from rarn_edge.contract.spec import SCHEMA_VERSION, Color, ModelSpec, Preprocess
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG, find_model
@@ -136,6 +137,7 @@ def _of_catalog(name: str, takes: NetworkInput, spec: ModelSpec | None) -> Netwo
     from rarn_edge.models.build import BUILDERS
 
     own = spec or (entry.spec if takes.says_nothing else replace(entry.spec, preprocess=_input({}, takes)))
+    check_pixel_values(own.preprocess.mean, own.preprocess.std, name)
     return Network(own, BUILDERS[name], name, says_input=own.preprocess != entry.spec.preprocess)
 
 
@@ -212,6 +214,11 @@ def _contract(name: str, described: dict[str, Any], takes: NetworkInput, where: 
         raise InputError(f"{where}: '{shown(name)}' is no name for a model; write one into the TOML: name = \"my-net\"")
     try:
         plain = asdict(_input(preprocess, takes))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    as_keys = takes.mean is None and takes.std is None
+    check_pixel_values(plain["mean"], plain["std"], where if as_keys else name, as_keys)
+    try:
         return ModelSpec.from_dict({"schema_version": SCHEMA_VERSION, "preprocess": plain, **fields})
     except InputError as error:
         raise InputError(f"{where}: {error}") from error

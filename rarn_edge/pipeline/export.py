@@ -141,6 +141,10 @@ def check_export(graph: onnx.ModelProto, model: nn.Module, spec: ModelSpec) -> N
     drawn = drawn_for(spec.preprocess, sum(sizes), seed=1)
     faces = to_input(drawn.pixels, spec.preprocess)  # [10, C, H, W], of large pictures [6, C, H, W]
     expected = _torch_logits(model, faces)  # [10, classes]
+    if not np.isfinite(expected).all():
+        raise GateError(
+            f"export of '{spec.name}': in torch already some answers are no finite numbers; check its weights"
+        )
     exact = batch_for(spec.preprocess, len(faces), EXACT_PIXELS)
     allowed = float_tolerance(model, faces[:exact], expected[:exact])
     start = 0

@@ -166,7 +166,9 @@ def load_weights(path: Path, network: Network | None = None) -> Weights:
         RuntimeError,
         MemoryError,
     ) as error:  # torch has its own for odd shapes
-        raise InputError(f"{path}: not a readable safetensors file ({first_line(error)})") from error
+        raise InputError(
+            f"{path}: not a readable safetensors file ({first_line(error)}); name the weights.safetensors of a run"
+        ) from error
     if header is None:
         raise InputError(
             f"{path}: has no rarn-edge header, so its model and classes are unknown; use weights of `rarn-edge train`"

@@ -46,7 +46,8 @@ def train_epoch(
             loss_sum, correct = step.sums()
             if not math.isfinite(loss_sum):
                 raise InputError(
-                    f"the loss became {loss_sum} in epoch {epoch}; choose a larger --batch or a --recipe of a lower rate"
+                    f"the loss became {loss_sum} in epoch {epoch}; start anew in another folder with a larger --batch or"
+                    " a --recipe of a lower rate"
                 )
             if on_batch is not None:
                 seen = batch * size

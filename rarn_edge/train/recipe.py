@@ -357,6 +357,19 @@ RECIPES = {
     )
 }
 
+GOES_ON = frozenset(
+    name for name in RECIPES if name.startswith(("edge-taught", "edge-settle", "edge-turned", "edge-quantized"))
+) | {
+    "edge-parted",
+    "edge-cross-fitted",
+    "edge-transfer",
+    "edge-nano-refine",
+    "edge-both-patient",
+    "edge-nano-both-patient",
+    "edge-nano-again-patient",
+}
+"""Recipes for a trained net: too mild for random weights."""
+
 
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name.

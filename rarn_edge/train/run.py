@@ -12,7 +12,7 @@ from rarn_edge.boundary.names import printable
 from rarn_edge.contract.preprocess import resize
 from rarn_edge.contract.spec import CLASSES, FER2013, FERPLUS, LABEL_CLASSES, ModelSpec
 from rarn_edge.data import Faces, Split
-from rarn_edge.data.faces import HOLDOUT_FRACTION, HOLDOUT_SEED, listed
+from rarn_edge.data.faces import listed
 from rarn_edge.data.stream import Streamed
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.data.votes import label_shares
@@ -203,15 +203,15 @@ def split_for_training(faces: Faces) -> tuple[Faces, Faces]:
     Raises:
         InputError: no Training split, or images without labels.
     """
-    training = trainable(faces.split(Split.TRAINING))
     for split in (Split.PUBLIC_TEST, Split.TEST):
         if split in faces.available_splits:
             part = faces.where(faces.splits == split.value)  # `faces.split(TEST)` would bring PrivateTest along
-            return _check_classes(training, part.labelled())
-    mask = training.holdout_mask(HOLDOUT_FRACTION, HOLDOUT_SEED)
-    if not mask.any() or mask.all():
-        raise InputError(f"{faces.source}: {len(training)} faces are too few to cut a test part from")
-    return _check_classes(training.where(~mask), training.where(mask).labelled())
+            return _check_classes(trainable(faces.split(Split.TRAINING)), part.labelled())
+    private = faces.splits == Split.PRIVATE_TEST.value
+    training, test = (faces.where(~private) if private.any() else faces).divided()
+    if not len(training) or not len(test):
+        raise InputError(f"{faces.source}: {len(training) + len(test)} faces are too few to cut a test part from")
+    return _check_classes(trainable(training), test.labelled())
 
 
 def _check_classes(training: Faces, test: Faces) -> tuple[Faces, Faces]:

@@ -110,10 +110,12 @@ def evaluate(
     networks = _networks(model, (path, *against))
     subject = read_subject(path, provider, threads, on_notice, networks)
     others = [read_subject(other, provider, threads, on_notice, networks) for other in against]
+    if networks and not any(each.spec.name == networks[0].name for each in (subject, *others)):
+        raise InputError(f"{path}: these are weights of '{subject.spec.name}', not of '{networks[0].name}' (--model)")
     preprocess = subject.spec.preprocess
     to_judge = faces_to_judge(data, split, preprocess, votes, on_notice, with_training=report is not None)
     faces = known_faces(to_judge.faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
-    if votes is None and subject.spec.label_source == FERPLUS and faces.classes == CLASSES:
+    if votes is None and subject.spec.label_source == FERPLUS and set(faces.classes) <= set(CLASSES):
         on_notice(
             f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",
             "",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "rarn-s"
 WEIGHTS = ".safetensors"  # the suffix of what is no graph
 SYNTHETIC_FACES = 512
+CALIBRATION_IMAGES = 512  # of the data that activation ranges are measured on
 DRAWN_FOR_RANGES = 64  # seconds at 224x224
 SYNTHETIC_SEED = 7  # other faces than the ones export and simplification are checked on
 
@@ -218,8 +219,10 @@ def read_subject(
     from rarn_edge.evaluation.judge import Subject
 
     file = Path(file)
-    if file.suffix == ".pt":
-        raise InputError(f"{file}: is the checkpoint to resume from; evaluate {file.with_name('weights.safetensors')}")
+    if file.suffix in (".pt", ".pth"):
+        beside = file.with_name("weights.safetensors")
+        instead = str(beside) if beside.exists() else "an ONNX file or the weights.safetensors of a run"
+        raise InputError(f"{file}: is a file of torch, such as a checkpoint to resume from; evaluate {instead}")
     if file.suffix == WEIGHTS:
         require_extra("torch", "train")
         from rarn_edge.train.checkpoint import load_known

@@ -18,7 +18,14 @@ from rarn_edge.parity.report import ParityReport, compare_forms, rejudge
 from rarn_edge.parity.steps import Execution, Form, Origin
 from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import comparison_faces, ranges_for, read_target, read_weights, tell_origin
+from rarn_edge.workflow.inputs import (
+    CALIBRATION_IMAGES,
+    comparison_faces,
+    ranges_for,
+    read_target,
+    read_weights,
+    tell_origin,
+)
 
 if TYPE_CHECKING:  # they need torch or onnx, which a device has not
     from rarn_edge.data import Faces
@@ -27,7 +34,6 @@ if TYPE_CHECKING:  # they need torch or onnx, which a device has not
     from rarn_edge.train.checkpoint import Weights
 
 EXPLAINED_FACES = 16
-CALIBRATION_IMAGES = 512  # of --data, for a network without shipped ranges
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,12 @@ def parity(
         raise InputError("--labels chooses between shipped weights: name their --model, or leave it out")
     if named and target != "auto":
         raise InputError("--target is of an INT8 file that is made anew, and these files are there; leave it out")
+    precisions = [artifact.contract.precision for artifact in named]
+    if "float32" in precisions[1:] and precisions[0] != "float32":
+        raise InputError(
+            f"{named[0].path}: is {precisions[0]}; name the float32 file before what was made of it:"
+            f" rarn-edge parity {named[precisions.index('float32')].path.name} {named[0].path.name}"
+        )
     start = None if model is None and weights is None else read_weights(model, weights, labels, spec)
     if bundle is not None and start is None and named[0].contract.precision != "float32":
         raise InputError("--bundle needs float32 answers: name the float32 file first, or --model to start in torch")

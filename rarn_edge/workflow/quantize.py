@@ -22,7 +22,14 @@ from rarn_edge.pipeline.simplify import SIMPLIFIED, simplify_model
 from rarn_edge.stats.histograms import DEFAULT_METHOD, Method
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
 from rarn_edge.workflow.compare_calibration import compare_calibration
-from rarn_edge.workflow.inputs import ComparisonFaces, calibration_faces, comparison_faces, read_ranges, read_target
+from rarn_edge.workflow.inputs import (
+    CALIBRATION_IMAGES,
+    ComparisonFaces,
+    calibration_faces,
+    comparison_faces,
+    read_ranges,
+    read_target,
+)
 from rarn_edge.workflow.mixed_precision import MixedPrecision, SearchOptions, quantize_within
 from rarn_edge.workflow.verdict import Verdict, measure
 
@@ -66,8 +73,8 @@ def quantize(
     target: str = "auto",
     input_dtype: InputDtype = "float32",
     calib: AnyPath | None = None,
-    images: int = 512,
-    method: Method = DEFAULT_METHOD,
+    images: int | None = None,
+    method: Method | None = None,
     ranges: AnyPath | None = None,
     save_ranges: AnyPath | None = None,
     compare_methods: bool = False,
@@ -78,7 +85,7 @@ def quantize(
     data: AnyPath | None = None,
     split: str | None = None,
     votes: AnyPath | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     on_stage: OnStage = ignore,
     on_notice: OnNotice = warn,
 ) -> QuantizeResult:
@@ -91,8 +98,8 @@ def quantize(
         target: `x86-avx2`, `x86-vnni`, `arm`, `tensorrt`, or `auto`: this machine.
         input_dtype: Of the file: float32 [N, C, H, W] normalised, or uint8 pixels of the same shape.
         calib: Data to measure activation ranges on (default: the shipped ranges of the model).
-        images: How many of its Training faces: a seeded, balanced sample.
-        method: How ranges follow from what was observed.
+        images: How many of its Training faces: a seeded, balanced sample (default: 512).
+        method: How ranges follow from what was observed (default: `mse`).
         ranges: A file of ranges measured earlier, instead of `calib`.
         save_ranges: Also write the measured ranges.
         compare_methods: Make and compare an INT8 file by each method, on `data` or synthetic faces.
@@ -104,7 +111,7 @@ def quantize(
         data: Labelled faces.
         split: Of `data` (default: the held-out one).
         votes: People's votes for `data` (FER+): their majority is then the label.
-        seed: Of the calibration sample.
+        seed: Of the calibration sample (default: 0).
         on_stage: Told what is being done.
         on_notice: Told what a caller should know.
 
@@ -131,12 +138,19 @@ def quantize(
         "--max-drop": max_drop is not None,
         "--data": data,
     }
+    of_calib = {"--images": images is not None, "--method": method is not None, "--seed": seed is not None}
+    unmeasured = [option for option, given in of_calib.items() if given and calib is None]
     without_use = [option for option, given in of_int8.items() if given and precision != "int8"]
     refused = {
         f"no precision '{precision}'; one of: {', '.join(PRECISIONS)}": precision not in PRECISIONS,
         "--split and --votes are of labelled faces: --data DATA": data is None and (split or votes),
         "--calib measures ranges and --ranges reads them; give one of the two": calib and ranges,
         "--max-drop needs labelled faces to judge on: --data DATA": max_drop is not None and data is None,
+        f"{', '.join(unmeasured)}: of ranges that are measured; name the data: --calib DATA": unmeasured,
+        "--data is judged on by the verdict, --compare-methods and --max-drop; leave it out, or --no-verdict": data
+        is not None
+        and precision == "int8"
+        and not (verdict or compare_methods or max_drop is not None),
         "--compare-methods measures anew what each method makes of the activations: --calib DATA": compare_methods
         and calib is None,
         "--equalize and --bias-correct need faces to measure on: --precision int8 with --calib DATA": (
@@ -149,6 +163,7 @@ def quantize(
     }
     for refusal in (text for text, holds in refused.items() if holds):
         raise InputError(refusal)
+    images, method, seed = images or CALIBRATION_IMAGES, method or DEFAULT_METHOD, seed or 0
     also = None if save_ranges is None else Path(save_ranges)
     check_outputs([out, also], [source, calib, ranges, data, votes])
     float32 = Artifact.load(Path(source))
@@ -159,6 +174,9 @@ def quantize(
         return QuantizeResult(float32, convert(_simplified(given, on_notice), out))
     check_quantizable(given)
     chosen = read_target(target, on_notice)
+    here = chosen is detect_host().target
+    if data is not None and not (here or compare_methods or max_drop is not None):
+        on_notice(f"--data is not used: the verdict is measured on a machine of target {chosen}", "warning")
     model = _simplified(given, on_notice)
     faces = None if calib is None else calibration_faces(calib, images, seed, given.spec.preprocess, on_notice)
     prepared = prepare(equalized(model) if equalize else model)
@@ -194,7 +212,7 @@ def quantize(
     if int8.float_operators:
         on_notice(f"no INT8 kernel for {listed(int8.float_operators, 2)}: they stay float32; see audit", "warning")
     found, shown_on = None, ""
-    if verdict and chosen is detect_host().target:
+    if verdict and here:
         on_stage("measuring the verdict")
         if data is None and faces is not None:  # its own pictures tell more than drawn faces
             some = faces.balanced_sample(VERDICT_FACES, seed).in_memory()

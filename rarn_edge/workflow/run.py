@@ -11,14 +11,14 @@ from rarn_edge.bench.runner import benchmark
 from rarn_edge.boundary.documents import to_json
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target
-from rarn_edge.errors import require_extras
+from rarn_edge.errors import InputError, require_extras
 from rarn_edge.files import check_apart, make_folder, write_text
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.parity.inputs import show
 from rarn_edge.parity.report import ParityReport, compare_forms
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
-from rarn_edge.workflow.inputs import comparison_faces, ranges_for, read_target, read_weights
+from rarn_edge.workflow.inputs import CALIBRATION_IMAGES, comparison_faces, ranges_for, read_target, read_weights
 from rarn_edge.workflow.model_files import ModelFiles, make_files, named_models
 from rarn_edge.workflow.parity import torch_form
 
@@ -50,7 +50,7 @@ def run(
     split: str | None = None,
     votes: AnyPath | None = None,
     calib: AnyPath | None = None,
-    images: int = 512,
+    images: int | None = None,
     baselines: bool = True,
     threads: int | None = None,
     seed: int = 0,
@@ -72,7 +72,7 @@ def run(
         votes: People's votes for `data` (FER+): their majority is then the label.
         calib: Data to measure activation ranges on (default: the shipped ranges; of a network of one's own drawn faces, which is
             said).
-        images: How many of them.
+        images: How many of them (default: 512).
         baselines: Benchmark beside the baseline models.
         threads: Of parity (default: the cores this process may use); the benchmark has one.
         seed: Of the calibration sample.
@@ -90,6 +90,8 @@ def run(
     """
     require_extras("export")
     require_extras("report")
+    if images is not None and calib is None:
+        raise InputError("--images says how many faces to measure ranges on; name them: --calib DATA")
     from rarn_edge.report.page import bench_page, run_markdown
     from rarn_edge.workflow.answers import answers_of
 
@@ -98,7 +100,7 @@ def run(
     named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
     check_apart([Path(folder, each.format(name)) for each in named], [weights, data, calib, votes], [data, calib])
     chosen, out = read_target(target, on_notice), Path(folder)
-    ranges = ranges_for(loaded, calib, images, seed, on_notice)
+    ranges = ranges_for(loaded, calib, images or CALIBRATION_IMAGES, seed, on_notice)
     faces = comparison_faces(data, split, loaded.spec, votes=votes, on_notice=on_notice)
     make_folder(out)
     made = make_files(loaded, chosen, out, ranges, on_stage)

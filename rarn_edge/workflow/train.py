@@ -21,7 +21,7 @@ from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
 from rarn_edge.train.loop import check_folder
 from rarn_edge.train.loop import train as train_run
 from rarn_edge.train.precision import TrainingPrecision
-from rarn_edge.train.recipe import Recipe, find_recipe
+from rarn_edge.train.recipe import GOES_ON, Recipe, find_recipe
 from rarn_edge.train.run import (
     STATE_FILE,
     TARGETS_FILE,
@@ -211,6 +211,12 @@ def _tell(job: Run, on_notice: OnNotice) -> None:
         on_notice(
             f"{counts[rare]:,} images of {job.train.classes[rare]}, {counts[frequent]:,} of"
             f" {job.train.classes[frequent]}: give more of the rare class",
+            "warning",
+        )
+    if job.start is None and recipe.name in GOES_ON and not job.network.own:
+        on_notice(
+            f"recipe '{recipe.name}' goes on from trained weights, and these are random: --init WEIGHTS, or a shipped model's"
+            " name",
             "warning",
         )
     if not job.teachers and recipe.teacher_share and not recipe.label_smoothing:

@@ -30,6 +30,19 @@ def test_splits_are_kept_apart() -> None:
     assert faces.split(Split.TRAINING).images.ravel().tolist() == [0, 3]
 
 
+def test_of_data_without_splits_a_tenth_of_each_class_is_held_out() -> None:
+    faces = make([0] * 20 + [1] * 30)
+    training, test = faces.split(Split.TRAINING), faces.split(Split.TEST)
+    assert (training.available_splits, test.available_splits) == ((Split.TRAINING,), (Split.TEST,))
+    assert np.bincount(test.labels).tolist() == [2, 3]
+    assert sorted((*training.names, *test.names)) == sorted(faces.names)
+    assert training.split(Split.TRAINING).names == training.names  # nothing is cut off twice
+    assert make([0] * 20 + [1] * 30, [Split.TRAINING] * 50).split(Split.TEST).names == test.names
+    assert len(make([0, 1, 1]).split(Split.TRAINING)) == 3
+    with pytest.raises(InputError, match="made up has no split 'test'; it has: all"):
+        make([0, 1, 1]).split(Split.TEST)
+
+
 def test_a_split_that_is_not_there_says_which_are() -> None:
     faces = make([0, 1], [Split.TRAINING, Split.TRAINING])
     with pytest.raises(InputError, match="made up has no split 'PublicTest'; it has: Training"):
@@ -52,8 +65,8 @@ def test_split_names(text: str, split: Split) -> None:
 
 
 def test_unknown_split_name() -> None:
-    with pytest.raises(InputError, match="no split 'dev'; one of: Training, PublicTest, PrivateTest, test, all"):
-        Split.parse("dev")
+    with pytest.raises(InputError, match="no split 'third'; one of: Training, PublicTest, PrivateTest, test, all"):
+        Split.parse("third")
 
 
 @pytest.mark.parametrize(
@@ -69,13 +82,15 @@ def test_held_out(splits: list[Split], names: tuple[str, ...]) -> None:
 
 
 def test_held_out_never_falls_back_to_training() -> None:
-    with pytest.raises(InputError, match="name the split to measure on with --split"):
+    with pytest.raises(InputError, match="name the split to measure on: --split test"):
         make([0], [Split.TRAINING]).held_out()
 
 
 def test_labelled() -> None:
     assert len(make([0, 1]).labelled()) == 2
-    with pytest.raises(InputError, match="1 of 2 images have no label"):
+    with pytest.raises(
+        InputError, match="1 of 2 images have no label, which this command needs, '1' among them; put each"
+    ):
         make([0, UNLABELLED]).labelled()
 
 
@@ -104,9 +119,12 @@ def test_holdout_mask_is_seeded_and_stratified() -> None:
 
 def test_expressions_in_any_spelling_are_the_project_s_classes() -> None:
     classes, index_of = classes_of([" Anger ", "HAPPY", "sadness"], "x")
-    assert classes == CLASSES
-    assert [CLASSES[index] for index in index_of.values()] == ["angry", "happy", "sad"]
-    assert classes_of(["happy", "contempt"], "x")[0] == FERPLUS_CLASSES
+    assert classes == ("angry", "happy", "sad")
+    assert [classes[index] for index in index_of.values()] == ["angry", "happy", "sad"]
+    assert classes_of(["contempt", "happy"], "x")[0] == ("happy", "contempt")
+    assert classes_of(sorted(CLASSES), "x")[0] == CLASSES
+    assert classes_of(sorted(FERPLUS_CLASSES), "x")[0] == FERPLUS_CLASSES
+    assert classes_of([], "x")[0] == CLASSES
 
 
 def test_other_names_are_classes_as_they_stand() -> None:
@@ -117,5 +135,7 @@ def test_other_names_are_classes_as_they_stand() -> None:
 
 
 def test_classes_that_differ_by_case_are_refused() -> None:
+    with pytest.raises(InputError, match="'Happy' and 'happy' differ by case alone"):
+        classes_of(["Happy", "happy"], "x")
     with pytest.raises(InputError, match="'Rose' and 'rose' differ by case alone"):
         classes_of(["Rose", "daisy", "rose"], "x")

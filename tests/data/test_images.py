@@ -28,7 +28,7 @@ def write(request: pytest.FixtureRequest) -> Write:
 
 def found(faces: Faces) -> list[tuple[str, str]]:
     """(class, split) of each image."""
-    return [(CLASSES[label], split) for label, split in zip(faces.labels, faces.splits, strict=True)]
+    return [(faces.classes[label], split) for label, split in zip(faces.labels, faces.splits, strict=True)]
 
 
 def test_train_and_test_folders(write: Write, face_jpeg: Jpeg) -> None:
@@ -40,6 +40,12 @@ def test_train_and_test_folders(write: Write, face_jpeg: Jpeg) -> None:
     assert faces.names == ("test/sad/1.jpg", "train/happy/1.jpg")
     assert len(faces.split(Split.TRAINING)) == 1
     assert faces.held_out().names == ("test/sad/1.jpg",)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation", "dev", "eval", "Testing"])
+def test_usual_names_of_the_held_out_part(write: Write, face_jpeg: Jpeg, name: str) -> None:
+    faces = load_faces(write({"Train/happy/1.jpg": face_jpeg("happy"), f"{name}/sad/1.jpg": face_jpeg("sad")}))
+    assert sorted(found(faces)) == [("happy", "Training"), ("sad", "test")]
 
 
 def test_class_folders_alone_are_unsplit(write: Write, face_jpeg: Jpeg) -> None:
@@ -115,6 +121,10 @@ def test_a_zip_with_unusual_paths(write_zip: Write, face_jpeg: Jpeg) -> None:
     ("files", "message"),
     [
         ({"readme.txt": b"hello"}, "no images in it .* expected folders such as train/happy/x.jpg"),
+        (
+            {"train/cat/x.jpg": b"x", "third/cat/y.jpg": b"y"},
+            "1 of 2 images are in no split, 'third/cat/y.jpg' among them",
+        ),
         ({"cat/x.jpg": b"x", "Cat/y.jpg": b"y"}, "the classes 'Cat' and 'cat' differ by case alone"),
         ({"happy/empty.jpg": b""}, "happy/empty.jpg: cannot be decoded as an image"),
         ({"happy/text.jpg": b"no image" * 99}, "happy/text.jpg: cannot be decoded as an image; repair or remove it"),
