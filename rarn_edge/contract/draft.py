@@ -10,13 +10,13 @@ preprocess = { height_px = 64, width_px = 64, mean = [127.5], std = [127.5] }   
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from shlex import quote
-from typing import Any, TypeGuard
+from typing import Any
 
 from rarn_edge.boundary.names import printable, unfit_name
 from rarn_edge.contract.interface import Answer, ImageInput, Interface
+from rarn_edge.contract.preprocess import check_pixel_values
 from rarn_edge.contract.spec import SCHEMA_VERSION, Color, ModelSpec, Output, Preprocess
 from rarn_edge.errors import InputError
 
@@ -156,35 +156,6 @@ _EXAMPLES = {
     "height_px": ": the graph leaves it free",
     "width_px": ": the graph leaves it free",
 }
-
-
-def check_pixel_values(mean: object, std: object, source: str, as_keys: bool = False) -> None:
-    """Refuse means and deviations of pixels 0..1, which a contract has of pixels 0..255, and offer the converted ones.
-
-    A mean of 0 with a deviation of 1 (the pixels as they are) or of 2 and more is right as it is.
-
-    Raises:
-        InputError: such values.
-    """
-    if not (_is_numbers(mean) and _is_numbers(std)) or any(abs(value) >= 2 for value in mean):
-        return
-    if all(value == 0 for value in mean) and (all(value >= 2 for value in std) or all(value == 1 for value in std)):
-        return
-    new_mean = ",".join(f"{255 * value:.6g}" for value in mean)
-    new_std = ",".join(f"{255 * value if value < 2 else value:.6g}" for value in std)
-    offer = f"mean = [{new_mean}], std = [{new_std}]" if as_keys else f"--mean {new_mean} --std {new_std}"
-    raise InputError(
-        f"{source}: a mean of {', '.join(f'{value:g}' for value in mean)} is of pixels 0..1; here pixels are 0..255."
-        f" Converted: {offer.replace(',', ', ') if as_keys else offer}"
-    )
-
-
-def _is_numbers(values: object) -> TypeGuard[Sequence[float]]:
-    return (
-        isinstance(values, Sequence)
-        and bool(values)
-        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    )
 
 
 def _preprocess(

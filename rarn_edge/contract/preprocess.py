@@ -5,7 +5,8 @@ In memory a picture is uint8, gray [H, W] or colour [H, W, 3] in the order red, 
 bundle needs numpy alone.
 """
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,3 +160,32 @@ def model_input(images: Picture, spec: ModelSpec) -> NDArray[np.float32] | NDArr
 def in_its_layout(values: NDArray[Number], spec: ModelSpec) -> NDArray[Number]:
     """[N, C, H, W] as the graph takes it: in the order of its axes, contiguous."""
     return np.ascontiguousarray(values if spec.layout == "NCHW" else np.moveaxis(values, 1, 3))
+
+
+def check_pixel_values(mean: object, std: object, source: str, as_keys: bool = False) -> None:
+    """Refuse means and deviations of pixels 0..1, which a contract has of pixels 0..255, and offer the converted ones.
+
+    A mean of 0 with a deviation of 1 (the pixels as they are) or of 2 and more is right as it is.
+
+    Raises:
+        InputError: such values.
+    """
+    if not (_is_numbers(mean) and _is_numbers(std)) or any(abs(value) >= 2 for value in mean):
+        return
+    if all(value == 0 for value in mean) and (all(value >= 2 for value in std) or all(value == 1 for value in std)):
+        return
+    new_mean = ",".join(f"{255 * value:.6g}" for value in mean)
+    new_std = ",".join(f"{255 * value if value < 2 else value:.6g}" for value in std)
+    offer = f"mean = [{new_mean}], std = [{new_std}]" if as_keys else f"--mean {new_mean} --std {new_std}"
+    raise InputError(
+        f"{source}: a mean of {', '.join(f'{value:g}' for value in mean)} is of pixels 0..1; here pixels are 0..255."
+        f" Converted: {offer.replace(',', ', ') if as_keys else offer}"
+    )
+
+
+def _is_numbers(values: object) -> TypeGuard[Sequence[float]]:
+    return (
+        isinstance(values, Sequence)
+        and bool(values)
+        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    )

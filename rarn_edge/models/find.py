@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rarn_edge.boundary.documents import read_toml
 from rarn_edge.boundary.names import unfit_name
 from rarn_edge.boundary.paths import exists, read_text, shown
-from rarn_edge.contract.draft import check_pixel_values
+from rarn_edge.contract.preprocess import check_pixel_values
 from rarn_edge.contract.spec import SCHEMA_VERSION, Color, ModelSpec, Preprocess
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG, find_model

@@ -175,7 +175,7 @@ def test_usage_errors(cli: Cli, simplified: Artifact, arguments: tuple[str, ...]
         (("parity", "FLOAT", "FLOAT", "--split", "test"), "--split needs --data"),
         (("parity", "FLOAT", "--target", "arm"), "--target is of an INT8 file that is made anew"),
         (("parity", "FLOAT", "--labels", "fer2013"), "--labels chooses between shipped weights"),
-        (("evaluate", "FLOAT", "--data", "DATA", "--split", "dev"), "no split 'dev'"),
+        (("evaluate", "FLOAT", "--data", "DATA", "--split", "third"), "no split 'third'"),
         (("evaluate", "FLOAT", "--data", "DATA", "--provider", "gpu"), "no provider 'gpu'; one of: cpu, cuda"),
         (("bench", "FLOAT", "--reference", "other"), "no model 'other' to compare with"),
         (("train", "--data", "DATA", "--out", "OUT", "--recipe", "fast"), "no recipe 'fast'; one of: paper, edge"),

@@ -158,7 +158,9 @@ def test_a_report_sums_what_was_learnt_since_the_last(
     assert [(log.loss, log.accuracy) for log in rarely] == [(log.loss, log.accuracy) for log in each[1:]]
     monkeypatch.setattr(epoch, "report_every", lambda _device: 100)
     run = make_run(tmp_path / "nan", epochs=1)
-    with pytest.raises(InputError, match="the loss became nan in epoch 1; choose a larger --batch"):
+    with pytest.raises(
+        InputError, match="the loss became nan in epoch 1; start anew in another folder with a larger --batch"
+    ):
         train(replace(run, recipe=replace(run.recipe, learning_rate=1e30, warmup_epochs=0.0)))
 
 
