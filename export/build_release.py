@@ -90,13 +90,11 @@ def main() -> None:
         type=Path,
         nargs="*",
         metavar="RUN",
-        help="the mean of the run's weights, of those it started from, and of other runs that started there",
+        help="the mean of the run's weights and of these: runs, or a shipped model, that it went through or that started there;"
+        " repeat one to count it more (none named: what it started from)",
     )
     parser.add_argument(
-        "--without-start", action="store_true", help="leave what the run started from out of the mean of --average"
-    )
-    parser.add_argument(
-        "--on-grid", action="store_true", help="put shipped weights on the 7-bit grid of their INT8 file first"
+        "--on-grid", action="store_true", help="put the weights on the 7-bit grid of their INT8 file first"
     )
     parser.add_argument(
         "--class-scaling",
@@ -111,12 +109,12 @@ def main() -> None:
         parser.error("--before is about the folder of a run")
     if arguments.average is not None and release is not None:
         parser.error("--average is about the folder of a run")
-    if arguments.without_start and not arguments.average:
-        parser.error("--without-start is about --average with runs to average")
-    if arguments.on_grid and (release is None or arguments.data is None):
-        parser.error("--on-grid is about a shipped model, and needs --data to measure it anew")
+    if arguments.on_grid and arguments.data is None:
+        parser.error("--on-grid needs --data: the weights are measured anew")
     if arguments.class_scaling and arguments.data is None:
         parser.error("--class-scaling needs --data: it is fitted on the held-out faces")
+    if arguments.votes is not None and arguments.data is None:
+        parser.error("--votes are of the faces of --data")
     if arguments.data is not None:
         faces = load_faces(arguments.data, votes=arguments.votes)
         if release is None:
@@ -126,7 +124,11 @@ def main() -> None:
                 arguments.before,
                 arguments.average,
                 arguments.class_scaling,
-                arguments.without_start,
+                arguments.on_grid,
+            )
+        elif source_of(faces) != release.labels:
+            raise InputError(
+                f"{release}: judge it by its own labels (--votes is for ferplus), not by '{source_of(faces)}'"
             )
         elif arguments.on_grid or arguments.class_scaling:
             put_on_grid(release, faces, arguments.class_scaling)
@@ -159,16 +161,15 @@ def adopt(
     before: Sequence[Path] = (),
     average: Sequence[Path] | None = None,
     class_scaling: bool = False,
-    without_start: bool = False,
+    grid: bool = False,
 ) -> Release:
     """Take weights and logs of a finished run into the package.
 
     A run that started from the weights in the package is a further phase of them: earlier logs and settings stay. With the runs
     `before` it, each started from the one before and the first from random weights, or alone from random weights, it replaces
     what there was. Of a run on both label sets the outputs for the labels of `faces` are taken. With `average` the mean of its
-    weights, of those it started from (not `without_start`) and of the runs listed is released (Wortsman 2022,
-    arXiv:2203.05482); with
-    `class_scaling` its classifier is calibrated on the held-out faces.
+    weights and of these is released (of none: of what it started from); with `class_scaling` its classifier is calibrated on
+    the held-out faces; with `grid` the weights lie on the grid of their INT8 file.
 
     Raises:
         InputError: the run is not finished, or a run started from other weights.
@@ -180,18 +181,18 @@ def adopt(
         raise InputError(f"{run}: learnt from the labels '{release.labels}'; judge it by them (--votes is for ferplus)")
     if provenance["epochs_done"] < provenance["recipe"]["epochs"]:
         raise InputError(f"{run}: not finished; continue it with --resume")
-    earlier, start = built_upon(run, weights, before)
+    earlier, lineage = built_upon(run, weights, before)
     runs = [*before, run]
     for source in runs:
         if not (source / LOG_FILE).is_file():
             raise InputError(f"{source}: has no {LOG_FILE}; name a run that finished an epoch")
     held_out = faces.held_out().labelled()
     if average is not None:
-        if start is None:
-            raise InputError(f"{run}: started from random weights; there is nothing to take the mean with")
-        others = [part_about(load_weights(other / WEIGHTS_FILE), labels) for other in average]
-        weights, provenance = mean_of(weights, part_about(start, labels), others, not without_start)
-    rounded = provenance["recipe"].get("rounded_for") is not None
+        others = [named_weights(other) for other in average] or lineage[-1:]
+        weights, provenance = mean_of(weights, lineage, [part_about(other, labels) for other in others])
+    rounded = grid or provenance["recipe"].get("rounded_for") is not None
+    if grid:
+        provenance = {**provenance, "on_grid_of": SAFE_TARGET.value}
     provenance = {**provenance, "phases": [*earlier, provenance], "temperature_fitted_on": describe(held_out)}
     store(release, replace(weights, provenance=provenance), held_out, rounded, class_scaling)
     first = len(earlier) + 1 - len(before)
@@ -204,6 +205,12 @@ def adopt(
     for number, source in enumerate(runs, first):
         shutil.copyfile(source / LOG_FILE, EXPORT / "logs" / log_name(str(release), number))
     return release
+
+
+def named_weights(named: Path) -> Weights:
+    """Of a run's folder, or of a shipped model such as `rarn-n.fer2013`."""
+    shipped = str(named) in map(str, releases())
+    return load_weights(ASSETS / f"{named}.safetensors" if shipped else named / WEIGHTS_FILE)
 
 
 def part_about(weights: Weights, labels: str) -> Weights:
@@ -269,8 +276,8 @@ def log_of(model: str, number: int) -> Path:
     return next(path for path in found if path.is_file())
 
 
-def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[list[dict[str, Any]], Weights | None]:
-    """The settings of all phases before a run, and the weights that it started from; None: random ones.
+def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[list[dict[str, Any]], list[Weights]]:
+    """The settings of all phases before a run, and the weights that it went through; none: it started from random ones.
 
     Each of the runs `before` it must have made what the next one started from, the first from random weights or from those in the
     package.
@@ -290,7 +297,7 @@ def built_upon(run: Path, weights: Weights, before: Sequence[Path]) -> tuple[lis
     for (place, started), (follower, after) in pairwise(links):
         if after.provenance["started_from"] != started.sha256:
             raise InputError(f"{follower}: did not start from the weights in {place}, sha256 {started.sha256[:12]}")
-    return earlier, links[-2][1] if len(links) > 1 else None
+    return earlier, [each for _, each in links[:-1]]
 
 
 def package_weights(model: str, sha256: str) -> Weights | None:

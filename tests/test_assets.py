@@ -27,12 +27,13 @@ from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
 from rarn_edge.files import file_sha256
 from rarn_edge.models.find import find_network
+from rarn_edge.onnx_graph import load_graph
 from rarn_edge.parity.bundle import load_bundle
 from rarn_edge.parity.outputs import file_form
 from rarn_edge.parity.steps import compare
 from rarn_edge.parity.tolerances import TOLERANCES
 from rarn_edge.pipeline.calibrate import Ranges, ranges_of
-from rarn_edge.pipeline.quantize import quantize
+from rarn_edge.pipeline.quantize import lie_on_seven_bits, quantize
 from rarn_edge.train.checkpoint import load_weights
 
 SHIPPED = [(model, labels) for model in shipped_models() for labels in shipped_labels(model)]
@@ -116,6 +117,11 @@ def shipped(
     ranges = ranges_of(model, float32.contract.provenance["weights_sha256"])
     out = tmp_path_factory.mktemp(model) / "int8.onnx"
     return float32, quantize(float32, detect_host().target, ranges, out).artifact
+
+
+def test_int8_files_of_every_target_have_the_weights_of_the_float32_file(shipped: tuple[Artifact, Artifact]) -> None:
+    """Shipped weights lie on the 7-bit grid, which other targets keep only where all of them do."""
+    assert lie_on_seven_bits(load_graph(shipped[0].path))
 
 
 def test_ranges_fit_the_exported_graph(shipped: tuple[Artifact, Artifact]) -> None:

@@ -133,13 +133,33 @@ def test_of_a_run_on_both_label_sets_one_is_released_as_the_mean_with_the_run_be
     both = [load_weights(folder / "weights.safetensors").tensors["classifier.weight"][:7] for folder in (first, second)]
     assert torch.equal(released.tensors["classifier.weight"], compacted((both[0] + both[1]) / 2).float())
     assert len(released.provenance["phases"]) == 2
-    assert len(released.provenance["averaged_with"]) == 1
-    release.adopt(second, split_faces, before=[first], average=[second], without_start=True)
+    assert [each["times"] for each in released.provenance["mean_of"]] == [1, 1]
+    release.adopt(second, split_faces, before=[first], average=[second], grid=True)
     alone = load_weights(assets / "rarn-n.fer2013.safetensors")
-    assert torch.equal(alone.tensors["classifier.weight"], compacted(both[1]).float())
-    assert "recipe" in alone.provenance["averaged_with"][0]
-    with pytest.raises(InputError, match="started from random weights; there is nothing to take the mean with"):
+    torch.testing.assert_close(
+        alone.tensors["classifier.weight"], both[1], rtol=0, atol=both[1].abs().max().item() / 127
+    )
+    assert [each["times"] for each in alone.provenance["mean_of"]] == [2]
+    assert alone.provenance["on_grid_of"] == "x86-avx2"
+    with pytest.raises(InputError, match="nothing to take the mean with: the run started from random weights"):
         release.adopt(first, split_faces, average=[])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    tensors = dict(build_model("rarn-n", 15).state_dict())
+    save_weights(elsewhere / "weights.safetensors", spec, tensors, {"started_from": "0123"})
+    with pytest.raises(InputError, match="started elsewhere than the run and what it started from"):
+        release.adopt(second, split_faces, before=[first], average=[elsewhere])
+
+
+@pytest.mark.parametrize("smallest", [0.0, 3e-8, 3e-3, 1.0])
+def test_weights_on_the_grid_lie_there_after_they_are_stored(smallest: float) -> None:
+    """Also those of a channel that is all but zero, which float16 has no bits for."""
+    steps = torch.randint(-64, 65, (4, 5, 3, 3)).float()
+    steps[:, 0, 0, 0] = 64
+    weights = steps * torch.tensor([1.0, 0.3, 0.07, smallest]).view(4, 1, 1, 1) / 64
+    stored = compacted(weights, exact=True).float()
+    found = 64 * stored / stored.abs().flatten(1).amax(dim=1).clamp_min(1e-30).view(4, 1, 1, 1)
+    assert (found - found.round()).abs().max() < 0.1
 
 
 @pytest.mark.parametrize(

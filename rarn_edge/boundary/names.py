@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from rarn_edge.errors import InputError
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
@@ -24,6 +26,17 @@ MAX_FILE_NAME_BYTES = 200
 def printable(text: object) -> str:
     """One line in which every unprintable character is written out: `\\x1b`, `\\n`, and `\\xff` for a byte that is not UTF-8."""
     return _UNPRINTABLE.sub(_written_out, str(text))
+
+
+def one_of(text: object, choices: tuple[Any, ...], what: str) -> Any:
+    """`text` as the choice it is, whose literal type `get_args` loses.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if text not in choices:
+        raise InputError(f"no {what} '{printable(text)}'; one of: {', '.join(map(str, choices))}")
+    return text
 
 
 def printable_lines(text: object) -> str:

@@ -19,7 +19,7 @@ def bundle(
     from typing import get_args
 
     from rarn_edge.board.make import Format
-    from rarn_edge.cli.inputs import one_of
+    from rarn_edge.boundary.names import one_of
     from rarn_edge.workflow.bundle import bundle as make_bundle
 
     chosen = one_of(form, get_args(Format), "format")

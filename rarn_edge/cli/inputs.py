@@ -1,8 +1,9 @@
 """From option texts to values, with errors that name the option."""
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from rarn_edge.boundary.limits import MAX_BATCH
+from rarn_edge.boundary.names import one_of
 from rarn_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,13 +34,6 @@ def read_layout(text: str) -> "Layout":
 
     layout: Layout = one_of(text.upper(), get_args(Layout), "layout")
     return layout
-
-
-def one_of(text: str, choices: tuple[Any, ...], what: str) -> Any:
-    """`text` as the choice it is, whose literal type `get_args` loses."""
-    if text not in choices:
-        raise InputError(f"no {what} '{text}'; one of: {', '.join(choices)}")
-    return text
 
 
 def read_said(

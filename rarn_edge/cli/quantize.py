@@ -35,7 +35,8 @@ def quantize(
 ) -> None:
     """Quantize for one target. Without --calib or --ranges, the activation ranges shipped for the model are used."""
     require_extra("onnx", "export")
-    from rarn_edge.cli.inputs import one_of, read_input_dtype, read_method
+    from rarn_edge.boundary.names import one_of
+    from rarn_edge.cli.inputs import read_input_dtype, read_method
     from rarn_edge.cli.stages import stages
     from rarn_edge.workflow.quantize import PRECISIONS
     from rarn_edge.workflow.quantize import quantize as quantize_file

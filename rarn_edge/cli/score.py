@@ -19,7 +19,7 @@ def score(
     labels: o.Labels = None,
     photos: o.Photos = False,
     detector: o.Detector = None,
-    detect_side: o.DetectSide = 640,
+    detect_side: o.OptionalDetectSide = None,
     workers: o.Workers = None,
     engine: o.Engine = "local",
     column: o.Column = "image",
@@ -34,6 +34,7 @@ def score(
     require_extra("onnxruntime", "cpu")
     from rarn_edge.boundary.limits import pixels_of
     from rarn_edge.cli.progress import image_progress
+    from rarn_edge.device.faces import DETECT_SIDE_PX
     from rarn_edge.device.model import find_model_file
     from rarn_edge.host.threads import default_threads
     from rarn_edge.score.run import Engine
@@ -42,8 +43,8 @@ def score(
     engines: dict[str, Engine] = {"local": "local", "ray": "ray"}
     if engine not in engines:
         raise InputError(f"no engine '{engine}'; one of: local, ray")
-    if detector is not None and not photos:
-        raise InputError("--detector finds the faces of photographs: add --photos")
+    if (detector is not None or detect_side is not None) and not photos:
+        raise InputError("--detector and --detect-side are about the faces of photographs: add --photos")
     with image_progress(err, "score") as on_progress:
         scored = score_all(
             inputs,
@@ -57,7 +58,7 @@ def score(
             max_pixels=pixels_of(max_megapixels),
             photos=photos,
             detector=detector,
-            detect_side_px=detect_side,
+            detect_side_px=detect_side or DETECT_SIDE_PX,
             on_images=lambda images: on_progress(images, None),
         )
     _tell(scored, output, photos, as_json)

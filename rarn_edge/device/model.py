@@ -26,5 +26,5 @@ def find_model_file(model: str | Path, labels: str | None = None) -> Path:
 
 
 def is_shipped(model: str | Path) -> bool:
-    """A file of that name in the working folder is meant only as `./rarn-s`."""
-    return isinstance(model, str) and model in shipped_onnx_models()
+    """A file of that name in the working folder is meant only by a longer path, such as its absolute one."""
+    return str(model) in shipped_onnx_models()

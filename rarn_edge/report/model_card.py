@@ -1,5 +1,6 @@
 """A model card (Mitchell 2018, arXiv:1810.03993): what a model is, how good, for what, and for what not, as Markdown."""
 
+from collections import Counter
 from typing import Any
 
 from rarn_edge.contract.spec import FER2013, FERPLUS, ModelSpec
@@ -28,17 +29,17 @@ LIMITS = """\
 
 
 def _averaged_line(provenance: dict[str, Any]) -> list[str]:
-    """Which weights the released ones are the mean of, where they are one."""
-    said = provenance.get("averaged_with", ())
-    if not said:
+    """How many sets of weights the released ones are the mean of, where they are one."""
+    times = [each["times"] for each in provenance.get("mean_of", ())]
+    if others := Counter(each["weights_sha256"] for each in provenance.get("averaged_with", ())):  # until November 2026
+        times = [1, *others.values()]
+    if not times:
         return []
-    others = sum("recipe" in other for other in said)
-    parts = ["the last phase's"]
-    if others < len(said):
-        parts.append("those it started from")
-    if others:
-        parts.append(f"{others} run{'s' * (others > 1)} that started there")
-    return [f"- The released weights are the mean of {' and of '.join(parts)} (arXiv:2203.05482)."]
+    counted = "" if set(times) == {1} else f", counted {', '.join(map(str, times[:-1]))} and {times[-1]} times"
+    return [
+        f"- The released weights are the mean of {len(times)} sets of weights{counted}: the last phase's, and others that it went"
+        " through before or that started there (arXiv:2203.05482)."
+    ]
 
 
 def _scaled_line(provenance: dict[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """What is done to trained weights before release: a mean of several, class scaling, the grid of an INT8 file, float16."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,31 +15,46 @@ from rarn_edge.models.classifier import classifier_of
 from rarn_edge.train.checkpoint import Weights
 from rarn_edge.train.quantization_aware import QuantizationAware
 
+SMALLEST = 64 * 2.0**-14  # of a channel's largest weight: 1/64 of it, a step of 7 bits, has all bits of float16
 SIGNIFICANT_BITS = 7  # of a stored weight, one fewer than bfloat16 has: a relative error of at most 0.8 %
 
 
-def mean_of(
-    run: Weights, start: Weights, others: Sequence[Weights] = (), with_start: bool = True
-) -> tuple[Weights, dict[str, Any]]:
-    """The mean of a run's weights, of those it started from (or not) and of other runs that started there (Wortsman 2022,
-    arXiv:2203.05482), and its provenance.
+def mean_of(run: Weights, lineage: Sequence[Weights], others: Sequence[Weights]) -> tuple[Weights, dict[str, Any]]:
+    """The mean of a run's weights and of others (Wortsman 2022, arXiv:2203.05482), and its provenance. Who is named twice counts
+    twice.
+
+    Args:
+        run: What the mean is released as.
+        lineage: What the run, and what it started from, went through before.
+        others: Of the run, of its lineage, or of runs that started there: others are not near enough to take a mean with.
 
     Raises:
-        InputError: another run started elsewhere.
+        InputError: none, or another run.
     """
+    if not others:
+        raise InputError("there is nothing to take the mean with: the run started from random weights")
+    near = {run.sha256, *(each.sha256 for each in lineage)}
     for other in others:
-        if other.provenance["started_from"] != start.sha256:
-            raise InputError(f"a mean is of runs that started from the same weights, here sha256 {start.sha256[:12]}")
-    parts = (run, start, *others) if with_start else (run, *others)
+        if other.sha256 not in near and other.provenance.get("started_from") not in near:
+            raise InputError(
+                "a mean is of weights that come from the same ones;"
+                f" sha256 {other.sha256[:12]} started elsewhere than the run and what it started from"
+            )
     tensors = {
-        key: torch.stack([part.tensors[key].double() for part in parts]).mean(0).float()  # whatever their order
+        key: torch.stack([part.tensors[key].double() for part in (run, *others)])
+        .mean(0)
+        .float()  # whatever their order
         if tensor.is_floating_point()
         else tensor
         for key, tensor in run.tensors.items()
     }
-    said: list[dict[str, Any]] = [{"weights_sha256": start.sha256}] if with_start else []
-    said += [{"weights_sha256": other.sha256, "recipe": other.provenance["recipe"]} for other in others]
-    return replace(run, tensors=tensors), {**run.provenance, "averaged_with": said}
+    times = Counter(each.sha256 for each in (run, *others))
+    distinct = {each.sha256: each for each in (run, *others)}
+    said = [
+        {"weights_sha256": sha256, "recipe": each.provenance.get("recipe"), "times": times[sha256]}
+        for sha256, each in distinct.items()
+    ]
+    return replace(run, tensors=tensors), {**run.provenance, "mean_of": said}
 
 
 def class_scaled(weights: Weights, factors: NDArray[Any], offsets: NDArray[Any]) -> Weights:
@@ -70,11 +86,12 @@ def compacted(tensor: Tensor, exact: bool = False) -> Tensor:
     """Weights of convolutions and linear layers as float16 rounded to `SIGNIFICANT_BITS`; float32 when loaded.
 
     Half the size in a repository, and the zeros at the end of each let a wheel compress the rest. With `exact` they keep all bits
-    of float16: weights on the grid of an INT8 file then still lie on it.
+    of float16, and float32 where a channel is too small for it: weights on the grid of an INT8 file then still lie on it.
     """
     if tensor.dtype != torch.float32 or tensor.ndim <= 1:
         return tensor
     if exact:
-        return tensor.half()
+        largest = tensor.abs().flatten(1).amax(dim=1)  # of each channel
+        return tensor if bool(((largest > 0) & (largest < SMALLEST)).any()) else tensor.half()
     mantissa, exponent = torch.frexp(tensor)  # mantissa in 0.5..1
     return torch.ldexp(torch.round(mantissa * 2**SIGNIFICANT_BITS) / 2**SIGNIFICANT_BITS, exponent).half()

@@ -77,8 +77,12 @@ def benchmark(
     asked = config or (BenchConfig() if suite is None else suite.config)
     if data is not None:
         asked = replace(asked, data=Path(data), split=split, votes=None if votes is None else Path(votes))
-    elif votes is not None:
-        raise InputError("--votes needs --data")
+    elif votes is not None or split is not None:
+        raise InputError(f"--{'split' if votes is None else 'votes'} needs --data")
+    if files is not None and suite is None:
+        raise InputError(
+            "--files is the folder of the files that a suite names: add --suite, or name the files themselves"
+        )
     check_provider(asked.provider)
     result, page, folder = (None if path is None else Path(path) for path in (out, html, files))
     journal = None if result is None else result.with_name(f"{result.name}.partial")

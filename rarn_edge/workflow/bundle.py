@@ -1,9 +1,11 @@
 """What goes on the board, to a server, or into a browser."""
 
 from pathlib import Path
+from typing import get_args
 
 from rarn_edge.assets import default_labels, shipped_bundle, shipped_quality
 from rarn_edge.board.make import Format, make_bundle
+from rarn_edge.boundary.names import one_of
 from rarn_edge.device.model import find_model_file, is_shipped
 from rarn_edge.errors import InputError
 from rarn_edge.workflow.callbacks import AnyPath
@@ -40,6 +42,7 @@ def bundle(
         >>> "predict.py" in names, "model.onnx" in names
         (True, True)
     """
+    one_of(form, get_args(Format), "format")
     if ort_web is not None and form != "web":
         raise InputError("--ort-web is for --format web")
     if parity is not None and form == "triton":

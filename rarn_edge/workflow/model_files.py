@@ -5,9 +5,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from rarn_edge.assets import shipped_models, shipped_weights
+from rarn_edge.boundary.names import one_of
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype, Layout, ModelSpec
 from rarn_edge.errors import InputError, require_extras
@@ -85,6 +86,7 @@ def export(
         >>> made.artifact.spec.classes[3], made.kept_because
         ('happy', None)
     """
+    one_of(input_dtype, get_args(InputDtype), "input type")
     check_outputs([Path(output)], [weights] if isinstance(weights, str | Path) else [])
     loaded = read_weights(model, weights, labels, spec)
     from rarn_edge.pipeline.export import export_weights

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from rarn_edge.boundary.limits import MAX_ROWS, check_count
+from rarn_edge.boundary.names import one_of
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.contract.targets import detect_host
@@ -128,6 +130,9 @@ def quantize(
         ('int8', True)
     """
     out = Path(output)
+    one_of(precision, PRECISIONS, "precision")
+    one_of(method or DEFAULT_METHOD, get_args(Method), "calibration method")
+    one_of(input_dtype, get_args(InputDtype), "input type")
     of_int8 = {
         "--target": target != "auto",
         "--input": input_dtype != "float32",
@@ -142,7 +147,6 @@ def quantize(
     unmeasured = [option for option, given in of_calib.items() if given and calib is None]
     without_use = [option for option, given in of_int8.items() if given and precision != "int8"]
     refused = {
-        f"no precision '{precision}'; one of: {', '.join(PRECISIONS)}": precision not in PRECISIONS,
         "--split and --votes are of labelled faces: --data DATA": data is None and (split or votes),
         "--calib measures ranges and --ranges reads them; give one of the two": calib and ranges,
         "--max-drop needs labelled faces to judge on: --data DATA": max_drop is not None and data is None,
@@ -163,7 +167,8 @@ def quantize(
     }
     for refusal in (text for text, holds in refused.items() if holds):
         raise InputError(refusal)
-    images, method, seed = images or CALIBRATION_IMAGES, method or DEFAULT_METHOD, seed or 0
+    images = CALIBRATION_IMAGES if images is None else check_count(images, "images", MAX_ROWS)
+    method, seed = method or DEFAULT_METHOD, seed or 0
     also = None if save_ranges is None else Path(save_ranges)
     check_outputs([out, also], [source, calib, ranges, data, votes])
     float32 = Artifact.load(Path(source))

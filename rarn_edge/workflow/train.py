@@ -51,7 +51,7 @@ class TrainOptions:
     epochs: int | None = None
     batch: int | None = None
     votes: Path | None = None  # people's votes for the faces (FER+), to learn instead of their labels
-    teachers: tuple[Path, ...] = ()  # to learn from as well: weights, files of answers, names of shipped models
+    teachers: tuple[Path | str, ...] = ()  # to learn from as well: weights, files of answers, names of shipped models
     teacher_views: int | None = None  # passes of a teacher whose answers are kept
     teacher_answers: Path | None = None  # where they are kept and looked for
     init: Path | str | None = None  # weights of the same model to start from: a file, or the name of a shipped model
@@ -241,7 +241,7 @@ def _recipe(asked: TrainOptions) -> Recipe:
         raise InputError(
             "--teacher-views, --teacher-answers and --teacher-model are about teachers; name them with --teacher WEIGHTS"
         )
-    kept_alone = bool(asked.teachers) and all(path.suffix == ".npz" for path in asked.teachers)
+    kept_alone = bool(asked.teachers) and all(Path(named).suffix == ".npz" for named in asked.teachers)
     if kept_alone and (asked.teacher_views or asked.teacher_answers):
         raise InputError(
             "--teacher-views and --teacher-answers are about teachers that are asked; kept answers are taken as they are:"

@@ -73,9 +73,9 @@ def verify(
     if bundle is not None and file is None:
         load_bundle(Path(bundle))  # says what is wrong with it first
         raise InputError(f"which model? rarn-edge verify {shown(Path(bundle))} MODEL.onnx")
-    pairs = [(Path(bundle), Path(file))] if bundle and file else [
-        *shipped_files()
-    ]  # fmt: skip
+    if bundle is None and file is not None:
+        raise InputError(f"which parity bundle? rarn-edge verify BUNDLE {shown(Path(file))}")
+    pairs = shipped_files() if bundle is None or file is None else ((Path(bundle), Path(file)),)
     other = None if tolerances is None else read_tolerances(Path(tolerances))
     results = []
     for evidence, model in pairs:
