@@ -4,6 +4,7 @@
 when it opens the file: the file stays under 200 bytes, and the product runs as one with real weights would.
 """
 
+import argparse
 from pathlib import Path
 
 import onnx
@@ -29,6 +30,8 @@ def product(operator: str, element: int, answer: int, weight: onnx.TensorProto) 
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()  # there are no options: --help alone changes nothing
     float_weight = helper.make_tensor("value", TensorProto.FLOAT, [1], [0.01])
     int8_weight = helper.make_tensor("value", TensorProto.INT8, [1], [3])
     onnx.save(product("MatMul", TensorProto.FLOAT, TensorProto.FLOAT, float_weight), ASSETS / "peak_float32.onnx")

@@ -7,6 +7,9 @@ devices or of `SUITE DEVICE`.
 The README's picture, docs/results/accuracy_latency.png, shows the figures of the CSV beside it: latency of the suite `peers`,
 accuracy of the same suite, of rarn_edge/assets/quality.json and of docs/roll/ferplus.csv (seven shared classes).
 
+docs/roll/ferplus.png shows docs/roll/ferplus.csv, the roll.csv of `rarn-edge evaluate --report` with --against the rivals, and
+carries the hash of these figures.
+
 The README's table between `<!-- claims -->` and `<!-- end claims -->` is made of export/manifest.json, docs/roll/ferplus.csv and
 the results of two machines and of the emulated Arm cores.
 """
@@ -21,12 +24,14 @@ from pathlib import Path
 
 from rarn_edge.bench.result import BenchReport, load_report
 from rarn_edge.bench.suite import load_suite
+from rarn_edge.files import file_sha256
 from rarn_edge.report.bench import bench_markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SUITES = ROOT / "benchmarks" / "suites"
 PAGE = ROOT / "docs" / "results" / "benchmarks.md"
+ROLL = ROOT / "docs" / "roll" / "ferplus.csv"
 PICTURE = ROOT / "docs" / "results" / "accuracy_latency.png"
 README = ROOT / "README.md"
 MACHINE = "intel-xeon-amx-2-cores"  # whose latencies the picture and the README show
@@ -72,11 +77,18 @@ def section(report: BenchReport, path: Path, suite: str) -> str:
 def roll_accuracy(degrees: int) -> dict[str, float]:
     """Percent right of each model on faces of FER+, seven shared classes, turned by so much to its worse side."""
     found: dict[str, float] = {}
-    with (ROOT / "docs" / "roll" / "ferplus.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if abs(float(row["roll_deg"])) == degrees:
-                accuracy = 100 * float(row["accuracy"])
-                found[row["model"]] = min(accuracy, found.get(row["model"], accuracy))
+    for model, curve in roll_curves().items():
+        found[model] = min(100 * accuracy for roll_deg, accuracy, _, _ in curve if abs(roll_deg) == degrees)
+    return found
+
+
+def roll_curves() -> dict[str, list[tuple[float, float, float, float]]]:
+    """Of each model: degrees, accuracy and its interval."""
+    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    with ROLL.open(encoding="utf-8", newline="") as file:
+        for model, *figures in list(csv.reader(file))[1:]:
+            degrees, accuracy, low, high = map(float, figures)
+            found.setdefault(model, []).append((degrees, accuracy, low, high))
     return found
 
 
@@ -184,6 +196,26 @@ def draw(found: list[tuple[str, str, float, float]], path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
+def draw_roll(path: Path) -> None:
+    """Accuracy against roll, a band for each interval; the picture carries the hash of its figures."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    axes = figure.subplots()
+    styles = (("#0b6e4f", "o"), ("#4f9d7f", "s"), ("#8a8d91", "^"), ("#c07f3a", "v"))
+    for (model, curve), (color, marker) in zip(roll_curves().items(), styles, strict=True):
+        degrees, shown, lows, highs = ([row[0] if i == 0 else 100 * row[i] for row in curve] for i in range(4))
+        stem = model.removesuffix(".onnx")
+        name = RIVALS.get(stem, stem.replace(".int8", " INT8"))
+        axes.fill_between(degrees, lows, highs, color=color, alpha=0.18, linewidth=0)
+        axes.plot(degrees, shown, color=color, marker=marker, markersize=4, linewidth=1.2, label=name)
+    axes.set(xlabel="roll, degrees", ylabel="accuracy, %", xticks=range(-90, 91, 30), ylim=(0, 100))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=140, metadata={"Source": file_sha256(ROLL)})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when the page is out of date")
@@ -194,8 +226,10 @@ def main() -> None:
     claimed = _CLAIMS.sub(lambda match: match[1] + claims() + match[2], readme)
     figures, found = PICTURE.with_suffix(".csv"), points()
     drawn = PICTURE.is_file() and figures.is_file() and figures.read_text(encoding="utf-8") == points_csv(found)
+    rolled = ROLL.with_suffix(".png")
+    turned = rolled.is_file() and file_sha256(ROLL).encode() in rolled.read_bytes()
     if arguments.check:
-        for path, right in ((PAGE, new == old), (PICTURE, drawn), (README, claimed == readme)):
+        for path, right in ((PAGE, new == old), (PICTURE, drawn), (rolled, turned), (README, claimed == readme)):
             if not right:
                 sys.exit(
                     f"{path.relative_to(ROOT)} does not show the recorded results; run: python benchmarks/render.py"
@@ -211,6 +245,9 @@ def main() -> None:
         draw(found, PICTURE)
         figures.write_text(points_csv(found), encoding="utf-8")
         print(f"{PICTURE}: drawn")
+    if not turned:
+        draw_roll(rolled)
+        print(f"{rolled}: drawn")
 
 
 if __name__ == "__main__":

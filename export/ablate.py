@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rarn_edge.assets import shipped_weights
 from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import Faces, load_faces
-from rarn_edge.errors import InputError, run_script
+from rarn_edge.errors import InputError, at_least_one, run_script
 from rarn_edge.evaluation.roll import Predict, turned
 from rarn_edge.files import make_folder, write_text
 from rarn_edge.host.threads import default_threads
@@ -150,9 +150,9 @@ def main() -> None:
         help="kept answers (export/teachers) that all variants learn from",
     )
     parser.add_argument("--variant", action="append", metavar="NAME", help="only this one, and the first; repeat it")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=at_least_one, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--threads", type=at_least_one, default=default_threads())
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="where the runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from rarn_edge.assets import shipped_labels, shipped_weights
 from rarn_edge.contract.spec import FER2013, FERPLUS
 from rarn_edge.data import Faces
-from rarn_edge.errors import InputError, run_script
+from rarn_edge.errors import InputError, at_least_one, run_script
 from rarn_edge.files import check_output, make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.classifier import classifier_of
@@ -90,12 +90,14 @@ def main() -> None:
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the file of answers")
     parser.add_argument("--model", default="rarn-s", help="of each fold's network")
-    parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=6, help="of each fold's network; from random weights more")
-    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--folds", type=at_least_one, default=4)
+    parser.add_argument(
+        "--epochs", type=at_least_one, default=6, help="of each fold's network; from random weights more"
+    )
+    parser.add_argument("--threads", type=at_least_one, default=default_threads())
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
     parser.add_argument("--runs", type=Path, default=Path("runs/cross-fit"), help="where the networks are kept")
-    parser.add_argument("--limit", type=int, help="so many faces only: to try the script")
+    parser.add_argument("--limit", type=at_least_one, help="so many faces only: to try the script")
     options = parser.parse_args()
     if options.folds < 2:
         raise InputError("--folds is 2 or more: each is answered about by what was fitted on the others")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rarn_edge.errors import InputError, run_script
+from rarn_edge.errors import InputError, at_least_one, run_script
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights
@@ -41,15 +41,13 @@ def main() -> None:
     )
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--recipe", default=EDGE_BOTH.name, help="as for rarn-edge train")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--epochs", type=at_least_one, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--threads", type=at_least_one, default=default_threads())
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
     options = parser.parse_args()
     recipe = find_recipe(options.recipe)
     recipe = replace(recipe, epochs=recipe.epochs if options.epochs is None else options.epochs)
-    if recipe.epochs < 1:
-        raise InputError("--epochs is 1 or more")
     if recipe.live_teachers and not options.teacher:
         raise InputError(f"recipe '{recipe.name}' asks teachers about each batch; name the weights of one by --teacher")
     worker = one_worker()

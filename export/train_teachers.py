@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rarn_edge.contract.spec import FER2013, FERPLUS
-from rarn_edge.errors import InputError, run_script
+from rarn_edge.errors import InputError, at_least_one, run_script
 from rarn_edge.files import make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
@@ -68,14 +68,14 @@ def main() -> None:
     parser.add_argument("--votes", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8.0, help="for everything, from the start of the script")
-    parser.add_argument("--teachers", type=int, help="how many (default: as many as fit)")
-    parser.add_argument("--epochs", type=int, default=50, help="of a teacher, about; twice as many at most")
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--teachers", type=at_least_one, help="how many (default: as many as fit)")
+    parser.add_argument("--epochs", type=at_least_one, default=50, help="of a teacher, about; twice as many at most")
+    parser.add_argument("--batch", type=at_least_one, default=256)
     parser.add_argument(
         "--answers", type=Path, nargs="*", default=[], help="kept answers that the teachers learn; repeat to count more"
     )
-    parser.add_argument("--threads", type=int, default=default_threads(), help="of a CPU")
-    parser.add_argument("--limit", type=int, help="train on so many faces only: to try the script")
+    parser.add_argument("--threads", type=at_least_one, default=default_threads(), help="of a CPU")
+    parser.add_argument("--limit", type=at_least_one, help="train on so many faces only: to try the script")
     options = parser.parse_args()
     started = time.monotonic()
     if options.minutes <= 0:

@@ -137,7 +137,7 @@ def test_of_a_run_on_both_label_sets_one_is_released_as_the_mean_with_the_run_be
     release.adopt(second, split_faces, before=[first], average=[second], grid=True)
     alone = load_weights(assets / "rarn-n.fer2013.safetensors")
     torch.testing.assert_close(
-        alone.tensors["classifier.weight"], both[1], rtol=0, atol=both[1].abs().max().item() / 127
+        alone.tensors["classifier.weight"], both[1], rtol=0, atol=both[1].abs().max().item() / 120
     )
     assert [each["times"] for each in alone.provenance["mean_of"]] == [2]
     assert alone.provenance["on_grid_of"] == "x86-avx2"

@@ -2,8 +2,14 @@
 
 from rarn_edge.boundary.names import markdown
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import LABEL_CLASSES
 from rarn_edge.contract.targets import RECIPES
 from rarn_edge.report.model_card import LIMITS, MISUSE
+
+_UNKNOWN = """\
+- Where its pictures came from and whom or what they show is not recorded here: measure it on your own before relying on it.
+- It knows the classes above alone, and answers one of them for any picture.
+"""
 
 
 def board_card(artifact: Artifact, measured: str | None = None) -> str:
@@ -31,7 +37,9 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         *(_fact(key, value) for key, value in contract.quality.items()),
     ]
     made = [f"- {_fact(key, value)}" for key, value in contract.provenance.items()]
-    lines = [f"# {markdown(spec.name)}", "", "A facial-expression classifier for face crops.", "", "| | |", "|---|---|"]
+    of_faces = spec.label_source in LABEL_CLASSES
+    what = "A facial-expression classifier for face crops." if of_faces else "An image classifier."
+    lines = [f"# {markdown(spec.name)}", "", what, "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_one_line(value)} |" for name, value in facts]
     lines += [
         "",
@@ -45,12 +53,7 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         "",
         *map(_one_line, made or ["- not recorded"]),
         "",
-        "## Misuse",
-        "",
-        MISUSE,
-        "## Limits",
-        "",
-        LIMITS,
+        *(("## Misuse", "", MISUSE, "## Limits", "", LIMITS) if of_faces else ("## Limits", "", _UNKNOWN)),
     ]
     return "\n".join(lines)
 

@@ -51,11 +51,7 @@ def predict(
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
 
     _check(as_json, as_csv, explain and annotate is None and not show)
-    where = {"--boxes": boxes is not None, "--detector": detector is not None, "--crop": crop}
-    if sum(where.values()) > 1:
-        raise InputError(
-            f"{', '.join(name for name, said in where.items() if said)}: each says where the faces are; give one"
-        )
+    _check_places({"--boxes": boxes is not None, "--detector": detector is not None, "--crop": crop})
     found = find_sources(sources)
     videos = [source for source in found if is_video(source)]
     given = None if boxes is None else read_boxes(boxes)
@@ -125,6 +121,12 @@ def _check(as_json: bool, as_csv: bool, undrawn: bool) -> None:
         raise InputError("--explain draws, so it needs --annotate OUT or --show")
     if len(rivals := installed_runtimes()) > 1:
         note(f"{' and '.join(rivals)} are installed together and overwrite each other; keep one", "warning")
+
+
+def _check_places(said: dict[str, bool]) -> None:
+    """Refuse two ways to say where the faces are."""
+    if sum(said.values()) > 1:
+        raise InputError(f"{', '.join(name for name in said if said[name])}: each says where the faces are; give one")
 
 
 def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], live: bool) -> "Iterator[Answered]":

@@ -19,7 +19,7 @@ def verdict(
     from rarn_edge.workflow.verdict import verdict as measure
 
     done = measure(
-        reference, candidate, data=data, split=split, votes=votes, threads=threads or 1, rounds=rounds, on_notice=note
+        reference, candidate, data=data, split=split, votes=votes, threads=threads, rounds=rounds, on_notice=note
     )
     for warning in done.verdict.warnings:
         note(warning, "warning")

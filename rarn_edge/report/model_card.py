@@ -15,7 +15,7 @@ _INTENDED = """\
 """
 
 MISUSE = """\
-- It reads expressions, not feelings: seven labels that strangers gave to web pictures. A smile is not happiness.
+- It reads expressions, not feelings: labels that strangers gave to web pictures. A smile is not happiness.
 - Not for decisions about people: hiring, schooling, policing, credit, health, or watching people at work. Inferring emotions
   at work and in schools is prohibited in the European Union (Regulation 2024/1689, article 5).
 - Not for finding out who somebody is.
@@ -24,8 +24,9 @@ MISUSE = """\
 LIMITS = """\
 - The pictures came from web searches: age, skin tone, culture and occlusion are unbalanced and unlabelled, so accuracy by
   group is unknown. Measure it on your own users before relying on it.
-- Some classes are rare (see the number of faces above); their figures are uncertain.
 """
+
+_RARE = "- Some classes are rare (see the number of faces above); their figures are uncertain.\n"
 
 
 def _averaged_line(provenance: dict[str, Any]) -> list[str]:
@@ -116,7 +117,7 @@ def model_card(
         MISUSE,
         "## Limits",
         "",
-        f"{_LABEL_LIMITS[spec.label_source]}{LIMITS}",
+        f"{_LABEL_LIMITS[spec.label_source]}{LIMITS}{_RARE}",
     ]
     return "\n".join(lines).rstrip() + "\n"
 

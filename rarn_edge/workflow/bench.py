@@ -1,6 +1,6 @@
 """Benchmark models by name, by file or by suite, and compare two results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from rarn_edge.models.find import NetworkInput
 from rarn_edge.report.bench import bench_json
 from rarn_edge.runtime.providers import check_provider
 from rarn_edge.workflow.bench_files import bench_files, suite_files
-from rarn_edge.workflow.callbacks import AnyPath
+from rarn_edge.workflow.callbacks import AnyPath, SomePaths, each_of
 
 
 def benchmark(
-    models: Sequence[AnyPath] = (),
+    models: SomePaths = (),
     *,
     suite: Suite | None = None,
     files: AnyPath | None = None,
@@ -68,6 +68,7 @@ def benchmark(
         >>> report.rows[0].latency_median_s  # doctest: +SKIP
         0.0021
     """
+    models = each_of(models)
     if (suite is None) == (not models and not baselines):
         raise InputError(
             "name models or ONNX files, or a suite with --suite; not both"

@@ -1,11 +1,20 @@
 """What a workflow tells its caller on the way; the command line shows it, Python sees warnings."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 AnyPath = str | Path
+SomePaths = Sequence[AnyPath] | AnyPath
+"""Several, or one alone."""
+
+
+def each_of(paths: SomePaths) -> tuple[AnyPath, ...]:
+    """A text is a path and not a sequence of letters."""
+    return (paths,) if isinstance(paths, AnyPath) else tuple(paths)
+
+
 OnNotice = Callable[[str, str], None]
 """Told of what a caller should know: the text and its label (`warning`, `not simplified`, or none)."""
 

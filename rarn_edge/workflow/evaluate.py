@@ -15,7 +15,7 @@ from rarn_edge.evaluation.votes import VoteFigures
 from rarn_edge.files import check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
 from rarn_edge.stats.paired import Paired
-from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
+from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, SomePaths, each_of, ignore, warn
 from rarn_edge.workflow.inputs import WEIGHTS, faces_to_judge, known_faces, read_subject
 
 if TYPE_CHECKING:  # a device has no torch
@@ -66,7 +66,7 @@ def evaluate(
     split: str | None = None,
     votes: AnyPath | None = None,
     report: AnyPath | None = None,
-    against: Sequence[AnyPath] = (),
+    against: SomePaths = (),
     calibrated: AnyPath | None = None,
     provider: str = "cpu",
     threads: int | None = None,
@@ -97,6 +97,7 @@ def evaluate(
         >>> rarn_edge.evaluate("rarn-s.onnx", "fer2013.zip").evaluation.accuracy  # doctest: +SKIP
         0.67
     """
+    against = each_of(against)
     path, again = Path(file), None if calibrated is None else Path(calibrated)
     if again is not None:
         _check_calibrated(path, again)

@@ -1,7 +1,6 @@
 """Compare the forms of a model step by step, from torch to INT8 on a device; write the evidence, or name the node at fault."""
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from rarn_edge.parity.outputs import check_same_model
 from rarn_edge.parity.report import ParityReport, compare_forms, rejudge
 from rarn_edge.parity.steps import Execution, Form, Origin
 from rarn_edge.parity.tolerances import TOLERANCES, read_tolerances
-from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, ignore, warn
+from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, SomePaths, each_of, ignore, warn
 from rarn_edge.workflow.inputs import (
     CALIBRATION_IMAGES,
     comparison_faces,
@@ -46,7 +45,7 @@ class ParityResult:
 
 
 def parity(
-    files: Sequence[AnyPath] = (),
+    files: SomePaths = (),
     *,
     model: "AnyNetwork | None" = None,
     spec: ModelSpec | None = None,
@@ -98,6 +97,7 @@ def parity(
         >>> result.report.passed, result.report.steps[0].measured.kind
         (True, 'fuse')
     """
+    files = each_of(files)
     limits = TOLERANCES if tolerances is None else read_tolerances(Path(tolerances))
     if explain:
         require_extra("onnx", "export")

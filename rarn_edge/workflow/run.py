@@ -9,6 +9,7 @@ from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.runner import benchmark
 from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.limits import MAX_THREADS, check_count
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError, require_extras
@@ -90,6 +91,8 @@ def run(
     """
     require_extras("export")
     require_extras("report")
+    if threads is not None:
+        check_count(threads, "threads", MAX_THREADS)
     if images is not None and calib is None:
         raise InputError("--images says how many faces to measure ranges on; name them: --calib DATA")
     from rarn_edge.report.page import bench_page, run_markdown

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rarn_edge.assets import shipped_labels, shipped_models, shipped_weights
+from rarn_edge.boundary.limits import MAX_ROWS, MAX_THREADS, check_count
 from rarn_edge.contract.spec import LABEL_CLASSES, ModelSpec
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.errors import InputError, require_extras
@@ -108,6 +109,10 @@ def train(
     """
     require_extras("train")  # curves are drawn after the first epoch
     asked, out = options or TrainOptions(), Path(folder)
+    if asked.seed != 0:
+        check_count(asked.seed, "seed", 2**32 - 1)
+    if asked.threads is not None:
+        check_count(asked.threads, "threads", MAX_THREADS)
     recipe, network = _recipe(asked), find_network(asked.model, spec=asked.spec)
     begin = None if asked.init is None else _weights_file(asked.init)
     written = (STATE_FILE, WEIGHTS_FILE, TARGETS_FILE, "log.csv", "curves.png")
@@ -230,8 +235,8 @@ def _recipe(asked: TrainOptions) -> Recipe:
     """The recipe with what was asked for in place of its own, refused where teachers would do nothing."""
     found = find_recipe(asked.recipe)
     for name, value in (("epochs", asked.epochs), ("batch", asked.batch)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} is 1 or more, not {value}")
+        if value is not None:
+            check_count(value, name, MAX_ROWS)
     chosen = replace(found, epochs=asked.epochs or found.epochs, batch=asked.batch or found.batch)
     if asked.teachers and not chosen.teacher_share:
         raise InputError(

@@ -26,6 +26,7 @@ from rarn_edge.workflow.inputs import ComparisonFaces, comparison_faces, tell_or
 
 Decision = Literal["ship", "keep", "undecided"]
 
+LEAST_ROUNDS = 20
 ALLOWED_DROP = 0.003  # of all faces: what the point estimate may lose
 MIN_AGREEMENT = TOLERANCES["faces"]["int8"].min_agreement or 0.985
 BROKEN_AGREEMENT = 0.9  # where labels tell the accuracy: two equally good files that differ more are not one model
@@ -162,7 +163,7 @@ def verdict(
     data: AnyPath | None = None,
     split: str | None = None,
     votes: AnyPath | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     rounds: int = 200,
     on_notice: OnNotice = warn,
 ) -> VerdictResult:
@@ -174,7 +175,7 @@ def verdict(
         data: Labelled faces for the accuracy (default: synthetic ones, which tell agreement alone).
         split: Of `data` (default: the held-out one).
         votes: People's votes for `data` (FER+): their majority is then the label.
-        threads: Of both.
+        threads: Of both (default: 1).
         rounds: Timed calls of each, batch 1.
         on_notice: Told what a caller should know.
 
@@ -186,6 +187,8 @@ def verdict(
         >>> rarn_edge.verdict("rarn-n.onnx", "rarn-n.int8.onnx").verdict.decision  # doctest: +SKIP
         'ship'
     """
+    if rounds < LEAST_ROUNDS:
+        raise InputError(f"rounds is at least {LEAST_ROUNDS}, found {rounds}: fewer tell nothing of the doubt")
     before, after = Artifact.load(Path(reference)), Artifact.load(Path(candidate))
     for artifact in (before, after):
         tell_origin(artifact, on_notice)
@@ -201,6 +204,7 @@ def verdict(
             f" {before.path.name} -o OUT.onnx"
         )
     shown = comparison_faces(data, split, before.spec, votes=votes, on_notice=on_notice)
+    threads = 1 if threads is None else threads
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)
 
 
