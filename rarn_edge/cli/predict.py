@@ -50,10 +50,9 @@ def predict(
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
 
-    _check(as_json, as_csv, explain and annotate is None and not show)
-    _check_places({"--boxes": boxes is not None, "--detector": detector is not None, "--crop": crop})
+    _check(as_json, as_csv, explain and annotate is None and not show, (boxes, detector, crop))
     found = find_sources(sources)
-    videos = [source for source in found if is_video(source)]
+    counted = len(found) > 1 and not any(is_video(source) for source in found)
     given = None if boxes is None else read_boxes(boxes)
     classifier = Classifier(model, labels=labels, provider=provider, threads=threads, min_confidence=min_confidence)
     if classifier.host_warning:
@@ -71,7 +70,7 @@ def predict(
         pictures = ahead(lambda: read_pictures(found, reading), places=1 if live else 8)
         finding = Finding(network, given, crop)
         answers = answer_pictures(classifier, pictures, finding, smoothing_s=smooth, live=live, explain=explain)
-        on_progress = held.enter_context(image_progress(err, "predict")) if len(found) > 1 and not videos else None
+        on_progress = held.enter_context(image_progress(err, "predict")) if counted else None
         for done, answered in enumerate(_printed(answers, form, classifier.classes, live), start=1):
             failures += answered.picture.error is not None
             if not all(sink(answered) for sink in sinks):
@@ -111,7 +110,7 @@ def _tell_detector(detector: Path | None) -> None:
         note(f"faces by {describe_detector(detector)}")
 
 
-def _check(as_json: bool, as_csv: bool, undrawn: bool) -> None:
+def _check(as_json: bool, as_csv: bool, undrawn: bool, places: tuple[str | None, Path | None, bool]) -> None:
     """Refuse what cannot go together, and say what is wrong with the installation."""
     from rarn_edge.runtime.providers import installed_runtimes
 
@@ -119,14 +118,11 @@ def _check(as_json: bool, as_csv: bool, undrawn: bool) -> None:
         raise InputError("--json and --csv exclude each other")
     if undrawn:
         raise InputError("--explain draws, so it needs --annotate OUT or --show")
+    said = [name for name, place in zip(("--boxes", "--detector", "--crop"), places, strict=True) if place]
+    if len(said) > 1:
+        raise InputError(f"{', '.join(said)}: each says where the faces are; give one")
     if len(rivals := installed_runtimes()) > 1:
         note(f"{' and '.join(rivals)} are installed together and overwrite each other; keep one", "warning")
-
-
-def _check_places(said: dict[str, bool]) -> None:
-    """Refuse two ways to say where the faces are."""
-    if sum(said.values()) > 1:
-        raise InputError(f"{', '.join(name for name in said if said[name])}: each says where the faces are; give one")
 
 
 def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], live: bool) -> "Iterator[Answered]":
