@@ -2,7 +2,7 @@
 
 from rarn_edge.boundary.names import markdown
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import LABEL_CLASSES
+from rarn_edge.contract.spec import FERPLUS_CLASSES
 from rarn_edge.contract.targets import RECIPES
 from rarn_edge.report.model_card import LIMITS, MISUSE
 
@@ -37,7 +37,7 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         *(_fact(key, value) for key, value in contract.quality.items()),
     ]
     made = [f"- {_fact(key, value)}" for key, value in contract.provenance.items()]
-    of_faces = spec.label_source in LABEL_CLASSES
+    of_faces = set(spec.classes) <= set(FERPLUS_CLASSES)
     what = "A facial-expression classifier for face crops." if of_faces else "An image classifier."
     lines = [f"# {markdown(spec.name)}", "", what, "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_one_line(value)} |" for name, value in facts]

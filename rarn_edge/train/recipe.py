@@ -368,7 +368,7 @@ GOES_ON = frozenset(
     "edge-nano-both-patient",
     "edge-nano-again-patient",
 }
-"""Recipes for a trained net: too mild for random weights."""
+"""Recipes for a net that was trained before."""
 
 
 def find_recipe(name: str) -> Recipe:

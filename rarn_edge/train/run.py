@@ -207,11 +207,11 @@ def split_for_training(faces: Faces) -> tuple[Faces, Faces]:
         if split in faces.available_splits:
             part = faces.where(faces.splits == split.value)  # `faces.split(TEST)` would bring PrivateTest along
             return _check_classes(trainable(faces.split(Split.TRAINING)), part.labelled())
-    trainable(faces)  # counts all that have no label
-    private = faces.splits == Split.PRIVATE_TEST.value
-    training, test = (faces.where(~private) if private.any() else faces).divided()
+    own = faces.where(faces.splits != Split.PRIVATE_TEST.value)
+    trainable(own)  # counts all that have no label
+    training, test = own.divided()
     if not len(training) or not len(test):
-        raise InputError(f"{faces.source}: {len(training) + len(test)} faces are too few to cut a test part from")
+        raise InputError(f"{faces.source}: {len(own)} faces are too few to cut a test part from")
     return _check_classes(trainable(training), test.labelled())
 
 
