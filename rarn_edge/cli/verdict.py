@@ -2,6 +2,7 @@
 
 from rarn_edge.cli.app import CHECK, app, note, print_json, say
 from rarn_edge.cli.options import Candidate, Json, OptionalData, Reference, Split, Threads, VerdictRounds, Votes
+from rarn_edge.errors import InputError
 
 
 @app.command(rich_help_panel=CHECK)
@@ -18,6 +19,11 @@ def verdict(
     """One line: how much faster on this CPU, what it costs in accuracy (paired interval), and whether to ship it."""
     from rarn_edge.workflow.verdict import verdict as measure
 
+    if reference.resolve() == candidate.resolve():
+        raise InputError(
+            f"{candidate}: is named twice; the second file is the quantized one, made by: rarn-edge quantize {reference}"
+            " -o OUT.onnx"
+        )
     done = measure(
         reference, candidate, data=data, split=split, votes=votes, threads=threads, rounds=rounds, on_notice=note
     )

@@ -127,7 +127,7 @@ class ModelSpec:
             fits = isinstance(value, str) and 0 < len(value) <= 200 and printable(value) == value
             _require(fits, f"{key} is a printable text of 1 to 200 characters")
         _require(
-            isinstance(self.classes, tuple) and 2 <= len(self.classes) <= 1000, "classes is a tuple of 2 to 1000 names"
+            isinstance(self.classes, tuple) and 2 <= len(self.classes) <= 1000, "classes is a list of 2 to 1000 names"
         )
         for name in self.classes:
             _require((why := unfit_name(name)) is None, f"each class is {why}")

@@ -220,8 +220,7 @@ def _tell(job: Run, on_notice: OnNotice) -> None:
         )
     if job.start is None and recipe.name in GOES_ON and not job.network.own:
         on_notice(
-            f"recipe '{recipe.name}' goes on from trained weights, and these are random: --init WEIGHTS, or a shipped model's"
-            " name",
+            f"recipe '{recipe.name}' goes on from trained weights, these are random: --init WEIGHTS",
             "warning",
         )
     if not job.teachers and recipe.teacher_share and not recipe.label_smoothing:

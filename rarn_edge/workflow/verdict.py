@@ -198,11 +198,6 @@ def verdict(
             f"{before.path}: is {before.contract.precision}, and the first file is the float32 one:"
             f" rarn-edge verdict FLOAT.onnx {before.path.name}"
         )
-    if after.contract.precision == "float32":
-        raise InputError(
-            f"{after.path}: is float32, and the second file is the quantized one, made by: rarn-edge quantize"
-            f" {before.path.name} -o OUT.onnx"
-        )
     shown = comparison_faces(data, split, before.spec, votes=votes, on_notice=on_notice)
     threads = 1 if threads is None else threads
     return VerdictResult(measure(before, after, shown, threads, rounds), after.spec.name, shown.description, threads)

@@ -32,7 +32,7 @@ MEAN = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
         (("inspect", "WEIGHTS"), "not a readable ONNX file"),
         (("audit", "WEIGHTS"), "of weights make one: rarn-edge export --weights"),
         (("bundle", "rarn-n", "-o", "OUT", "--labels", "other"), "there are: ferplus, fer2013"),
-        (("verdict", "FLOAT", "FLOAT"), "is float32, and the second file is the quantized one"),
+        (("verdict", "FLOAT", "FLOAT"), "is named twice; the second file is the quantized one"),
         (("parity", "INT8", "FLOAT"), "name the float32 file before what was made of it"),
         (("train", "--data", "DATA", "--model", "net.py:build", "--out", "OUT", *MEAN), "--mean 123.675,116.28,103.53"),
     ],
@@ -80,6 +80,6 @@ def test_data_for_a_verdict_that_is_measured_elsewhere(
 def test_a_recipe_for_trained_weights_says_that_these_are_random(cli: Cli, faces_folder: Path, tmp_path: Path) -> None:
     options = ("--model", "rarn-n", "--data", faces_folder, "--epochs", 1, "--threads", 1)
     random = cli("train", *options, "--recipe", "edge-transfer", "--out", tmp_path / "random")
-    assert "goes on from trained weights, and these are random: --init WEIGHTS" in random.stderr
+    assert "goes on from trained weights, these are random: --init WEIGHTS" in random.stderr
     begun = cli("train", *options, "--recipe", "edge-transfer", "--init", "rarn-n", "--out", tmp_path / "begun")
     assert "these are random" not in begun.stderr
