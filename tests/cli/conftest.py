@@ -1,6 +1,6 @@
-"""ONNX files that the command line shall refuse or find wrong."""
+"""What the command line is given: files that it takes, and ONNX files that it shall refuse or find wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,9 @@ import pytest
 from onnx import numpy_helper
 
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import Target
 from rarn_edge.onnx_graph import save_artifact
+from rarn_edge.pipeline.quantize import Quantized
 
 
 @pytest.fixture
@@ -35,3 +37,23 @@ def mutant(simplified: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Ca
         return save_artifact(model, simplified.contract, tmp_path_factory.mktemp("mutant") / "mutant.onnx").path
 
     return make
+
+
+@pytest.fixture
+def named(
+    simplified: Artifact,
+    int8: Mapping[Target, Quantized],
+    weights_file: Path,
+    faces_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, Path]:
+    """What capital words of a command line stand for; it runs in a folder of its own, `OUT` is below it."""
+    monkeypatch.chdir(tmp_path)
+    return {
+        "FLOAT": simplified.path,
+        "INT8": int8[Target.ARM].artifact.path,
+        "DATA": faces_folder,
+        "WEIGHTS": weights_file,
+        "OUT": tmp_path / "out",
+    }

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,7 @@ import pytest
 
 from rarn_edge.cli.app import app
 from rarn_edge.contract.artifact import METADATA_KEY, Artifact
-from rarn_edge.contract.targets import Target
 from rarn_edge.onnx_graph import save_artifact
-from rarn_edge.pipeline.quantize import Quantized
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Done = subprocess.CompletedProcess[str]
@@ -215,21 +213,9 @@ def test_impossible_options(
     cli: Cli,
     arguments: tuple[str, ...],
     text: str,
-    simplified: Artifact,
-    int8: Mapping[Target, Quantized],
-    weights_file: Path,
-    faces_folder: Path,
+    named: dict[str, Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    named = {
-        "FLOAT": simplified.path,
-        "INT8": int8[Target.ARM].artifact.path,
-        "DATA": faces_folder,
-        "WEIGHTS": weights_file,
-        "OUT": tmp_path / "out",
-    }
     done = cli(*(named.get(word, word) for word in arguments))
     assert_refused(done, 2, text)
     assert {path for path in files_in(tmp_path) if path != "out"} == set()

@@ -1,14 +1,13 @@
 """Options that would do nothing, that contradict each other, or files in the wrong place: said, and nothing is written."""
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target, detect_host
-from rarn_edge.pipeline.quantize import Quantized
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 MEAN = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
@@ -42,22 +41,10 @@ def test_refused(
     cli: Cli,
     arguments: tuple[str, ...],
     text: str,
-    simplified: Artifact,
-    int8: Mapping[Target, Quantized],
-    weights_file: Path,
-    faces_folder: Path,
+    named: dict[str, Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text("import torch\n\n\ndef build():\n    return torch.nn.Linear(1, 1)\n")
-    named = {
-        "FLOAT": simplified.path,
-        "INT8": int8[Target.ARM].artifact.path,
-        "DATA": faces_folder,
-        "WEIGHTS": weights_file,
-        "OUT": tmp_path / "out",
-    }
     done = cli(*(named.get(word, word) for word in arguments))
     assert (done.returncode, done.stdout) == (2, "")
     assert text in done.stderr
