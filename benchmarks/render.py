@@ -24,6 +24,7 @@ from pathlib import Path
 
 from rarn_edge.bench.result import BenchReport, load_report
 from rarn_edge.bench.suite import load_suite
+from rarn_edge.evaluation.roll import RollPoint
 from rarn_edge.files import file_sha256
 from rarn_edge.report.bench import bench_markdown
 
@@ -76,19 +77,18 @@ def section(report: BenchReport, path: Path, suite: str) -> str:
 
 def roll_accuracy(degrees: int) -> dict[str, float]:
     """Percent right of each model on faces of FER+, seven shared classes, turned by so much to its worse side."""
-    found: dict[str, float] = {}
-    for model, curve in roll_curves().items():
-        found[model] = min(100 * accuracy for roll_deg, accuracy, _, _ in curve if abs(roll_deg) == degrees)
-    return found
+    return {
+        model: min(100 * point.accuracy for point in curve if abs(point.roll_deg) == degrees)
+        for model, curve in roll_curves().items()
+    }
 
 
-def roll_curves() -> dict[str, list[tuple[float, float, float, float]]]:
-    """Of each model: degrees, accuracy and its interval."""
-    found: dict[str, list[tuple[float, float, float, float]]] = {}
+def roll_curves() -> dict[str, list[RollPoint]]:
+    """Of each model."""
+    found: dict[str, list[RollPoint]] = {}
     with ROLL.open(encoding="utf-8", newline="") as file:
-        for model, *figures in list(csv.reader(file))[1:]:
-            degrees, accuracy, low, high = map(float, figures)
-            found.setdefault(model, []).append((degrees, accuracy, low, high))
+        for model, degrees, *shares in list(csv.reader(file))[1:]:
+            found.setdefault(model, []).append(RollPoint(int(degrees), *map(float, shares)))
     return found
 
 
@@ -204,7 +204,8 @@ def draw_roll(path: Path) -> None:
     axes = figure.subplots()
     styles = (("#0b6e4f", "o"), ("#4f9d7f", "s"), ("#8a8d91", "^"), ("#c07f3a", "v"))
     for (model, curve), (color, marker) in zip(roll_curves().items(), styles, strict=True):
-        degrees, shown, lows, highs = ([row[0] if i == 0 else 100 * row[i] for row in curve] for i in range(4))
+        degrees, shown = [point.roll_deg for point in curve], [100 * point.accuracy for point in curve]
+        lows, highs = [100 * point.accuracy_low for point in curve], [100 * point.accuracy_high for point in curve]
         stem = model.removesuffix(".onnx")
         name = RIVALS.get(stem, stem.replace(".int8", " INT8"))
         axes.fill_between(degrees, lows, highs, color=color, alpha=0.18, linewidth=0)

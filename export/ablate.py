@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_weights
+from rarn_edge.boundary.limits import at_least_one
 from rarn_edge.contract.spec import FER2013
 from rarn_edge.data import Faces, load_faces
-from rarn_edge.errors import InputError, at_least_one, run_script
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.evaluation.roll import Predict, turned
 from rarn_edge.files import make_folder, write_text
 from rarn_edge.host.threads import default_threads

@@ -28,9 +28,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_labels, shipped_weights
+from rarn_edge.boundary.limits import at_least_one
 from rarn_edge.contract.spec import FER2013, FERPLUS
 from rarn_edge.data import Faces
-from rarn_edge.errors import InputError, at_least_one, run_script
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import check_output, make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.classifier import classifier_of

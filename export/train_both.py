@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rarn_edge.errors import InputError, at_least_one, run_script
+from rarn_edge.boundary.limits import at_least_one
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import load_weights
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
     options = parser.parse_args()
     recipe = find_recipe(options.recipe)
-    recipe = replace(recipe, epochs=recipe.epochs if options.epochs is None else options.epochs)
+    recipe = replace(recipe, epochs=options.epochs or recipe.epochs)
     if recipe.live_teachers and not options.teacher:
         raise InputError(f"recipe '{recipe.name}' asks teachers about each batch; name the weights of one by --teacher")
     worker = one_worker()

@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rarn_edge.boundary.limits import at_least_one
 from rarn_edge.contract.spec import FER2013, FERPLUS
-from rarn_edge.errors import InputError, at_least_one, run_script
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network

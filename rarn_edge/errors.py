@@ -90,15 +90,6 @@ def first_line(error: BaseException) -> str:
     return line if len(line) <= LONGEST_REASON else line[:LONGEST_REASON].rsplit(" ", 1)[0] + " ..."
 
 
-def at_least_one(text: str) -> int:
-    """A whole number of 1 or more, as the `type` of an option of argparse."""
-    from argparse import ArgumentTypeError
-
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ArgumentTypeError(f"a whole number of 1 or more, not '{text}'")
-    return int(text)
-
-
 def run_script(main: Callable[[], None]) -> None:
     """Run a script of this repository; an expected error is one line and exit code 1, not a traceback."""
     try:

@@ -39,3 +39,12 @@ def pixels_of(megapixels: float) -> int:
     if not (math.isfinite(megapixels) and 0 < megapixels <= MAX_MEGAPIXELS):
         raise InputError(f"--max-megapixels is above 0 and at most {MAX_MEGAPIXELS:g}, found {megapixels:g}")
     return max(1, round(megapixels * 1e6))
+
+
+def at_least_one(text: str) -> int:
+    """A whole number of 1 or more, as the `type` of an option of argparse."""
+    from argparse import ArgumentTypeError
+
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"a whole number of 1 or more, not '{text}'")
+    return int(text)

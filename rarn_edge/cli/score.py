@@ -19,7 +19,7 @@ def score(
     labels: o.Labels = None,
     photos: o.Photos = False,
     detector: o.Detector = None,
-    detect_side: o.OptionalDetectSide = None,
+    detect_side: o.DetectSide = None,
     workers: o.Workers = None,
     engine: o.Engine = "local",
     column: o.Column = "image",

@@ -36,17 +36,19 @@ class Split(StrEnum):
             InputError: no such split.
         """
         key = text.strip().lower().replace("-", "").replace("_", "")
-        aliases = {
-            **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "testing"), cls.TEST),
-            "train": cls.TRAINING,
-            "public": cls.PUBLIC_TEST,
-            "private": cls.PRIVATE_TEST,
-        }
-        for split in cls:
-            aliases[split.value.lower()] = split
-        if key not in aliases:
+        if key not in SPLIT_NAMES:
             raise InputError(f"no split '{text}'; one of: {', '.join(split.value for split in cls)}")
-        return aliases[key]
+        return SPLIT_NAMES[key]
+
+
+SPLIT_NAMES: dict[str, Split] = {
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "testing"), Split.TEST),
+    "train": Split.TRAINING,
+    "public": Split.PUBLIC_TEST,
+    "private": Split.PRIVATE_TEST,
+    **{split.value.lower(): split for split in Split},
+}
+"""What splits are called, in lower case and in one word."""
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,13 @@ import numpy as np
 from rarn_edge.boundary.limits import MAX_FILE_BYTES
 from rarn_edge.boundary.paths import read_bytes
 from rarn_edge.data.csv_file import rows_of
-from rarn_edge.data.faces import UNLABELLED, Faces, Split, classes_of
+from rarn_edge.data.faces import SPLIT_NAMES, UNLABELLED, Faces, Split, classes_of
 from rarn_edge.data.stream import Reader
 from rarn_edge.errors import InputError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
-_FOLDER_SPLITS = {
-    name: Split.parse(name)
-    for name in (
-        *("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"),
-        *("publictest", "privatetest"),
-    )
-}
+# of folders: classes may be called by the other names
+_FOLDER_SPLITS = {name: split for name, split in SPLIT_NAMES.items() if name not in ("all", "public", "private")}
 # RuntimeError: an encrypted entry; OSError, ValueError, struct.error: nonsense in the directory
 _ZIP_ERRORS = (
     OSError,

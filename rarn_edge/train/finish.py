@@ -40,16 +40,13 @@ def mean_of(run: Weights, lineage: Sequence[Weights], others: Sequence[Weights])
                 "a mean is of weights that come from the same ones;"
                 f" sha256 {other.sha256[:12]} started elsewhere than the run and what it started from"
             )
-    tensors = {
-        key: torch.stack([part.tensors[key].double() for part in (run, *others)])
-        .mean(0)
-        .float()  # whatever their order
-        if tensor.is_floating_point()
-        else tensor
-        for key, tensor in run.tensors.items()
-    }
-    times = Counter(each.sha256 for each in (run, *others))
-    distinct = {each.sha256: each for each in (run, *others)}
+    parts = (run, *others)
+    tensors = dict(run.tensors)
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point():  # in double precision, so that their order does not matter
+            tensors[key] = torch.stack([part.tensors[key].double() for part in parts]).mean(0).float()
+    times = Counter(each.sha256 for each in parts)
+    distinct = {each.sha256: each for each in parts}
     said = [
         {"weights_sha256": sha256, "recipe": each.provenance.get("recipe"), "times": times[sha256]}
         for sha256, each in distinct.items()

@@ -358,16 +358,24 @@ RECIPES = {
 }
 
 GOES_ON = frozenset(
-    name for name in RECIPES if name.startswith(("edge-taught", "edge-settle", "edge-turned", "edge-quantized"))
-) | {
-    "edge-parted",
-    "edge-cross-fitted",
-    "edge-transfer",
-    "edge-nano-refine",
-    "edge-both-patient",
-    "edge-nano-both-patient",
-    "edge-nano-again-patient",
-}
+    recipe.name
+    for recipe in (
+        EDGE_TAUGHT,
+        EDGE_SETTLE,
+        EDGE_TURNED,
+        EDGE_PARTED,
+        EDGE_CROSS_FITTED,
+        EDGE_QUANTIZED,
+        EDGE_TRANSFER,
+        EDGE_NANO_REFINE,
+        EDGE_BOTH_PATIENT,
+        EDGE_NANO_BOTH_PATIENT,
+        EDGE_SETTLE_PATIENT,
+        EDGE_TURNED_PATIENT,
+        EDGE_NANO_AGAIN_PATIENT,
+        EDGE_QUANTIZED_PATIENT,
+    )
+)
 """Recipes for a net that was trained before."""
 
 

@@ -1,5 +1,6 @@
 """What the command line is given: files that it takes, and ONNX files that it shall refuse or find wrong."""
 
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.onnx_graph import save_artifact
 from rarn_edge.pipeline.quantize import Quantized
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -41,19 +44,21 @@ def mutant(simplified: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 @pytest.fixture
 def named(
+    cli: Cli,
     simplified: Artifact,
     int8: Mapping[Target, Quantized],
     weights_file: Path,
     faces_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> dict[str, Path]:
-    """What capital words of a command line stand for; it runs in a folder of its own, `OUT` is below it."""
+) -> Cli:
+    """The command line in a folder of its own, where capital words stand for files; `OUT` is below it."""
     monkeypatch.chdir(tmp_path)
-    return {
+    files: dict[object, Path] = {
         "FLOAT": simplified.path,
         "INT8": int8[Target.ARM].artifact.path,
         "DATA": faces_folder,
         "WEIGHTS": weights_file,
         "OUT": tmp_path / "out",
     }
+    return lambda *words: cli(*(files.get(word, word) for word in words))

@@ -209,14 +209,8 @@ def test_usage_errors(cli: Cli, simplified: Artifact, arguments: tuple[str, ...]
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_impossible_options(
-    cli: Cli,
-    arguments: tuple[str, ...],
-    text: str,
-    named: dict[str, Path],
-    tmp_path: Path,
-) -> None:
-    done = cli(*(named.get(word, word) for word in arguments))
+def test_impossible_options(named: Cli, arguments: tuple[str, ...], text: str, tmp_path: Path) -> None:
+    done = named(*arguments)
     assert_refused(done, 2, text)
     assert {path for path in files_in(tmp_path) if path != "out"} == set()
     assert not (tmp_path / "out").is_file()

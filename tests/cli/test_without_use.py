@@ -37,15 +37,9 @@ MEAN = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_refused(
-    cli: Cli,
-    arguments: tuple[str, ...],
-    text: str,
-    named: dict[str, Path],
-    tmp_path: Path,
-) -> None:
+def test_refused(named: Cli, arguments: tuple[str, ...], text: str, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("import torch\n\n\ndef build():\n    return torch.nn.Linear(1, 1)\n")
-    done = cli(*(named.get(word, word) for word in arguments))
+    done = named(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert text in done.stderr
     assert "Traceback" not in done.stderr
