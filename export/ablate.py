@@ -4,7 +4,7 @@
     python export/ablate.py recipe --data fer2013.zip    # each choice of the recipe left out or added
     python export/ablate.py settle --epochs 6 --data fer2013.zip    # the last phase of the shipped weights, repeated and changed
     python export/ablate.py paper-rarn-n --epochs 10 --data fer2013.zip    # readings of the paper's Table 1
-    python export/ablate.py paper-rarn-n --variant "momentum" --epochs 33 --data fer2013.zip    # one of them
+    python export/ablate.py paper-rarn-n --variant "momentum" --epochs 33 --data fer2013.zip    # one of them, and the printed one
 
 Writes export/ablations/NAME-EPOCHS-SEED.csv and prints a table over the seeds that are there: accuracy upright and turned by 30
 degrees, and each seed's difference to the first row on the same faces. With --votes each run learns both label sets at once, one
@@ -151,6 +151,7 @@ def main() -> None:
         help="kept answers (export/teachers) that all variants learn from",
     )
     parser.add_argument("--variant", action="append", metavar="NAME", help="only this one, and the first; repeat it")
+    parser.add_argument("--without-first", action="store_true", help="only the variants of --variant")
     parser.add_argument("--epochs", type=at_least_one, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=at_least_one, default=default_threads())
@@ -159,13 +160,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables are kept")
     arguments = parser.parse_args()
     worker = one_worker()
-    variants = chosen(VARIANTS[arguments.name], arguments.variant)
+    variants = chosen(VARIANTS[arguments.name], arguments.variant, not arguments.without_first)
     sets = read_label_sets(arguments.data, arguments.votes)
     table = f"{arguments.name}{'-both' if len(sets) > 1 else ''}-{arguments.epochs}"
     folder = make_folder(arguments.runs / f"{table}-{arguments.seed}")
     results = make_folder(arguments.results)
     path = results / f"{table}-{arguments.seed}.csv"
     before = from_csv(path) if path.exists() else []
+    check_reference(path, before, variants)
     rows: list[Row] = []
     precision = TrainingPrecision.asked(arguments.precision, worker.device.type)
     plan = Plan(
@@ -180,17 +182,22 @@ def main() -> None:
     print(as_table([from_csv(path) for path in sorted(results.glob(f"{table}-*.csv"))]))
 
 
-def chosen(variants: tuple[Variant, ...], names: list[str] | None) -> tuple[Variant, ...]:
-    """The variants of those names and the first, which they are compared with; all without names.
+def chosen(variants: tuple[Variant, ...], names: list[str] | None, with_first: bool = True) -> tuple[Variant, ...]:
+    """The variants of those names and, asked for, the first, which they are compared with; all without names.
 
     Raises:
-        InputError: a name that none has.
+        InputError: a name that none has; no names and not the first.
     """
+    if not names and not with_first:
+        raise InputError("--without-first needs the variants to run: add --variant NAME")
     known = [variant.name for variant in variants]
     for name in names or ():
         if name not in known:
             raise InputError(f"no variant '{name}'; one of: {'; '.join(known)}")
-    return tuple(variant for variant in variants if names is None or variant.name in (known[0], *names))
+    if not names:
+        return variants
+    asked = [known[0], *names] if with_first else names
+    return tuple(variant for variant in variants if variant.name in asked)
 
 
 def read_label_sets(data: Path, votes: Path | None) -> tuple[LabelSet, ...]:
@@ -200,6 +207,14 @@ def read_label_sets(data: Path, votes: Path | None) -> tuple[LabelSet, ...]:
     both, pairing = both_label_sets(data, votes)
     print(pairing, flush=True)
     return both
+
+
+def check_reference(path: Path, rows: list[Row], variants: tuple[Variant, ...]) -> None:
+    """Raises InputError if the table's rows are compared with a variant that is not among these: no row would be comparable."""
+    if rows and rows[0].variant not in {variant.name for variant in variants}:
+        raise InputError(
+            f"{path} compares with '{rows[0].variant}'; leave out --without-first, or give another folder with --results"
+        )
 
 
 def without(rows: list[Row], variants: tuple[Variant, ...]) -> list[Row]:

@@ -76,8 +76,20 @@ def test_variants_are_chosen_by_name(ablations: ModuleType) -> None:
     readings = ablations.VARIANTS["paper-rarn-n"]
     assert ablations.chosen(readings, None) == readings
     assert [each.name for each in ablations.chosen(readings, ["momentum", "as printed"])] == ["as printed", "momentum"]
+    assert [each.name for each in ablations.chosen(readings, ["momentum"], False)] == ["momentum"]
+    with pytest.raises(InputError, match="--without-first needs the variants to run: add --variant NAME"):
+        ablations.chosen(readings, None, False)
     with pytest.raises(InputError, match="no variant 'momentun'; one of: as printed; shifts as a resized crop"):
         ablations.chosen(readings, ["momentun"])
+
+
+def test_rows_without_the_first_do_not_mix_with_others(ablations: ModuleType, tmp_path: Path) -> None:
+    reading = ablations.VARIANTS["paper-rarn-n"][2]
+    rows = [ablations.Row(name, "fer2013", 3, 0, 9, *(0.0,) * 8) for name in ("as printed", "momentum")]
+    ablations.check_reference(tmp_path / "x.csv", rows[1:], (reading,))
+    with pytest.raises(InputError, match="compares with 'as printed'; leave out --without-first, or give another"):
+        ablations.check_reference(tmp_path / "x.csv", rows, (reading,))
+    ablations.check_reference(tmp_path / "x.csv", rows, ablations.VARIANTS["paper-rarn-n"])
 
 
 def test_some_variants_leave_the_rows_of_others(ablations: ModuleType) -> None:

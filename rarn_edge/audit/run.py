@@ -22,6 +22,7 @@ class Audit:
     precision: str
     target: str | None
     host: str
+    quantized: bool  # whether anything runs in integers or converts
     convolutions: int
     int8_convolutions: int
     int8_share: float | None  # of the convolutions' multiply-adds; None: no convolution
@@ -71,6 +72,7 @@ def audit(artifact: Artifact, images: NDArray[np.uint8], threads: int | None = N
         precision=artifact.contract.precision,
         target=None if artifact.contract.target is None else artifact.contract.target.value,
         host=host.explain(),
+        quantized=quantized,
         convolutions=len(convolutions),
         int8_convolutions=len(in_int8),
         int8_share=sum(node.multiply_adds for node in in_int8) / total if total else None,

@@ -162,20 +162,30 @@ def in_its_layout(values: NDArray[Number], spec: ModelSpec) -> NDArray[Number]:
     return np.ascontiguousarray(values if spec.layout == "NCHW" else np.moveaxis(values, 1, 3))
 
 
-def check_pixel_values(mean: object, std: object, source: str, as_keys: bool = False) -> None:
-    """Refuse means and deviations of pixels 0..1, which a contract has of pixels 0..255, and offer the converted ones.
+def of_unit_pixels(mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Whether means and deviations are of pixels 0..1, where a contract has them of pixels 0..255.
 
-    A mean of 0 with a deviation of 1 (the pixels as they are) or of 2 and more is right as it is.
+    A mean of 0 with a deviation of 1 (the pixels as they are) or of 2 and more is of pixels 0..255.
+    """
+    if any(abs(value) >= 2 for value in mean):
+        return False
+    return any(mean) or not (all(value >= 2 for value in std) or all(value == 1 for value in std))
+
+
+def in_byte_pixels(values: Sequence[float]) -> str:
+    """Means or deviations of pixels 0..1, of pixels 0..255, with commas; those of 2 and more are of such pixels already."""
+    return ",".join(f"{255 * value if abs(value) < 2 else value:.6g}" for value in values)
+
+
+def check_pixel_values(mean: object, std: object, source: str, as_keys: bool = False) -> None:
+    """Refuse means and deviations of pixels 0..1 (`of_unit_pixels`), and offer the converted ones.
 
     Raises:
         InputError: such values.
     """
-    if not (_is_numbers(mean) and _is_numbers(std)) or any(abs(value) >= 2 for value in mean):
+    if not (_is_numbers(mean) and _is_numbers(std)) or not of_unit_pixels(mean, std):
         return
-    if all(value == 0 for value in mean) and (all(value >= 2 for value in std) or all(value == 1 for value in std)):
-        return
-    new_mean = ",".join(f"{255 * value:.6g}" for value in mean)
-    new_std = ",".join(f"{255 * value if value < 2 else value:.6g}" for value in std)
+    new_mean, new_std = in_byte_pixels(mean), in_byte_pixels(std)
     offer = f"mean = [{new_mean}], std = [{new_std}]" if as_keys else f"--mean {new_mean} --std {new_std}"
     raise InputError(
         f"{source}: a mean of {', '.join(f'{value:g}' for value in mean)} is of pixels 0..1; here pixels are 0..255."

@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.boundary.names import printable
+from rarn_edge.contract.preprocess import in_byte_pixels, of_unit_pixels
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.stats.classification import wilson_interval
 
 ENOUGH_IMAGES = 20
 ONE_ANSWER = 0.99  # of all answers: what is left over tells nothing
 NEAR_CHANCE = 1.25  # times chance: an interval below it that includes chance is chance
-UNIT_MEAN = 2.0  # means of pixels 0..255 lie far above, those of pixels 0..1 below
 
 
 def doubts(logits: NDArray[np.float32], labels: NDArray[np.int64], spec: ModelSpec) -> tuple[str, ...]:
@@ -38,12 +38,11 @@ def doubts(logits: NDArray[np.float32], labels: NDArray[np.int64], spec: ModelSp
 def unit_mean(preprocess: Preprocess) -> str | None:
     """What to say of a mean that belongs to pixels of 0..1, which are 0..255 here; with the values to use instead."""
     mean, std = preprocess.mean, preprocess.std
-    if not any(mean) or max(map(abs, mean)) >= UNIT_MEAN or max(std) >= UNIT_MEAN:
+    if not of_unit_pixels(mean, std):
         return None
-    right = [",".join(f"{255 * value:.6g}" for value in values) for values in (mean, std)]
     return (
         f"mean {','.join(f'{value:g}' for value in mean)} is of pixels 0..1, pixels here are 0..255:"
-        f" use --mean {right[0]} --std {right[1]}"
+        f" use --mean {in_byte_pixels(mean)} --std {in_byte_pixels(std)}"
     )
 
 

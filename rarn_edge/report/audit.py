@@ -15,7 +15,6 @@ def audit_table(audit: Audit) -> Table:
     """What runs where, why not in INT8, and what saturation does."""
     share = "none" if audit.int8_share is None else f"{audit.int8_share:.1%} of their multiply-adds"
     kept = ", ".join(f"{count} {operator}" for operator, count in audit.conversions.items()) or "none"
-    integer = audit.int8_convolutions or audit.conversions
     rows = [
         (
             "file",
@@ -25,7 +24,7 @@ def audit_table(audit: Audit) -> Table:
         ("host", audit.host),
         ("INT8 convolutions", f"{audit.int8_convolutions} of {audit.convolutions}, {share}"),
         ("conversions left", f"{kept} ({audit.conversion_time_share:.1%} of the time)"),
-        ("float islands", str(len(audit.islands) or ("none" if integer else "nothing is quantized"))),
+        ("float islands", str(len(audit.islands) or ("none" if audit.quantized else "nothing is quantized"))),
     ]
     for island in audit.islands:
         operators = list(dict.fromkeys(island.operators))

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rarn_edge.contract.preprocess import check_pixel_values
 from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.errors import InputError
 from rarn_edge.evaluation.sanity import doubts, explained_agreement, unit_mean
 from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import compare_decisions
@@ -68,9 +70,19 @@ def test_a_mean_of_pixels_up_to_one_is_converted() -> None:
     assert doubts(logits_for(LABELS), LABELS, replace(SPEC, preprocess=imagenet)) == (found,)
 
 
-@pytest.mark.parametrize(("mean", "std"), [(0.0, 255.0), (0.0, 1.0), (127.5, 127.5), (1.0, 255.0)])
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 255.0), (0.0, 1.0), (127.5, 127.5), (2.0, 255.0)])
 def test_other_means_are_taken(mean: float, std: float) -> None:
     assert unit_mean(Preprocess(mean=(mean,), std=(std,))) is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "offer"),
+    [(0.0, 0.25, "--mean 0 --std 63.75"), (0.5, 255.0, "--mean 127.5 --std 255"), (1.0, 255.0, "--mean 255 --std 255")],
+)
+def test_what_stamp_refuses_is_said_of_contracts_made_elsewhere(mean: float, std: float, offer: str) -> None:
+    assert offer in (unit_mean(Preprocess(mean=(mean,), std=(std,))) or "")
+    with pytest.raises(InputError, match=offer):
+        check_pixel_values([mean], [std], "model.onnx")
 
 
 def test_a_doubtful_model_is_never_shipped() -> None:
