@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import InputError, first_line
+from rarn_edge.onnx_graph import load_graph
 from rarn_edge.runtime.operators import CONVERSIONS, computes_in_int8, is_convolution, multiply_adds
 from rarn_edge.runtime.ort_profile import NodeCall, Tensor, end_profile, profiled_into
 
@@ -89,7 +90,7 @@ def executed_graph(artifact: Artifact) -> ExecutedGraph:
         shape = (1, *artifact.spec.input_shape)
         image = np.full(shape, 100, dtype=np.uint8).astype(artifact.spec.input_dtype)
         try:
-            session = ort.InferenceSession(artifact.path, options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(_named(artifact.path), options, providers=["CPUExecutionProvider"])
             for _ in range(_RUNS):
                 session.run(None, {artifact.spec.input_name: image})
         except Exception as error:  # onnxruntime has no common base class for its errors; the cause is kept and named
@@ -97,6 +98,16 @@ def executed_graph(artifact: Artifact) -> ExecutedGraph:
         calls = end_profile(session)
         model = onnx.load(optimised)
     return _join(model, calls)
+
+
+def _named(path: Path) -> bytes | Path:
+    """A file of which nodes have no names as a copy in which all have one: by their names a profile's calls are found again."""
+    model = load_graph(path)
+    if all(node.name for node in model.graph.node):
+        return path
+    for index, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{index}"
+    return bytes(model.SerializeToString())
 
 
 def _join(model: onnx.ModelProto, calls: list[NodeCall]) -> ExecutedGraph:

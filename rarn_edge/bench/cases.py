@@ -13,7 +13,7 @@ from typing import Any
 from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.boundary.names import printable
 from rarn_edge.boundary.paths import MODEL_HINT, require_file
-from rarn_edge.contract.artifact import Contract
+from rarn_edge.contract.artifact import Contract, size_bytes
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.types import NUMPY_NAMES
 
@@ -89,8 +89,7 @@ def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
 
 def _read(worker: Worker, path: Path, label: str) -> BenchCase:
     require_file(path)
-    external = path.with_name(f"{path.name}.data")
-    size = path.stat().st_size + (external.stat().st_size if external.is_file() else 0)
+    size = size_bytes(path)
     try:
         return _case(path, label, size, worker.ask("describe", path=str(path)))
     except WorkerError as failed:
@@ -108,23 +107,31 @@ def _case(path: Path, label: str, size: int, answer: dict[str, Any]) -> BenchCas
     if value["type"] not in _INPUT_TYPES:
         raise InputError(f"{path}: input '{value['name']}' is {value['type']}; bench makes {', '.join(_INPUT_TYPES)}")
     text = answer["metadata"]
+    contract = None if text is None else Contract.of_file(text, path)
     return BenchCase(
         label=label,
         path=path,
         file_size_bytes=size,
         input_name=value["name"],
         input_dtype=_INPUT_TYPES[value["type"]],
-        input_shape=_input_shape(path, value["name"], value["shape"]),
-        contract=None if text is None else Contract.of_file(text, path),
+        input_shape=_input_shape(path, value["name"], value["shape"], contract),
+        contract=contract,
     )
 
 
-def _input_shape(path: Path, name: str, shape: list[int | str | None]) -> tuple[int | None, ...]:
-    """The declared shape with free axes as None: ONNX Runtime gives names or None for those."""
+def _input_shape(
+    path: Path, name: str, shape: list[int | str | None], contract: Contract | None
+) -> tuple[int | None, ...]:
+    """The declared shape with a free batch as None: ONNX Runtime gives names or None for free axes; others are the contract's."""
     if not shape:
         raise InputError(f"{path}: input '{name}' has no batch axis (shape {shape})")
     batch, *rest = shape
-    sizes = [size for size in rest if isinstance(size, int)]
+    said = contract.spec.input_shape if contract is not None and len(rest) == 3 else rest
+    either = (size if isinstance(size, int) else told for size, told in zip(rest, said, strict=True))
+    sizes = [size for size in either if isinstance(size, int)]
     if len(sizes) != len(rest):
-        raise InputError(f"{path}: input '{name}' has shape {shape}; only the first axis (batch) may be free")
+        raise InputError(
+            f"{path}: input '{name}' has shape {shape}; only the first axis (batch) may be free; say the others by"
+            f" rarn-edge stamp {path} --size WIDTHxHEIGHT"
+        )
     return (batch if isinstance(batch, int) else None, *sizes)

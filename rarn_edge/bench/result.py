@@ -17,7 +17,7 @@ from rarn_edge.bench.extras.scenarios import MultiStream, Server
 from rarn_edge.bench.record import Failure, Group, Round, RunRecord, is_journal, read_journal
 from rarn_edge.boundary.documents import parse_json
 from rarn_edge.boundary.paths import exists, read_text, require_file
-from rarn_edge.contract.targets import detect_host
+from rarn_edge.contract.targets import Target, mismatch
 from rarn_edge.decode import decode, encode, key
 from rarn_edge.errors import InputError
 from rarn_edge.host.environment import Environment
@@ -230,7 +230,8 @@ def row_warnings(record: RunRecord, label: str, group: Group) -> tuple[str, ...]
     calls = record.calls(label, group).values()
     found: list[str | None] = []
     if plan.provider == CPU and contract is not None:
-        found.append(detect_host().mismatch(contract.target))
+        runs_on = plan.environment.int8_target  # of the machine that measured, which need not be this one
+        found.append(mismatch(contract.target, Target(runs_on)) if runs_on in list(Target) else None)
     if contract is not None:
         found.append(contract.made_elsewhere)
     quantized = opened is not None and opened.quantized

@@ -1,10 +1,11 @@
 """One ONNX file that carries its whole contract: what it expects, how it was made, what was measured.
 
 The contract is JSON in the model's metadata, readable with onnxruntime alone on a device without torch or onnx. Other tools
-keep it when they quantize such a file, and it then still says float32: so what a contract says of precision is held against the
-graph, and a file that another tool made is called so.
+keep it when they quantize such a file, and it then still says float32: so a contract that says float is held against the graph,
+and a file that another tool made is called so.
 """
 
+import hashlib
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -117,8 +118,8 @@ class Artifact:
 
     path: Path
     contract: Contract
-    sha256: str
-    size_bytes: int
+    sha256: str  # of the file, and of the files beside it that hold weights, if any
+    size_bytes: int  # of all of them
 
     @property
     def spec(self) -> ModelSpec:
@@ -158,7 +159,7 @@ class Artifact:
         found, expected = session.get_inputs()[0].type, INPUT_TYPES[contract.spec.input_dtype]
         if found != expected:
             raise InputError(f"{path}: the graph takes {found}, its metadata says {expected}; make it again")
-        return cls(path, contract, file_sha256(path), path.stat().st_size)
+        return cls(path, contract, model_sha256(path), size_bytes(path))
 
 
 def check_shapes(name: str, session: ort.InferenceSession, spec: ModelSpec) -> None:
@@ -207,9 +208,35 @@ def _made_by(name: str) -> str:
     )
 
 
-_EXTERNAL = re.compile(rb"\x0a\x08location\x12")  # a protobuf entry ("location", name) of a tensor's external data
+# a protobuf entry ("location", name) of a tensor's external data, up to the length of the name
+_EXTERNAL = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x01-\x7f])")
 
 
 def is_one_file(model: Path) -> bool:
     """Whether all weights are in the ONNX file itself, and none in a file beside it."""
     return _EXTERNAL.search(model.read_bytes()) is None
+
+
+def files_beside(model: Path) -> tuple[Path, ...]:
+    """The files that hold weights of an ONNX file in its place (external data), each once."""
+    data = model.read_bytes()
+    names = []
+    for found in _EXTERNAL.finditer(data):
+        *low, high = found[1]
+        length = high * 128 + low[0] % 128 if low else high
+        names.append(data[found.end() : found.end() + length].decode("utf-8", "replace"))
+    beside = (model.parent / name for name in dict.fromkeys(names))
+    return tuple(path for path in beside if path.is_file())
+
+
+def size_bytes(model: Path) -> int:
+    """Of an ONNX file and of the files beside it that hold its weights."""
+    return sum(path.stat().st_size for path in (model, *files_beside(model)))
+
+
+def model_sha256(model: Path) -> str:
+    """The file's sha256; with weights in files beside it, that of its own and of theirs."""
+    beside = files_beside(model)
+    if not beside:
+        return file_sha256(model)
+    return hashlib.sha256("".join(map(file_sha256, (model, *beside))).encode()).hexdigest()

@@ -79,16 +79,21 @@ class Host:
         return RECIPES[self.target].reason
 
     def mismatch(self, target: Target | None) -> str | None:
-        """A one-line warning when an INT8 file for `target` is wrong or slow on this CPU, else None.
+        """`mismatch` on this CPU."""
+        return mismatch(target, self.target)
 
-        A file for `x86-avx2` is right and as fast as others on every x86 CPU.
-        """
-        if target is None or target is Target.TENSORRT or target is self.target:
-            return None
-        if self.target is Target.X86_VNNI and target is Target.X86_AVX2:
-            return None
-        harm = "wrong" if self.target is Target.X86_AVX2 else "slow"
-        return f"made for {target.value}, may be {harm} on {self.target.value}: quantize here"
+
+def mismatch(target: Target | None, runs_on: Target) -> str | None:
+    """A one-line warning when an INT8 file for `target` is wrong or slow on a CPU of another, else None.
+
+    A file for `x86-avx2` is right and as fast as others on every x86 CPU.
+    """
+    if target is None or target is Target.TENSORRT or target is runs_on:
+        return None
+    if runs_on is Target.X86_VNNI and target is Target.X86_AVX2:
+        return None
+    harm = "wrong" if runs_on is Target.X86_AVX2 else "slow"
+    return f"made for {target.value}, may be {harm} on {runs_on.value}: quantize here"
 
 
 def detect_host() -> Host:

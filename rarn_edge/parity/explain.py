@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.artifact import Artifact, Precision
 from rarn_edge.contract.preprocess import model_input
 from rarn_edge.errors import InputError
 from rarn_edge.onnx_graph import (
@@ -31,6 +31,12 @@ from rarn_edge.stats.sqnr import MAX_SQNR_DB, sqnr_db
 
 MIN_FLOAT_SNR_DB = 80.0  # float32 nodes measure 120 and more
 MIN_INT8_SNR_DB = 25.0  # of its own; a right INT8 node measures 33 and more
+MIN_SNR_DB: dict[Precision, float] = {
+    "float32": MIN_FLOAT_SNR_DB,
+    "float16": 45.0,  # right nodes measure 60 and more
+    "int8": MIN_INT8_SNR_DB,
+    "int8-dynamic": MIN_INT8_SNR_DB,
+}
 _EXACT = "/exact"
 _TAKE_RELU = ("Conv", "Gemm", "Add")
 
@@ -67,25 +73,28 @@ def explain(
     """
     before, after = loaded(before), loaded(after)
     is_int8 = after.contract.precision == "int8"
-    limit = MIN_INT8_SNR_DB if is_int8 else MIN_FLOAT_SNR_DB
-    first, second = with_types(before.graph), ir.from_proto(after.graph)
+    limit = MIN_SNR_DB[after.contract.precision]
+    first, second = with_types(before.graph), with_types(after.graph)
     image = model_input(images, before.spec)
     wanted = [name for name in float_activations(first) if name != before.spec.input_name]
     exact = tensor_values(ir.to_proto(first), wanted, {before.spec.input_name: image})
-    exact |= {before.spec.input_name: image, **(truth or {})}
+    if before.spec.input_dtype == "float32":  # pixels are taken, not computed
+        exact[before.spec.input_name] = image
+    exact |= truth or {}
     pairs = _pairs(second, exact)
     if not pairs:
         raise InputError(f"{before.name} and {after.name} have no tensor name in common; export both anew")
     fed: Values = {after.spec.input_name: model_input(images, after.spec)}  # float32, or pixels
     arrived = tensor_values(ir.to_proto(second), list(pairs), fed)
-    own = tensor_values(*_isolated(ir.to_proto(second), pairs, exact, fed))
     made_first, made_second = values_by_name(first), values_by_name(second)
+    halves = {source for tensor, source in pairs.items() if made_second[tensor].dtype == ir.DataType.FLOAT16}
+    own = tensor_values(*_isolated(ir.to_proto(second), pairs, exact, fed, halves))
     rows = []
     for tensor, source in pairs.items():
         node, maker = made_second[tensor].producer(), made_first[source].producer()
         if node is None:
             continue
-        x, y, came = exact[source], own[tensor], arrived[tensor]
+        x, y, came = exact[source], own[tensor].astype(np.float32), arrived[tensor].astype(np.float32)
         if is_int8 and maker is not None and maker.op_type == "Relu" and node.op_type in _TAKE_RELU:
             # quantization folds the ReLU into the range that follows; the node is the one before it
             y, came, maker = np.maximum(y, 0), np.maximum(came, 0), _maker(maker, 0)
@@ -139,9 +148,10 @@ def _pairs(second: ir.Model, exact: Values) -> dict[str, str]:
 
 
 def _isolated(
-    second: onnx.ModelProto, pairs: dict[str, str], exact: Values, fed: Values
+    second: onnx.ModelProto, pairs: dict[str, str], exact: Values, fed: Values, halves: set[str]
 ) -> tuple[onnx.ModelProto, list[str], Values]:
-    """The second graph with every reader of a paired tensor reading the exact one instead."""
+    """The second graph with every reader of a paired tensor reading the exact one instead, rounded to float16 where it is of
+    `halves`."""
     copy = onnx.ModelProto()
     copy.CopyFrom(second)
     feeds = dict(fed)
@@ -152,8 +162,10 @@ def _isolated(
                 node.input[index] = pairs[name] + _EXACT
                 read.add(pairs[name])
     for name in sorted(read):
-        copy.graph.input.add(name=name + _EXACT).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-        feeds[name + _EXACT] = exact[name]
+        half = name in halves
+        kind = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
+        copy.graph.input.add(name=name + _EXACT).type.tensor_type.elem_type = kind
+        feeds[name + _EXACT] = exact[name].astype(np.float16 if half else np.float32)
     return copy, list(pairs), feeds
 
 

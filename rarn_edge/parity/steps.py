@@ -192,7 +192,9 @@ def judge(
         checks.append(Check(Figure.SQNR, measured.snr_db, tolerance.min_snr_db, at_most=False))
     if tolerance.min_agreement is not None:
         flips = _count(1 - tolerance.min_agreement, measured.images)
-        checks.append(Check(Figure.AGREEMENT, measured.agreement, 1 - flips / measured.images, at_most=False))
+        # divided as `agreement` is: 1 - flips / images can be above it by a rounding
+        allowed = (measured.images - flips) / measured.images
+        checks.append(Check(Figure.AGREEMENT, measured.agreement, allowed, at_most=False))
     if tolerance.max_accuracy_drop is not None and measured.accuracy_before is not None:
         lost = _count(tolerance.max_accuracy_drop, measured.images)
         # of counts: the difference of two shares would be off by a rounding

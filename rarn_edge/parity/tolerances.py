@@ -33,6 +33,8 @@ class Tolerance:
     max_accuracy_drop: float | None = None  # lost share of right decisions, where labels are known
 
 
+_SHARES = ("min_agreement", "max_accuracy_drop")  # of the images
+
 Tolerances = Mapping[Inputs, Mapping[Kind, Tolerance]]
 
 TOLERANCES: Tolerances = {
@@ -63,7 +65,7 @@ def tolerances_from_dict(data: object, source: str, base: Tolerances = TOLERANCE
     """`base` with what `data` gives in its place; `source` names the file in messages.
 
     Raises:
-        InputError: an unknown name, or a limit that is not a number of at least 0.
+        InputError: an unknown name, a limit that is not a number of at least 0, or a share above 1.
     """
     table: dict[Inputs, dict[Kind, Tolerance]] = {inputs: dict(kinds) for inputs, kinds in base.items()}
     known = [field.name for field in fields(Tolerance)]
@@ -80,6 +82,11 @@ def tolerances_from_dict(data: object, source: str, base: Tolerances = TOLERANCE
                 is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
                 if limit is not None and not (is_number and math.isfinite(limit) and limit >= 0):
                     raise InputError(f"{source}: {place} {name} is a number of at least 0, found {limit!r}")
+                if name in _SHARES and limit is not None and limit > 1:
+                    raise InputError(
+                        f"{source}: {place} {name} is a share of the images, at most 1, found {limit!r};"
+                        f" {limit:g} % is {limit / 100:g}"
+                    )
             row: dict[Kind, Tolerance] = table[inputs]  # type: ignore[index]  # checked above; mypy keeps `str`
             row[kind] = replace(row[kind], **limits)  # type: ignore[index]
     return table

@@ -18,8 +18,12 @@ BATCH_PIXELS = 2 * 224 * 224  # that go through a graph together: as written it 
 TOLERANCE = 1e-4  # of the largest logit difference, relative to the largest logit where that is above 1
 
 
-def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: float = TOLERANCE) -> str | None:
+def difference(
+    before: LoadedModel, after: LoadedModel, how: str, tolerance: float = TOLERANCE, decisions: bool = True
+) -> str | None:
     """Why two graphs of one network do not answer alike on faces and on noise, or None when they do.
+
+    With `decisions` they must also decide alike on the faces.
 
     `how` the second was changed is in the text. Each is given what it takes, floats or pixels; so noise is of pixels where one
     of them takes those, and of floats beyond any pixel otherwise.
@@ -42,14 +46,17 @@ def difference(before: LoadedModel, after: LoadedModel, how: str, tolerance: flo
         first, second = (
             _answers(session, before.spec, values) for session, values in zip(sessions, inputs, strict=True)
         )
-        comparable = np.array_equal(np.isfinite(first), np.isfinite(second))  # else one has answers that are no numbers
-        first, second = np.nan_to_num(first), np.nan_to_num(second)
-        worst = float(np.abs(first - second).max()) if comparable else np.nan
-        allowed = tolerance * max(1.0, float(np.abs(first).max()))
+        finite = np.isfinite(first) & np.isfinite(second)
+        comparable = np.array_equal(
+            first[~finite], second[~finite], equal_nan=True
+        )  # the same infinities at the same places
+        apart = np.subtract(first, second, where=finite, out=np.zeros_like(first))
+        worst = float(np.abs(apart).max()) if comparable else np.nan
+        allowed = tolerance * max(1.0, float(np.abs(first[finite]).max(initial=0.0)))
         if not worst <= allowed:
             return f"the {how} graph differs by {worst:.3g} on {kind}, allowed {allowed:.3g}"
         flipped = int((first.argmax(1) != second.argmax(1)).sum())
-        if flipped and kind == "faces":
+        if flipped and decisions and kind == "faces":
             return f"the {how} graph decides otherwise on {flipped} of {len(faces)} faces"
     return None
 
@@ -66,13 +73,18 @@ def _answers(
 
 
 def check_alike(
-    before: LoadedModel, after: LoadedModel, how: str, tolerance: float = TOLERANCE, advice: str = ""
+    before: LoadedModel,
+    after: LoadedModel,
+    how: str,
+    tolerance: float = TOLERANCE,
+    advice: str = "",
+    decisions: bool = True,
 ) -> None:
     """`difference` as an error.
 
     Raises:
         GateError: they do not answer alike; `advice` says what to do then.
     """
-    found = difference(before, after, how, tolerance)
+    found = difference(before, after, how, tolerance, decisions)
     if found is not None:
         raise GateError(f"{before.name}: {found}{advice and '; '}{advice}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from rarn_edge.contract.artifact import METADATA_KEY, Artifact, Contract
+from rarn_edge.contract.artifact import METADATA_KEY, Artifact, Contract, size_bytes
 from rarn_edge.contract.draft import Draft, Said, draft
 from rarn_edge.contract.graph_scan import GraphScan
 from rarn_edge.contract.interface import Interface, Port, read_interface
@@ -97,7 +97,7 @@ def inspect(file: str | Path) -> Inspection:
     quantization = scan.quantization
     return Inspection(
         file=path,
-        size_bytes=path.stat().st_size,
+        size_bytes=size_bytes(path),
         producer=scan.producer,
         opsets=scan.opsets,
         inputs=interface.inputs,

@@ -13,16 +13,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from rarn_edge.contract.artifact import Artifact, Precision
+from rarn_edge.errors import GateError
 from rarn_edge.files import check_output
 from rarn_edge.onnx_graph import LoadedModel, loaded
+from rarn_edge.pipeline.gate import check_alike
 from rarn_edge.pipeline.passes.int8_kernels import integer_form
 from rarn_edge.pipeline.prepare import check_float32
+
+LARGEST = float(np.finfo(np.float16).max)
+TOLERANCE = 0.05  # of the largest logit; released models measure 0.001
 
 
 def to_float16(source: Artifact | LoadedModel, out: Path) -> Artifact:
@@ -30,11 +36,16 @@ def to_float16(source: Artifact | LoadedModel, out: Path) -> Artifact:
 
     Raises:
         InputError: not a float32 model, or `out` cannot be written.
+        GateError: a weight is beyond float16, or the answers are others.
     """
     model = _float32(source, out)
+    _check_range(model)
     typed = onnx.shape_inference.infer_shapes(model.graph)
     with _quiet():  # it warns about each weight below float16's smallest number
         half = convert_float_to_float16(typed, keep_io_types=True)
+    check_alike(
+        model, model.changed(half), "float16", TOLERANCE, "float16 is too coarse for it: use --precision int8", False
+    )
     return _save(half, model, "float16", out)
 
 
@@ -50,6 +61,18 @@ def to_dynamic_int8(source: Artifact | LoadedModel, out: Path) -> Artifact:
         # u8 weights: the CPU provider's ConvInteger takes no s8 ones
         quantize_dynamic(integer_form(model.graph), made, weight_type=QuantType.QUInt8)
         return _save(onnx.load(made), model, "int8-dynamic", out)
+
+
+def _check_range(model: LoadedModel) -> None:
+    """Raises GateError if float16 cannot hold a weight: the conversion would cut it off."""
+    for tensor in model.graph.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            largest = float(np.abs(onnx.numpy_helper.to_array(tensor)).max(initial=0.0))
+            if largest > LARGEST:
+                raise GateError(
+                    f"{model.name}: float16 ends at {LARGEST:,.0f}, and '{tensor.name}' has a weight of {largest:.3g};"
+                    " use --precision int8"
+                )
 
 
 def _float32(source: Artifact | LoadedModel, out: Path) -> LoadedModel:

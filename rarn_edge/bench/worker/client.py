@@ -89,16 +89,20 @@ class Worker:
         Raises:
             WorkerError: the answer is an error, or there is none because the process died or hangs.
         """
+        return self.ask_within(self._timeout_s, command, **arguments)
+
+    def ask_within(self, timeout_s: float, command: str, **arguments: Any) -> dict[str, Any]:
+        """`ask` with a time limit of its own."""
         if self._dead is not None:
             raise self._dead
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
             self._process.stdin.flush()
-            line = self._answers.get(timeout=self._timeout_s)
+            line = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             self._process.kill()
-            raise self._died(f"gave no answer to '{command}' within {self._timeout_s:g} s") from None
+            raise self._died(f"gave no answer to '{command}' within {timeout_s:g} s") from None
         except OSError:
             raise self._died(self._obituary()) from None
         if not line:

@@ -153,9 +153,11 @@ def run_calls(held: Held, count: int) -> dict[str, Any]:
     return memory(held)
 
 
-def serve(held: Held, rate_per_s: float, queries: int, seed: int, limit_s: float) -> dict[str, Any]:
+def serve(
+    held: Held, rate_per_s: float, queries: int, seed: int, limit_s: float, bound_s: float, late: int
+) -> dict[str, Any]:
     """Poisson arrivals on the prepared call: latency of each query from its arrival on."""
-    return {"latencies_s": serve_arrivals(held.prepared(), rate_per_s, queries, seed, limit_s)}
+    return {"latencies_s": serve_arrivals(held.prepared(), rate_per_s, queries, seed, limit_s, bound_s, late)}
 
 
 def profile_calls(held: Held, count: int) -> dict[str, Any]:
@@ -186,9 +188,12 @@ def audit(_held: Held, label: str, path: str, threads: int) -> dict[str, Any]:
     return encode(audit_facts(label, Path(path), threads))
 
 
-def accuracy(_held: Held, path: str, data: str, split: str | None, votes: str | None, provider: str) -> dict[str, Any]:
+def accuracy(
+    _held: Held, path: str, data: str, split: str | None, votes: str | None, provider: str, allow_fallback: bool
+) -> dict[str, Any]:
     """The accuracy of a file on labelled faces."""
-    return encode(accuracy_of(Path(path), Path(data), split, None if votes is None else Path(votes), provider))
+    by_votes = None if votes is None else Path(votes)
+    return encode(accuracy_of(Path(path), Path(data), split, by_votes, provider, allow_fallback))
 
 
 def peaks(_held: Held, threads: int) -> dict[str, Any]:

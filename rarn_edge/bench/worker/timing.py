@@ -67,7 +67,9 @@ def overhead_s(repeats: int = 2000) -> float:
     return statistics.median(timed_s(lambda: None) for _ in range(repeats))
 
 
-def serve(call: Call, rate_per_s: float, queries: int, seed: int, limit_s: float) -> list[float]:
+def serve(
+    call: Call, rate_per_s: float, queries: int, seed: int, limit_s: float, bound_s: float, late: int
+) -> list[float]:
     """Seconds from each query's arrival to its answer, one at a time; fewer than `queries` when it cannot keep up.
 
     Args:
@@ -76,6 +78,8 @@ def serve(call: Call, rate_per_s: float, queries: int, seed: int, limit_s: float
         queries: How many arrive.
         seed: Of the gaps.
         limit_s: No further query is taken after this long.
+        bound_s: Of the latency.
+        late: How many queries may be above the bound; nothing is measured after one more.
     """
     arrivals_s = np.cumsum(np.random.default_rng(seed).exponential(1 / rate_per_s, queries))
     latencies_s = []
@@ -88,4 +92,7 @@ def serve(call: Call, rate_per_s: float, queries: int, seed: int, limit_s: float
             time.sleep(arrival_s - now_s)
         call()
         latencies_s.append(time.perf_counter() - start_s - arrival_s)
+        late -= latencies_s[-1] > bound_s
+        if late < 0:
+            break
     return latencies_s
