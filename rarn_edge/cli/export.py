@@ -37,4 +37,10 @@ def export(
     made = done.artifact
     if untrained := made.contract.provenance.get("weights"):
         note(f"weights {untrained}")
+    if unnamed := made.contract.provenance.get("classes"):
+        classes = made.spec.classes
+        note(
+            f"classes are {unnamed}, so they are called {classes[0]} to {classes[-1]}; a TOML beside the code names them:"
+            ' classes = ["a", "b"]'
+        )
     say(f"{made.path}: {made.spec.name}, {made.size_bytes / 1e6:.2f} MB, sha256 {made.sha256[:12]}")

@@ -27,6 +27,8 @@ FERPLUS_CLASSES = (*CLASSES, "contempt")
 
 FER2013 = "fer2013"  # one label a face, as the challenge published it
 FERPLUS = "ferplus"  # the majority of ten people's votes
+UNKNOWN = "unknown"  # nobody said whose labels they are
+MAX_CLASSES = 1000
 LABEL_CLASSES: dict[str, tuple[str, ...]] = {FERPLUS: FERPLUS_CLASSES, FER2013: CLASSES}
 """The classes of each label set that models with weights in this package have; the first is the default."""
 
@@ -117,17 +119,22 @@ class ModelSpec:
     output_name: str = "logits"
     temperature: float = 1.0  # logits are divided by it before the softmax
     input_dtype: InputDtype = "float32"  # uint8: the graph takes the pixels and normalises them itself
-    label_source: str = FER2013  # whose labels it was trained on: `fer2013`, `ferplus`, or another name
+    label_source: str = (
+        ""  # whose labels: `fer2013`, `ferplus`, another name; not said: FER-2013's by its classes, else `unknown`
+    )
     layout: Layout = "NCHW"  # the order of the graph's input axes
 
     def __post_init__(self) -> None:
+        if self.label_source == "":
+            object.__setattr__(self, "label_source", FER2013 if self.classes == CLASSES else UNKNOWN)
         _require((why := unfit_name(self.name)) is None, f"name is {why}")
         for key in ("input_name", "output_name", "label_source"):  # a graph's names may hold '/'
             value = getattr(self, key)
             fits = isinstance(value, str) and 0 < len(value) <= 200 and printable(value) == value
             _require(fits, f"{key} is a printable text of 1 to 200 characters")
         _require(
-            isinstance(self.classes, tuple) and 2 <= len(self.classes) <= 1000, "classes is a list of 2 to 1000 names"
+            isinstance(self.classes, tuple) and 2 <= len(self.classes) <= MAX_CLASSES,
+            f"classes is a list of 2 to {MAX_CLASSES} names",
         )
         for name in self.classes:
             _require((why := unfit_name(name)) is None, f"each class is {why}")

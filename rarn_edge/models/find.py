@@ -4,7 +4,7 @@
 in the group `rarn_edge.models`. What the network takes is said by options or a TOML beside its file; else it takes 48x48 gray:
 
 name = "my-net"                                                       # in my_net.toml; each line may be left out
-classes = ["circle", "square"]                                        # training replaces them by those of its data
+classes = ["circle", "square"]                                        # of weights of your own; training takes those of its data
 preprocess = { height_px = 224, width_px = 224, mean = [123.7, 116.3, 103.5], std = [58.4, 57.1, 57.4] }
 """
 
@@ -90,7 +90,8 @@ def find_network(model: "AnyNetwork", takes: NetworkInput = AS_IT_SAYS, spec: Mo
     if contract.name in CATALOG:
         raise InputError(f"{model}: '{contract.name}' is a model of this package; {_named_otherwise(beside)}")
     says = spec is not None or not takes.says_nothing
-    return Network(contract, builder, model, own=True, says_input=says)
+    says_classes = spec is not None or "classes" in described
+    return Network(contract, builder, model, own=True, says_input=says, says_classes=says_classes)
 
 
 def _in_memory(model: "Builder | nn.Module", spec: ModelSpec | None) -> Network:

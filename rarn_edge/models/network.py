@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rarn_edge.contract.spec import ModelSpec, Preprocess
+from rarn_edge.contract.spec import MAX_CLASSES, UNKNOWN, ModelSpec, Preprocess
 from rarn_edge.errors import InputError, first_line
 
 if TYPE_CHECKING:  # a device has no torch
@@ -35,6 +35,7 @@ class Network:
         builder: Makes the module.
         reference: What `--model` names it by: `rarn-s`, or `my_net.py:build`.
         own: Not of this package.
+        says_classes: Whether anybody named the classes; otherwise they are the seven expressions.
         says_input: Whether the caller said what it takes; otherwise weights say it, over a TOML beside its file.
         as_it_is: A module in memory, whose parameters are what counts; `builder` copies it.
     """
@@ -44,6 +45,7 @@ class Network:
     reference: str
     own: bool = False
     says_input: bool = False
+    says_classes: bool = True
     as_it_is: bool = False
 
     @property
@@ -63,6 +65,26 @@ class Network:
             )
         return replace(self, spec=spec)
 
+    def with_its_outputs(self) -> "Network":
+        """The same with a class for each output, `class 0` and so on, where nobody named any and its code decides how many.
+
+        Raises:
+            InputError: as `build`.
+        """
+        if self.says_classes or "num_classes" in _taken(self.builder, self.reference):
+            return self
+        import torch
+
+        preprocess = self.spec.preprocess
+        shape = (2, preprocess.channels, preprocess.height_px, preprocess.width_px)  # [N, C, H, W]
+        module = self.build().eval()
+        with torch.no_grad(), _in_their_words(self, f"its network, shown {list(shape)}, raised"):
+            answer = module(torch.zeros(shape))
+        if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or not 2 <= answer.shape[1] <= MAX_CLASSES:
+            return self  # what is wrong with it is said by `check`
+        unnamed = tuple(f"class {index}" for index in range(answer.shape[1]))
+        return replace(self, spec=replace(self.spec, classes=unnamed, label_source=UNKNOWN))
+
     def build(self, num_classes: int | None = None, in_channels: int | None = None) -> "nn.Module":
         """The module with fresh weights: [N, in_channels, H, W] float32 -> logits [N, num_classes] (default: as its spec says).
 
@@ -76,7 +98,8 @@ class Network:
             "in_channels": self.spec.preprocess.channels if in_channels is None else in_channels,
         }
         taken = () if self.as_it_is else _taken(self.builder, self.reference)
-        with _in_their_words(self, "it raised"):
+        given = ", ".join(f"{name}={offered[name]}" for name in taken)
+        with _in_their_words(self, f"given {given}, it raised" if given else "it raised"):
             made = self.builder(**{name: offered[name] for name in taken})
         if not isinstance(made, nn.Module):
             raise InputError(
@@ -144,7 +167,10 @@ class Network:
 
     def _advice(self, answer: "Tensor") -> str:
         if answer.ndim == 2 and not self.as_it_is and "num_classes" not in _taken(self.builder, self.reference):
-            return f"\nGive {self.reference} a parameter num_classes and build its last layer with it"
+            return (
+                f"\nGive {self.reference} a parameter num_classes and build its last layer with it, or name its classes in"
+                ' the TOML beside it: classes = ["a", "b"]'
+            )
         return ""
 
 

@@ -125,12 +125,15 @@ def fresh_weights(network: Network, seed: int = 0) -> Weights:
     Raises:
         InputError: code of one's own raises or makes no such network.
     """
+    network = network.with_its_outputs()
     module = fresh_model(network, seed)
     made = f"random, seed {seed}"
     if network.own:
         made = f"of {network.reference}" if network.as_it_is else f"as {network.reference} made them, seed {seed}"
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
-    return Weights(network.spec, tensors, {"weights": made}, sha256(save(tensors)).hexdigest(), network)
+    unnamed = network.own and not network.says_classes
+    provenance = {"weights": made, **({"classes": "not named by anybody"} if unnamed else {})}
+    return Weights(network.spec, tensors, provenance, sha256(save(tensors)).hexdigest(), network)
 
 
 def save_weights(path: Path, spec: ModelSpec, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> None:

@@ -120,9 +120,7 @@ def evaluate(
     to_judge = faces_to_judge(data, split, preprocess, votes, on_notice, with_training=report is not None)
     faces = known_faces(to_judge.faces, {each.name: each.classes for each in (subject, *others)}, on_notice)
     if report is not None and len(faces) < LEAST_REPORTED:
-        raise InputError(
-            f"a report needs {LEAST_REPORTED} labelled images and more; there is {len(faces)}: {describe(faces)}"
-        )
+        raise InputError(f"a report needs at least {LEAST_REPORTED} labelled images, and {describe(faces)} are fewer")
     if votes is None and subject.spec.label_source == FERPLUS and set(faces.classes) <= set(CLASSES):
         on_notice(
             f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",

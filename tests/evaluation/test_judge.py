@@ -144,7 +144,7 @@ def test_a_report_needs_two_images(cli: Cli, simplified: Artifact, tmp_path: Pat
     assert cv2.imwrite(str(face), synthetic_faces(1, seed=0).images[0])
     done = cli("evaluate", simplified.path, "--data", folder, "--report", tmp_path / "r")
     assert done.returncode == 2
-    assert "a report needs 2 labelled images and more; there is 1: 1 face of one" in done.stderr
+    assert "a report needs at least 2 labelled images" in done.stderr
 
 
 def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:

@@ -204,7 +204,10 @@ def test_a_file_that_does_not_import(tmp_path: Path, source: str, message: str) 
             r"answers \[2, 5\] float32 to 2 images; \[2, 7\] float32 is needed.*\nGive my_net\.py:fixed a parameter",
         ),
         ("lacks", r"my_net\.py:lacks: it needs the argument width; it is given num_classes and in_channels by keyword"),
-        ("raises", r"my_net\.py:raises: it raised ValueError: width 3 is odd \(my_net\.py, line 26\)$"),
+        (
+            "raises",
+            r"my_net\.py:raises: given num_classes=7, it raised ValueError: width 3 is odd \(my_net\.py, line 26\)$",
+        ),
         ("leaves", "it raised SystemExit: no licence"),
         ("nothing", r"it made None, and a torch\.nn\.Module is needed"),
         ("TwoInputs", r"takes 2 inputs \(image, mask\)"),
