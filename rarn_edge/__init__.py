@@ -77,6 +77,10 @@ def __getattr__(name: str) -> Any:
     return globals().get(name, found)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 class _CallablePart(ModuleType):
     """A part that shares its name with a call: `rarn_edge.parity(...)` calls, `rarn_edge.parity.steps` is a module."""
 

@@ -92,3 +92,15 @@ def test_quantize_refuses_an_old_opset(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has opset 11, and per-channel weights need 13"):
         quantize(artifact, Target.X86_AVX2, ranges, tmp_path / "int8.onnx")
     assert not (tmp_path / "int8.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["net.onnx.data", "w" * 127, "w" * 128, f"{'w' * 200}.bin"], ids=len)
+def test_weights_beside_a_file_are_part_of_it(simplified: Artifact, tmp_path: Path, name: str) -> None:
+    path, weights = tmp_path / "net.onnx", tmp_path / name
+    onnx.save(load_graph(simplified.path), path, save_as_external_data=True, location=name)
+    before = Artifact.load(path)
+    assert before.size_bytes == path.stat().st_size + weights.stat().st_size
+    data = bytearray(weights.read_bytes())
+    data[0] ^= 1
+    weights.write_bytes(data)
+    assert Artifact.load(path).sha256 != before.sha256

@@ -23,6 +23,7 @@ OF_ROWS = ("row_warnings", "few_samples", "mismatch")
 TYPICAL = {
     "target.value": "x86-avx2",
     "self.target.value": "x86-vnni",
+    "runs_on.value": "x86-vnni",
     "harm": "wrong",
     "plan.provider": "openvino",
     "MIN_SAMPLES[90]": "64",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rarn_edge.stats.classification import Evaluation, evaluate_logits, softmax, wilson_interval
+from rarn_edge.stats.sqnr import sqnr_db
 
 NAMES = ("a", "b", "c", "d")
 
@@ -56,3 +57,8 @@ def test_softmax_is_stable_and_cools() -> None:
     np.testing.assert_allclose(softmax(logits), [[0.5, 0.5], [0.25, 0.75]], rtol=1e-6)
     np.testing.assert_allclose(softmax(logits, 0.5)[1], [0.1, 0.9], rtol=1e-6)
     assert softmax(logits).dtype == np.float32
+
+
+@pytest.mark.parametrize(("before", "after"), [(1.0, np.nan), (1.0, np.inf), (np.inf, 1.0), (1e-15, 1e5)])
+def test_the_least_sqnr(before: float, after: float) -> None:
+    assert sqnr_db(np.array([before, 0.0]), np.array([after, 0.0])) == -200

@@ -1,8 +1,10 @@
 """The model card of a bundle: what it is, what was measured, how it was made, what it is not for; from the contract alone."""
 
+import re
+
 from rarn_edge.boundary.names import markdown
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import FERPLUS_CLASSES
+from rarn_edge.contract.spec import FERPLUS_CLASSES, ModelSpec
 from rarn_edge.contract.targets import RECIPES
 from rarn_edge.report.model_card import LIMITS, MISUSE
 
@@ -10,6 +12,7 @@ _UNKNOWN = """\
 - Where its pictures came from and whom or what they show is not recorded here: measure it on your own before relying on it.
 - It knows the classes above alone, and answers one of them for any picture.
 """
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def board_card(artifact: Artifact, measured: str | None = None) -> str:
@@ -36,8 +39,12 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         *([measured] if measured else []),
         *(_fact(key, value) for key, value in contract.quality.items()),
     ]
-    made = [f"- {_fact(key, value)}" for key, value in contract.provenance.items()]
-    of_faces = set(spec.classes) <= set(FERPLUS_CLASSES)
+    # what a training measured on the way is of other weights and perhaps other labels
+    kept = {
+        key: value for key, value in contract.provenance.items() if value is not None and not key.startswith("test_")
+    }
+    made = [f"- {_fact(key, value)}" for key, value in kept.items()]
+    of_faces = reads_expressions(spec)
     what = "A facial-expression classifier for face crops." if of_faces else "An image classifier."
     lines = [f"# {markdown(spec.name)}", "", what, "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_one_line(value)} |" for name, value in facts]
@@ -58,9 +65,29 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
     return "\n".join(lines)
 
 
+def reads_expressions(spec: ModelSpec) -> bool:
+    """Whether the classes are those of faces that this package knows."""
+    return set(spec.classes) <= set(FERPLUS_CLASSES)
+
+
 def _fact(key: str, value: object) -> str:
     """Metadata may hold anything: here it is one line of text, of at most 500 characters before it is escaped."""
-    return markdown(f"{key}: {value}"[:500])
+    text = f"{key}: {_plain(value)}"
+    return markdown(text if len(text) <= 500 else text[:500].rpartition(" ")[0] + " ...")
+
+
+def _plain(value: object) -> str:
+    """Without brackets; a recipe by its name and epochs, a phase by its recipe, a sha256 by its first twelve digits."""
+    if isinstance(value, dict):
+        if "recipe" in value:
+            return _plain(value["recipe"])
+        if {"name", "epochs"} <= value.keys():
+            return f"{value['name']}, {value['epochs']} epochs"
+        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_plain, value))
+    text = str(value)
+    return text[:12] if _SHA256.fullmatch(text) else text
 
 
 def _code(name: str) -> str:

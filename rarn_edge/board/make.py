@@ -49,6 +49,7 @@ def make_bundle(
     parity: Path | None = None,
     measured: str | None = None,
     ort_web: Path | None = None,
+    ours: bool = False,
 ) -> tuple[str, ...]:
     """Write a bundle to the folder or `.zip` `out`; what comes back are the paths in it, sorted.
 
@@ -59,6 +60,7 @@ def make_bundle(
         parity: A parity bundle to put beside it.
         measured: What is known of the model's accuracy beyond its file, for the card.
         ort_web: The npm package onnxruntime-web, for `web`.
+        ours: The model is one of this package, whose licence is then the model's too.
 
     Raises:
         InputError: the model cannot be used, or `out` is taken or cannot be written; nothing is left at `out`.
@@ -69,9 +71,10 @@ def make_bundle(
             f"{model}: its weights lie in a file beside it, which a bundle does not carry. Write it as one file first:\n"
             f"python -c \"import onnx; onnx.save(onnx.load('{model}'), '{model.stem}.whole{model.suffix}')\""
         )
+    licence = _licence(ours)
     if form == "web" and out.suffix.lower() == ".html":
         check_outputs([out], [model, parity])
-        page = one_file(artifact, page_parts(artifact, ort_web, parity, measured), _license())
+        page = one_file(artifact, page_parts(artifact, ort_web, parity, measured), licence)
         with atomic(out) as temporary:
             temporary.write_bytes(page)
         return (out.name,)
@@ -89,11 +92,11 @@ def make_bundle(
     try:
         temporary.mkdir()
         if form == "triton":
-            write_repository(artifact, temporary)
+            write_repository(artifact, temporary, {"MODEL_CARD.md": board_card(artifact, measured), **licence})
         elif form == "web":
-            write_site(artifact, page_parts(artifact, ort_web, parity, measured), _license(), temporary)
+            write_site(artifact, page_parts(artifact, ort_web, parity, measured), licence, temporary)
         else:
-            _write_board(artifact, temporary, parity, measured)
+            _write_board(artifact, temporary, parity, measured, licence)
         names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
         if as_zip:
             _zip(temporary, names, out)
@@ -128,7 +131,9 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _write_board(artifact: Artifact, folder: Path, parity: Path | None, measured: str | None) -> None:
+def _write_board(
+    artifact: Artifact, folder: Path, parity: Path | None, measured: str | None, licence: dict[str, str]
+) -> None:
     (folder / "model.onnx").write_bytes(artifact.path.read_bytes())
     _write_ort(artifact.path, folder)
     for script in ("predict.py", "verify.py", "verify.sh"):
@@ -151,7 +156,8 @@ def _write_board(artifact: Artifact, folder: Path, parity: Path | None, measured
     missing = [name for name in REQUIREMENTS if not _installed(name)]  # another build of the runtime, say
     (folder / "requirements.txt").write_text("\n".join((*pins, *missing)) + "\n", encoding="utf-8")
     (folder / "MODEL_CARD.md").write_text(board_card(artifact, measured), encoding="utf-8")
-    (folder / "LICENSE").write_text(_license(), encoding="utf-8")
+    for name, text in licence.items():
+        (folder / name).write_text(text, encoding="utf-8")
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
     (folder / "SHA256SUMS").write_text("".join(f"{sha}  {name}\n" for name, sha in sums.items()), encoding="utf-8")
 
@@ -209,8 +215,12 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _license() -> str:
-    """The licence text of the installed package, or of the checkout it runs from."""
+def _licence(ours: bool) -> dict[str, str]:
+    """The licence text of the installed package, or of the checkout it runs from, by the name of its file.
+
+    Of a model of somebody else it is the scripts' licence alone, and its name says so.
+    """
+    name = "LICENSE" if ours else "LICENSE.rarn-edge-scripts"
     sources: tuple[Callable[[], str | None], ...] = (
         lambda: importlib.metadata.distribution("rarn-edge").read_text("licenses/LICENSE"),
         lambda: (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8"),
@@ -218,7 +228,7 @@ def _license() -> str:
     for read in sources:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError, OSError):
             if text := read():
-                return text
+                return {name: text}
     raise InputError("the licence text of rarn-edge is not installed; install the package again")
 
 

@@ -26,7 +26,7 @@ def check_image(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
     size = claimed_size_px(content)
     if size is None:
         raise InputError(
-            f"{name}: cannot be decoded as an image; repair or remove it (no readable header of {FORMATS})"
+            f"{name}: cannot be decoded as an image; convert, repair or remove it (no readable header of {FORMATS})"
         )
     if min(size) < 1:
         raise InputError(f"{name}: cannot be decoded as an image: it claims {size[0]:,} x {size[1]:,} pixels")

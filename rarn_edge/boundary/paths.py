@@ -21,7 +21,7 @@ _KINDS = (
 )
 
 
-MODEL_HINT = "an ONNX file of a model is made by: rarn-edge export -o FILE.onnx"
+MODEL_HINT = "an ONNX file of a model is made by: rarn-edge export --model NAME -o FILE.onnx"
 
 
 def require_file(path: Path, hint: str = "") -> os.stat_result:

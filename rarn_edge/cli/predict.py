@@ -127,9 +127,10 @@ def _check(as_json: bool, as_csv: bool, undrawn: bool, places: tuple[str | None,
 
 def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], live: bool) -> "Iterator[Answered]":
     """Each answer, once it is printed as JSON lines, CSV or a table."""
+    from rarn_edge.contract.spec import FERPLUS_CLASSES
     from rarn_edge.report.predictions import TABLE_HEADER, csv_header, csv_rows, json_objects, table_lines
 
-    table = csv.writer(sys.stdout)
+    table, faces = csv.writer(sys.stdout), 0
     if form == "csv":
         table.writerow(csv_row(csv_header(tuple(classes))))
     elif form == "table":
@@ -149,4 +150,7 @@ def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], l
                 say(line)
         if live:
             sys.stdout.flush()
+        faces += len(answered.faces)
         yield answered
+    if not faces and not set(classes) <= set(FERPLUS_CLASSES):
+        note("no face was found; for a model of other pictures than faces take each whole: --crop", "notice")

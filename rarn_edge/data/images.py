@@ -16,6 +16,9 @@ from rarn_edge.data.stream import Reader
 from rarn_edge.errors import InputError, first_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
+"""Of pictures that cannot be decoded here: they count as images, so that each is reported and none is passed over."""
+IMAGE_SUFFIXES = (*SUFFIXES, *UNREAD_SUFFIXES)
 # of folders: classes may be called by the other names
 _FOLDER_SPLITS = {name: split for name, split in SPLIT_NAMES.items() if name not in ("all", "public", "private")}
 # RuntimeError: an encrypted entry; OSError, ValueError, struct.error: nonsense in the directory
@@ -107,7 +110,7 @@ def read_listing(path: Path) -> Faces:
 
 def is_image(path: PurePosixPath) -> bool:
     """By its name; hidden files are not, nor the `._x.jpg` that macOS leaves beside each one."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
 
 
 def _damaged(path: Path, error: BaseException) -> InputError:

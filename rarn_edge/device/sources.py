@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.boundary.limits import MAX_FILE_BYTES
 from rarn_edge.boundary.paths import exists, read_standard_input, require_file, shown
-from rarn_edge.data.images import SUFFIXES
+from rarn_edge.data.images import IMAGE_SUFFIXES
 from rarn_edge.device.image_file import MAX_PIXELS, colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError, RarnEdgeError, first_line
 
@@ -109,7 +109,11 @@ def is_camera(source: str) -> bool:
 
 def _is_media(path: Path) -> bool:
     """By its name; a pipe or a dead link of that name is read too, and reported."""
-    return path.suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES) and not path.name.startswith(".") and not path.is_dir()
+    return (
+        path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+        and not path.name.startswith(".")
+        and not path.is_dir()
+    )
 
 
 def read_pictures(sources: Iterable[str], reading: Reading) -> Iterator[Picture]:

@@ -20,14 +20,17 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from rarn_edge.contract.artifact import Artifact, Precision
+from rarn_edge.contract.preprocess import model_input
+from rarn_edge.data.synthetic import drawn_for
 from rarn_edge.errors import GateError
 from rarn_edge.files import check_output
-from rarn_edge.onnx_graph import LoadedModel, loaded
+from rarn_edge.onnx_graph import LoadedModel, float_activations, loaded, tapped_session, with_types
 from rarn_edge.pipeline.gate import check_alike
 from rarn_edge.pipeline.passes.int8_kernels import integer_form
 from rarn_edge.pipeline.prepare import check_float32
 
 LARGEST = float(np.finfo(np.float16).max)
+RANGE_FACES = 4
 TOLERANCE = 0.05  # of the largest logit; released models measure 0.001
 
 
@@ -64,7 +67,8 @@ def to_dynamic_int8(source: Artifact | LoadedModel, out: Path) -> Artifact:
 
 
 def _check_range(model: LoadedModel) -> None:
-    """Raises GateError if float16 cannot hold a weight: the conversion would cut it off."""
+    """Raises GateError if float16 cannot hold a weight, which the conversion would cut off, or an activation of drawn faces: a
+    CPU without float16 computes these in float32, and they are infinite on a device that has it."""
     for tensor in model.graph.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             largest = float(np.abs(onnx.numpy_helper.to_array(tensor)).max(initial=0.0))
@@ -73,6 +77,16 @@ def _check_range(model: LoadedModel) -> None:
                     f"{model.name}: float16 ends at {LARGEST:,.0f}, and '{tensor.name}' has a weight of {largest:.3g};"
                     " use --precision int8"
                 )
+
+    names = list(float_activations(with_types(model.graph)))
+    faces = model_input(drawn_for(model.spec.preprocess, RANGE_FACES, seed=3).pixels, model.spec)
+    session = tapped_session(model.graph, names)
+    for name, values in zip(names, session.run(names, {model.spec.input_name: faces}), strict=True):
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest > LARGEST:
+            raise GateError(
+                f"{model.name}: float16 ends at {LARGEST:,.0f}, and '{name}' reaches {largest:.3g}; use --precision int8"
+            )
 
 
 def _float32(source: Artifact | LoadedModel, out: Path) -> LoadedModel:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from rarn_edge.boundary.names import printable
 from rarn_edge.boundary.paths import require_file, require_source
-from rarn_edge.data.images import SUFFIXES, is_image
+from rarn_edge.data.images import IMAGE_SUFFIXES, SUFFIXES, is_image
 from rarn_edge.errors import InputError, first_line, require_extra
 from rarn_edge.score.walk import walk
 from rarn_edge.score.zip_pieces import cut_zip
@@ -65,7 +65,7 @@ def _units(path: Path, rows: int, column: str) -> Iterator[Unit]:
         yield from _folder(path, rows, column)
     elif path.suffix.lower() in SHARD_SUFFIXES:
         yield from _shard(path, rows, column)
-    elif path.suffix.lower() in SUFFIXES:
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
         yield Unit(0, "files", str(path.parent), (path.name,))
     elif path.suffix.lower() in COMPRESSED_TARS:
         raise InputError(f"{path}: a compressed tar can only be read from its start; give a plain .tar or a .zip")
@@ -80,7 +80,7 @@ def _folder(root: Path, rows: int, column: str) -> Iterator[Unit]:
     def images() -> Iterator[str]:
         for path in walk(str(root)):
             suffix = PurePosixPath(path).suffix.lower()
-            if suffix in SUFFIXES:
+            if suffix in IMAGE_SUFFIXES:
                 yield path
             elif suffix in SHARD_SUFFIXES:
                 shards.append(root / path)

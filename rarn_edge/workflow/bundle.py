@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import get_args
 
-from rarn_edge.assets import default_labels, shipped_bundle, shipped_quality
+from rarn_edge.assets import default_labels, shipped_bundle, shipped_labels, shipped_quality, shipped_weights
 from rarn_edge.board.make import Format, make_bundle
 from rarn_edge.boundary.names import one_of
+from rarn_edge.contract.artifact import Artifact
 from rarn_edge.device.model import find_model_file, is_shipped
 from rarn_edge.errors import InputError
+from rarn_edge.files import file_sha256
 from rarn_edge.workflow.callbacks import AnyPath
 
 
@@ -20,7 +22,7 @@ def bundle(
     labels: str | None = None,
     ort_web: AnyPath | None = None,
 ) -> tuple[str, ...]:
-    """Pack a model for a board, a server or a browser, with checks, model card and licences.
+    """Pack a model for a board, a server or a browser, with model card and licence; for a board and a browser also with checks.
 
     Args:
         model: A shipped model's name, or an ONNX file.
@@ -47,8 +49,8 @@ def bundle(
         raise InputError("--ort-web is for --format web")
     if parity is not None and form == "triton":
         raise InputError("--parity is for --format board and web; a model repository has no place for it")
-    measured, evidence = None, None if parity is None else Path(parity)
-    if is_shipped(model):
+    measured, ours, evidence = None, is_shipped(model), None if parity is None else Path(parity)
+    if ours:
         evidence = evidence or shipped_bundle(str(model), labels)
         measured = shipped_quality().get(str(model), {}).get(default_labels(str(model), labels))
     return make_bundle(
@@ -58,4 +60,12 @@ def bundle(
         evidence,
         measured,
         None if ort_web is None else Path(ort_web),
+        ours or _has_shipped_weights(Path(model)),
     )
+
+
+def _has_shipped_weights(file: Path) -> bool:
+    """Whether a file was made of weights of this package."""
+    contract = Artifact.load(file).contract
+    name, weights = contract.spec.name, contract.provenance.get("weights_sha256")
+    return any(file_sha256(shipped_weights(name, labels)) == weights for labels in shipped_labels(name))

@@ -123,7 +123,8 @@ def evaluate(
         raise InputError(f"a report needs at least {LEAST_REPORTED} labelled images, and {describe(faces)} are fewer")
     if votes is None and subject.spec.label_source == FERPLUS and set(faces.classes) <= set(CLASSES):
         on_notice(
-            f"{subject.name} learnt from the votes of FER+; --votes FILE judges it by them, this by FER-2013's labels",
+            f"{subject.name} learnt from the votes of FER+, and this judges it by FER-2013's labels: --votes FILE judges"
+            " by votes, and models for FER-2013's labels are exported with --labels fer2013",
             "",
         )
     labels = faces.labels_in(subject.classes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.targets import detect_host
 from rarn_edge.errors import InputError, require_extra
 from rarn_edge.evaluation.sanity import doubts
 from rarn_edge.files import check_outputs
@@ -132,6 +133,11 @@ def parity(
             check_same_model(artifacts)
         else:
             check_same_model(artifacts, start.spec, start.sha256)
+        for artifact in artifacts:
+            made_for, here = artifact.contract.target, detect_host()
+            if here.mismatch(made_for) is not None:
+                text = f"made for {made_for}, and {here.target} runs other kernels: check it there too, with verify"
+                on_notice(text, "warning")
         contract = artifacts[0].spec
         faces = comparison_faces(data, split, contract, votes=votes, on_notice=on_notice)
         shown = show(*faces, contract.preprocess)

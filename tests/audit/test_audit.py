@@ -144,6 +144,21 @@ def test_a_fork_is_named(tmp_path: Path) -> None:
     assert (found.convolutions, found.int8_convolutions, found.int8_share) == (1, 0, 0.0)
 
 
+def test_nodes_need_no_names(tmp_path: Path) -> None:
+    tanh = helper.make_node("Tanh", ["one"], ["t"], "tanh")
+    artifact = qdq_net(tmp_path, *qdq("c", "one"), tanh, *qdq("t", "e"))
+    model = load_graph(artifact.path)
+    for node in model.graph.node:
+        node.ClearField("name")
+    unnamed = save_artifact(model, artifact.contract, tmp_path / "unnamed.onnx")
+    expected, found = (audit(each, FACES, threads=1) for each in (artifact, unnamed))
+    assert [(island.operators, island.reason) for island in found.islands] == [
+        (island.operators, island.reason) for island in expected.islands
+    ]
+    assert found.islands != ()
+    assert (found.conversions, found.int8_share) == (expected.conversions, expected.int8_share)
+
+
 def test_types_that_differ_are_named(tmp_path: Path) -> None:
     """8 and 16 bits meet at an addition."""
     add = helper.make_node("Add", ["one", "two"], ["a"], "add")

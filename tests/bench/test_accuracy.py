@@ -4,13 +4,17 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 
 from rarn_edge import Classifier
+from rarn_edge.bench.cases import load_case
 from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.extras.accuracy import accuracy_of
+from rarn_edge.bench.runner import benchmark
+from rarn_edge.bench.worker.client import Worker
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.decode import decode, encode
 
@@ -58,6 +62,25 @@ def test_votes_from_the_command_line(
     assert row["accuracy"]["value"] == pytest.approx(10 / 11)
     done = cli("bench", TINY, *quick, "--votes", votes)
     assert (done.returncode, "--votes needs --data" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_accuracy_may_fall_back_where_the_run_may(
+    data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    asked: list[object] = []
+    ask = Worker.ask
+
+    def noting(self: Worker, command: str, **arguments: Any) -> dict[str, Any]:
+        if command == "accuracy":
+            asked.append(arguments["allow_fallback"])
+        return ask(self, command, **arguments)
+
+    monkeypatch.setattr(Worker, "ask", noting)
+    config = BenchConfig(threads=(1,), rounds=3, launches=1, memory=False, data=data[0], allow_fallback=allowed)
+    (row,) = benchmark([load_case(TINY)], config).rows
+    assert asked == [allowed]
+    assert row.accuracy is not None
 
 
 def test_a_recorded_configuration_without_votes_is_read() -> None:

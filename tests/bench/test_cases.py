@@ -12,7 +12,7 @@ from rarn_edge.bench.cases import load_case, load_cases
 from rarn_edge.bench.worker.client import Worker
 from rarn_edge.bench.worker.process import random_input
 from rarn_edge.contract.artifact import Contract
-from rarn_edge.contract.spec import ModelSpec
+from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
 from rarn_edge.errors import InputError
 
@@ -73,7 +73,10 @@ def test_a_file_that_crashes_the_runtime_is_broken_and_the_next_is_read(
     ("options", "message"),
     [
         ({"inputs": 2}, r"has 2 inputs \(input, extra1\)"),
-        ({"shape": ("n", 1, "height", 4)}, "only the first axis"),
+        (
+            {"shape": ("n", 1, "height", 4)},
+            r"only the first axis \(batch\) may be free; .* rarn-edge stamp .*odd\.onnx --size",
+        ),
         ({"element": TensorProto.INT64}, "tensor\\(int64\\)"),
         ({"shape": ()}, "no batch axis"),
     ],
@@ -81,6 +84,12 @@ def test_a_file_that_crashes_the_runtime_is_broken_and_the_next_is_read(
 def test_what_cannot_be_benchmarked_is_refused(make_onnx, options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_case(make_onnx("odd", **options))
+
+
+def test_free_sizes_are_those_of_the_contract(make_onnx) -> None:
+    contract = Contract(ModelSpec("net", preprocess=Preprocess(8, 6)))
+    case = load_case(make_onnx("sized", shape=("n", 1, "height", "width"), contract=contract))
+    assert case.input_shape == (None, 1, 8, 6)
 
 
 def test_fixed_batch_takes_only_itself(make_onnx) -> None:

@@ -163,6 +163,25 @@ def test_int8_file_for_another_cpu_is_said(make_onnx) -> None:
     assert any(f"made for {other.value}" in text for text in row.warnings)
 
 
+@pytest.mark.parametrize(
+    ("runs_on", "warnings"),
+    [
+        (Target.ARM, ()),
+        (Target.X86_AVX2, ("made for arm, may be wrong on x86-avx2: quantize here",)),
+        (Target.X86_VNNI, ("made for arm, may be slow on x86-vnni: quantize here",)),
+    ],
+)
+def test_a_file_is_judged_by_the_cpu_that_was_measured(
+    tmp_path: Path, runs_on: Target, warnings: tuple[str, ...]
+) -> None:
+    contract = Contract(ModelSpec("rarn-s"), "int8", Target.ARM)
+    case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 4), contract)
+    environment = dataclasses.replace(detect_environment(), int8_target=runs_on.value)
+    record = RunRecord(Plan(environment, "cpu", "model", 0, (Group(1, 1),), (case,)))
+    found = row_warnings(record, "model", Group(1, 1))
+    assert tuple(text for text in found if "made for" in text) == warnings
+
+
 def test_quantized_foreign_file_on_cuda_is_said(make_qdq_onnx) -> None:
     """No GPU here: the plan says cuda, the worker says what is in the graph."""
     case = load_case(make_qdq_onnx("quantized"))

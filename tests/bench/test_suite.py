@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.doctor import Diagnosis
 from rarn_edge.bench.result import load_report
 from rarn_edge.bench.suite import load_suite
@@ -14,6 +15,7 @@ from rarn_edge.decode import decode
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG
 from rarn_edge.report.page import MAX_BYTES
+from rarn_edge.workflow.bench_files import suite_files
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "device" / "tiny.onnx"
@@ -68,6 +70,33 @@ def test_a_suite_is_a_config(tmp_path: Path) -> None:
     path.write_text('title = "x"\nmodels = ["rarn-s"]\nbudget = "soon"\n')
     with pytest.raises(InputError, match="budget takes a duration such as 60s or 5m; found 'soon'"):
         load_suite(path)
+
+
+def suite_of(folder: Path, *places: str) -> Path:
+    """A suite of the same graph at each place, each with a contract of its own: `net0`, `net1`."""
+    lines = ['title = "x"', "rounds = 3"]
+    for index, place in enumerate(places):
+        (folder / place).parent.mkdir(parents=True)
+        (folder / place).write_bytes(TINY.read_bytes())
+        classes = '["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]'
+        text = f'name = "net{index}"\nclasses = {classes}\npreprocess = {{ mean = [128.0], std = [64.0] }}\n'
+        (folder / f"{index}.toml").write_text(text)
+        lines += ["[[files]]", f'path = "{place}"', f'spec = "{index}.toml"']
+    (folder / "suite.toml").write_text("\n".join(lines) + "\n")
+    return folder / "suite.toml"
+
+
+def test_files_of_one_name_stay_apart(tmp_path: Path) -> None:
+    suite = load_suite(suite_of(tmp_path, "a/model.onnx", "b/model.onnx"))
+    cases = load_cases(suite_files(suite, None, tmp_path / "work"))
+    names = [None if case.contract is None else case.contract.spec.name for case in cases]
+    assert names == ["net0", "net1"]
+
+
+def test_files_and_folders_of_one_name_are_refused(tmp_path: Path) -> None:
+    suite = load_suite(suite_of(tmp_path, "x/a/model.onnx", "y/a/model.onnx"))
+    with pytest.raises(InputError, match=r"the suite has 2 files a/model\.onnx; rename one, or its folder"):
+        suite_files(suite, None, tmp_path / "work")
 
 
 @pytest.fixture(scope="module")

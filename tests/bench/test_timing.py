@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from rarn_edge.bench.extras.scenarios import find_server_rate
 from rarn_edge.bench.schedule import Calls, run_rounds
-from rarn_edge.bench.worker.client import WorkerError
-from rarn_edge.bench.worker.timing import CallTime, overhead_s, timed_s, warm_up
+from rarn_edge.bench.worker.client import Worker, WorkerError
+from rarn_edge.bench.worker.timing import CallTime, overhead_s, serve, timed_s, warm_up
 from rarn_edge.stats.ratio import MIN_ROUNDS
 
 Model = Callable[[], CallTime]
@@ -123,3 +124,34 @@ def test_what_never_settles_is_called_unstable() -> None:
 
 def test_overhead_is_that_of_a_call_that_does_nothing() -> None:
     assert 0 <= overhead_s(200) < timed_s(lambda: time.sleep(0.01))
+
+
+@pytest.mark.parametrize(("bound_s", "late", "taken"), [(0.0, 0, 1), (0.0, 2, 3), (60.0, 0, 100)])
+def test_serving_ends_with_one_late_query_too_many(bound_s: float, late: int, taken: int) -> None:
+    calls: list[int] = []
+    latencies_s = serve(lambda: calls.append(0), 1e6, 100, seed=0, limit_s=60.0, bound_s=bound_s, late=late)
+    assert len(latencies_s) == len(calls) == taken
+
+
+def test_a_question_can_have_a_limit_of_its_own(make_onnx) -> None:
+    path = str(make_onnx("model"))
+    with Worker(timeout_s=0.001) as worker:
+        assert worker.ask_within(60.0, "describe", path=path)["inputs"]
+    with Worker() as worker, pytest.raises(WorkerError, match=r"no answer to 'describe' within 0\.001 s"):
+        worker.ask_within(0.001, "describe", path=path)
+
+
+def test_a_slow_model_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 600 ms a call, a probe of 662 queries may take over 20 minutes."""
+    asked: list[tuple[float, float]] = []
+
+    def answer(_self: Worker, timeout_s: float, _command: str, *, limit_s: float, late: int, **_: float) -> object:
+        asked.append((timeout_s, limit_s))
+        assert late == 6  # of 662, that leave p99 within the bound
+        return {"latencies_s": [1.0] * (late + 1)}
+
+    monkeypatch.setattr(Worker, "ask_within", answer)
+    with Worker() as worker:
+        found = find_server_rate(worker, "model", 1, 0.6, 0.5, seed=0)
+    assert (found.rate_per_s, {probe.p99_s for probe in found.probes}) == (None, {None})
+    assert all(timeout_s > limit_s > 1200 for timeout_s, limit_s in asked)

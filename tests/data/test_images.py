@@ -127,7 +127,10 @@ def test_a_zip_with_unusual_paths(write_zip: Write, face_jpeg: Jpeg) -> None:
         ),
         ({"cat/x.jpg": b"x", "Cat/y.jpg": b"y"}, "the classes 'Cat' and 'cat' differ by case alone"),
         ({"happy/empty.jpg": b""}, "happy/empty.jpg: cannot be decoded as an image"),
-        ({"happy/text.jpg": b"no image" * 99}, "happy/text.jpg: cannot be decoded as an image; repair or remove it"),
+        (
+            {"happy/text.jpg": b"no image" * 99},
+            "happy/text.jpg: cannot be decoded as an image; convert, repair or remove it",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(write: Write, files: Mapping[str, bytes], message: str) -> None:

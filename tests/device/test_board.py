@@ -1,10 +1,12 @@
 """Bundles: unpacked elsewhere, with nothing of this package to be had, they run and find damage."""
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,15 +15,20 @@ import onnxruntime as ort
 import pytest
 
 from rarn_edge import Classifier
+from rarn_edge.assets import shipped_bundle, shipped_onnx
 from rarn_edge.board.card import board_card
 from rarn_edge.board.make import FILES, make_bundle
-from rarn_edge.board.triton import config
-from rarn_edge.contract.artifact import Artifact
+from rarn_edge.board.triton import config, write_repository
+from rarn_edge.contract.artifact import Artifact, Precision
+from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.onnx_graph import LoadedModel
+from rarn_edge.workflow.bundle import bundle
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).with_name("tiny.onnx")
+SCRIPTS_LICENCE = "LICENSE.rarn-edge-scripts"
 
 BARE = """
 import sys
@@ -102,7 +109,7 @@ def test_the_checksums_find_damage(board: Path, tmp_path: Path) -> None:
     assert subprocess.run(check, cwd=tmp_path, check=False).returncode == 0
     listed = {line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()}
     assert listed == {path.name for path in tmp_path.iterdir()} - {"SHA256SUMS"}
-    (tmp_path / "LICENSE").write_text("public domain")
+    (tmp_path / SCRIPTS_LICENCE).write_text("public domain")
     assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode == 1
 
 
@@ -122,7 +129,38 @@ def test_the_ort_file_answers_alike_and_its_operators_are_listed(board: Path) ->
 def test_requirements_are_pinned_and_the_licence_is_there(board: Path) -> None:
     lines = (board / "requirements.txt").read_text().splitlines()
     assert [re.match(r"[a-z-]+==\d", line) is not None for line in lines] == [True] * 3
-    assert "Apache License" in (board / "LICENSE").read_text()
+    assert "Apache License" in (board / SCRIPTS_LICENCE).read_text()
+
+
+def test_the_licence_is_of_the_model_where_the_model_is_of_the_package(tmp_path: Path) -> None:
+    assert "LICENSE" in bundle("rarn-n", tmp_path / "board")
+    shutil.copy(shipped_onnx("rarn-n"), tmp_path / "copy.onnx")
+    assert "LICENSE" in bundle(tmp_path / "copy.onnx", tmp_path / "of_copy", form="triton")
+    assert SCRIPTS_LICENCE in bundle(TINY, tmp_path / "other", form="triton")
+
+
+def test_evidence_of_another_file_is_refused(tmp_path: Path) -> None:
+    other = LoadedModel.read(Artifact.load(shipped_onnx("rarn-n")))
+    other.changed(other.graph, note="another file of the same weights").save(tmp_path / "other.onnx")
+    with pytest.raises(InputError, match=r"was made for other files than .*other\.onnx .*rarn-edge parity MODEL\.onnx"):
+        make_bundle(tmp_path / "other.onnx", tmp_path / "board", parity=shipped_bundle("rarn-n"))
+
+
+def test_a_check_is_relative_to_the_logits(board: Path, tmp_path: Path) -> None:
+    """Logits of a tenth the size may be a tenth as far apart."""
+    shutil.copytree(board, tmp_path / "copy")
+    arrays = dict(np.load(board / "check.npz"))
+    for scale, passes in ((0.0, True), (0.001, True), (0.2, False)):
+        noise = (
+            scale
+            * np.abs(arrays["logits"]).mean()
+            * np.sign(np.random.default_rng(0).normal(size=arrays["logits"].shape))
+        )
+        np.savez(tmp_path / "copy" / "check.npz", **(arrays | {"logits": arrays["logits"] + noise.astype(np.float32)}))
+        done = subprocess.run(
+            [sys.executable, "verify.py"], cwd=tmp_path / "copy", check=False, capture_output=True, text=True
+        )
+        assert done.returncode == (not passes), done.stdout
 
 
 def test_two_bundles_hold_the_same_bytes(board: Path, tmp_path: Path) -> None:
@@ -148,6 +186,8 @@ def test_a_card_cannot_be_broken_by_metadata() -> None:
 def test_triton_repository(tmp_path: Path) -> None:
     names = make_bundle(TINY, tmp_path / "repository", "triton")
     assert names == (
+        SCRIPTS_LICENCE,
+        "MODEL_CARD.md",
         "README.md",
         "client.py",
         "spec.json",
@@ -156,6 +196,28 @@ def test_triton_repository(tmp_path: Path) -> None:
         "tiny/labels.txt",
     )
     assert (tmp_path / "repository" / "tiny" / "labels.txt").read_text().split()[0] == "angry"
+
+
+@pytest.mark.parametrize(
+    ("precision", "target", "place", "tensorrt"),
+    [
+        ("float32", None, "KIND_CPU", False),
+        ("int8", Target.X86_VNNI, "KIND_CPU", False),
+        ("float16", None, "KIND_GPU", False),
+        ("int8", Target.TENSORRT, "KIND_GPU", True),
+    ],
+)
+def test_triton_places_a_model_where_it_is_for(
+    precision: Precision, target: Target | None, place: str, tensorrt: bool, tmp_path: Path
+) -> None:
+    known = Artifact.load(TINY)
+    artifact = replace(known, contract=replace(known.contract, precision=precision, target=target))
+    write_repository(artifact, tmp_path, {})
+    config = (tmp_path / "tiny" / "config.pbtxt").read_text()
+    assert f"kind: {place}" in config
+    assert ('name: "tensorrt"' in config) is tensorrt
+    assert config.count("{") == config.count("}")
+    assert ("--gpus all" in (tmp_path / "README.md").read_text()) is (place == "KIND_GPU")
 
 
 def test_triton_configuration_fits_the_graph(tmp_path: Path) -> None:

@@ -246,6 +246,16 @@ def test_a_toml_that_cannot_be(folder: Path, toml: str, message: str) -> None:
         find_network("my_net.py:build")
 
 
+def test_a_network_with_outputs_of_its_own_borrows_no_labels(folder: Path) -> None:
+    weights = fresh_weights(find_network("my_net.py:fixed"))
+    assert weights.spec.classes == ("class 0", "class 1", "class 2", "class 3", "class 4")
+    assert (weights.spec.label_source, weights.provenance["classes"]) == ("unknown", "not named by anybody")
+    (folder / "my_net.toml").write_text('classes = ["a", "b", "c", "d", "e"]')
+    weights = fresh_weights(find_network("my_net.py:fixed"))
+    assert (weights.spec.classes, weights.spec.label_source) == (tuple("abcde"), "unknown")
+    assert "classes" not in weights.provenance
+
+
 def small(num_classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)

@@ -12,8 +12,10 @@ from onnx import numpy_helper
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.onnx_graph import load_graph, save_artifact
+from rarn_edge.onnx_graph import LoadedModel, load_graph, save_artifact
 from rarn_edge.parity.explain import explain, first_fault
+from rarn_edge.pipeline.passes.uint8_input import float_from_bytes
+from rarn_edge.pipeline.precision import to_float16
 from rarn_edge.pipeline.quantize import Quantized
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -117,6 +119,23 @@ def test_an_int8_mutation_is_named(
     assert fault is not None
     assert tensor in fault.node
     assert any(word in (fault.cause or "") for word in ("clips", "scale", "zero point"))
+
+
+def test_a_float16_mutation_is_named(simplified: Artifact, tmp_path: Path) -> None:
+    right = to_float16(simplified, tmp_path / "half.onnx")
+    assert first_fault(explain(simplified, right, FACES.images)) is None
+    node = convolution(load_graph(right.path), 3)
+    mutant = mutate(right, tmp_path / "mutant.onnx", lambda model: rewrite(model, node.input[2], np.zeros_like))
+    fault = first_fault(explain(simplified, mutant, FACES.images))
+    assert fault is not None
+    assert (fault.tensor, fault.cause) == (node.output[0], "its bias is all zeros")
+
+
+def test_the_first_file_may_take_pixels(simplified: Artifact, int8: Mapping[Target, Quantized], tmp_path: Path) -> None:
+    pixels = float_from_bytes(LoadedModel.read(simplified)).save(tmp_path / "pixels.onnx")
+    rows = explain(pixels, int8[Target.X86_AVX2].artifact, FACES.images)
+    assert len(rows) > 20
+    assert first_fault(rows) is None
 
 
 def test_explain_on_the_command_line(cli: Cli, simplified: Artifact, tmp_path: Path) -> None:

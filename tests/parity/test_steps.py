@@ -121,7 +121,10 @@ def test_figures_by_hand() -> None:
     assert (found.accuracy_before, found.accuracy_after, found.lost) == (0.5, 1.0, -1)
 
 
-@pytest.mark.parametrize(("images", "flips"), [(10, 1), (66, 1), (67, 2), (400, 6), (3589, 54)])
+@pytest.mark.parametrize(
+    ("images", "flips"),
+    [(10, 1), (66, 1), (67, 2), (400, 6), (3589, 54), (3, 1), (7, 1), (19, 1), (27, 1), (63, 1), (126, 2)],
+)
 def test_a_share_is_judged_as_a_count_rounded_up(images: int, flips: int) -> None:
     """98.5 %: one flip is let pass in any number of faces, and never more than the share rounded up."""
     assert step(answers(images), flip(answers(images), flips), "int8").passed

@@ -29,6 +29,8 @@ def test_round_trip() -> None:
         ("[faces.int8]\nagreement = 0.9", r"\[faces.int8\] has no limit 'agreement'"),
         ("[faces.int8]\nmin_agreement = '0.9'", r"min_agreement is a number of at least 0, found '0.9'"),
         ("[faces.int8]\nmin_agreement = true", "found True"),
+        ("[faces.int8]\nmin_agreement = 98.5", r"at most 1, found 98\.5; 98\.5 % is 0\.985"),
+        ("[faces.int8]\nmax_accuracy_drop = 2", "2 % is 0.02"),
         ("[faces.int8]\nmin_snr_db = nan", "nan is beyond the range of float64, or no number"),
         ("[faces]\nint8 = 3", r"\[faces.int8\] is a table"),
         ("faces = 3", r"\[faces\] is a table"),

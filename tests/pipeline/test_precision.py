@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.errors import InputError
+from rarn_edge.errors import GateError, InputError
+from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.parity.outputs import file_form
 from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
 from rarn_edge.stats.sqnr import sqnr_db
@@ -36,3 +38,30 @@ def test_contract_size_and_answers(
     assert sqnr_db(before, after) > signal_db
     with pytest.raises(InputError, match=f"is already {precision}"):
         to_float16(done, tmp_path / "y.onnx")
+
+
+def test_a_weight_beyond_float16_is_refused(simplified: Artifact, tmp_path: Path) -> None:
+    model = LoadedModel.read(simplified)
+    tensor = next(each for each in model.graph.graph.initializer if len(each.dims) == 4)
+    weight = numpy_helper.to_array(tensor).copy()
+    weight.flat[0] = -70_000
+    tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
+    with pytest.raises(GateError, match=f"float16 ends at 65,504, and '{tensor.name}' has a weight of 7e\\+04"):
+        to_float16(model, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_that_float16_changes_are_refused(simplified: Artifact, tmp_path: Path) -> None:
+    """A factor of 1e-8 is below float16's smallest number."""
+    model = LoadedModel.read(simplified)
+    graph = model.graph.graph
+    (last,) = [node for node in graph.node if simplified.spec.output_name in node.output]
+    last.output[0] = "answers"
+    for name, factor in (("small", 1e-8), ("large", 1e4)):
+        graph.initializer.append(numpy_helper.from_array(np.float32(factor), name))
+    graph.node.append(helper.make_node("Mul", ["answers", "small"], ["down"], "down"))
+    graph.node.append(helper.make_node("Mul", ["down", "large"], ["up"], "up"))
+    graph.node.append(helper.make_node("Mul", ["up", "large"], [simplified.spec.output_name], "again"))
+    with pytest.raises(GateError, match=r"the float16 graph differs by .* too coarse for it: use --precision int8"):
+        to_float16(model, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """Simplification is kept only where it answers the same; otherwise the graph stays and the reason is told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
+from rarn_edge.onnx_graph import LoadedModel
+from rarn_edge.pipeline.gate import difference
 from rarn_edge.pipeline.simplify import pool_means, simplify
 
 Simplifier = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, bool]]
@@ -109,6 +112,22 @@ def test_a_wrong_simplification_is_not_kept(
     assert done.artifact.contract.provenance["simplified"] == done.kept_because
     before, after = onnx.load(exported.path).graph, onnx.load(done.artifact.path).graph
     assert before.SerializeToString(deterministic=True) == after.SerializeToString(deterministic=True)
+
+
+def test_infinite_answers_do_not_hide_the_others(exported: Artifact) -> None:
+    model = LoadedModel.read(exported)
+    graph, mask = model.graph.graph, np.array([-np.inf] + [0] * 6, dtype=np.float32)
+    (last,) = [node for node in graph.node if exported.spec.output_name in node.output]
+    last.output[0] = "unmasked"
+    graph.initializer.append(numpy_helper.from_array(mask, "mask"))
+    graph.node.append(helper.make_node("Add", ["unmasked", "mask"], [exported.spec.output_name]))
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model.graph)
+    assert difference(model, replace(model, graph=copy), "same") is None
+    changed, _ = changed_weight(copy)
+    found = difference(model, replace(model, graph=changed), "changed")
+    assert found is not None
+    assert found.startswith("the changed graph differs by")
 
 
 def pooling_net(

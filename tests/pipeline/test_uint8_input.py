@@ -14,7 +14,7 @@ from rarn_edge.contract.artifact import Artifact, Contract, open_unoptimised
 from rarn_edge.contract.spec import ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import drawn_for
-from rarn_edge.onnx_graph import LoadedModel, load_graph
+from rarn_edge.onnx_graph import LoadedModel, load_graph, save_artifact
 from rarn_edge.pipeline.calibrate import calibrate
 from rarn_edge.pipeline.passes.uint8_input import byte_scale, float_from_bytes
 from rarn_edge.pipeline.quantize import quantize
@@ -110,6 +110,24 @@ def test_corrected_biases_of_a_file_that_takes_bytes(tmp_path: Path) -> None:
     done = quantize(net, Target.ARM, ranges, tmp_path / "pixels.onnx", "uint8", bias_faces=faces).artifact
     a, b = (run_logits(open_unoptimised(file.path), file.spec, faces.pixels) for file in (net, done))
     assert np.abs(a - b).max() <= 0.05 * np.abs(a).max()
+
+
+def test_weights_of_seven_bits_keep_their_steps(tmp_path: Path) -> None:
+    """A deviation a channel takes the first layer off the grid, and the others stay on it."""
+    net = small_net(SPECS["colour"], 0, tmp_path / "net.onnx")
+    model = load_graph(net.path)
+    for tensor in model.graph.initializer:
+        if tensor.name in ("w1", "w2"):
+            weight = numpy_helper.to_array(tensor)
+            steps = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 64
+            on_grid = (np.round(weight / steps) * steps).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(on_grid, tensor.name))
+    net = save_artifact(model, net.contract, tmp_path / "net.onnx")
+    ranges = calibrate(net, drawn_for(net.spec.preprocess, 32, seed=4))
+    done = quantize(net, Target.X86_VNNI, ranges, tmp_path / "pixels.onnx", "uint8").artifact
+    made = load_graph(done.path).graph.initializer
+    weight = next(numpy_helper.to_array(tensor) for tensor in made if tensor.name == "w2_quantized")
+    assert np.abs(weight.astype(int)).max() == 64
 
 
 @pytest.mark.parametrize("name", ["colour", "bgr, rows last"])

@@ -62,7 +62,7 @@ def test_checksums_and_licences_of_the_folder(fake_web: Path, tmp_path: Path) ->
     assert set(listed) == set(names) - {"SHA256SUMS"}
     assert all(hashlib.sha256((site / name).read_bytes()).hexdigest() == sha for name, sha in listed.items())
     assert (site / "model.onnx").read_bytes() == TINY.read_bytes()
-    assert "Apache License" in (site / "LICENSE").read_text()
+    assert "Apache License" in (site / "LICENSE.rarn-edge-scripts").read_text()
     assert "Copyright (c) Microsoft" in (site / "LICENSE.onnxruntime").read_text()
     assert "Cross-Origin-Embedder-Policy: require-corp" in (site / "_headers").read_text()
     kept = json.loads(re.search(r"FILES = (\[.*\])", (site / "sw.js").read_text())[1])  # type: ignore[index]

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from rarn_edge.assets import asset
-from rarn_edge.board.card import board_card
+from rarn_edge.board.card import board_card, reads_expressions
 from rarn_edge.board.web.check import check_bytes
 from rarn_edge.board.web.runtime import BUNDLE, WASM, read_runtime
 from rarn_edge.boundary.names import markdown
@@ -25,6 +25,10 @@ POLICY = (
     "default-src 'none'; script-src {script} 'wasm-unsafe-eval'; style-src {style}; img-src data: blob:;"
     " media-src blob:; connect-src {connect}; worker-src {connect} blob:; base-uri 'none'; form-action 'none'"
 )
+_EXPRESSION = (
+    "A label is what a network says of a face's look, not what a person feels. Do not decide about people by it."
+)
+_CLASS = "The network answers one of its classes for any picture, also for one of something else."
 HEADERS = """/*
   Cross-Origin-Opener-Policy: same-origin
   Cross-Origin-Embedder-Policy: require-corp
@@ -62,9 +66,9 @@ def page_parts(artifact: Artifact, ort_web: Path | None, parity: Path | None, me
     }
 
 
-def one_file(artifact: Artifact, parts: dict[str, bytes], licence: str) -> bytes:
+def one_file(artifact: Artifact, parts: dict[str, bytes], licence: dict[str, str]) -> bytes:
     """A page that needs nothing beside it: every part is gzip in base 85 in a block of its own."""
-    parts = {**parts, "LICENSE": licence.encode()}
+    parts = parts | {name: text.encode() for name, text in licence.items()}
     parts["SHA256SUMS"] = _sums(parts)
     script = "\n".join(_unwrapped(_own(name)) for name in MODULES)
     style = _own("style.css")
@@ -83,16 +87,17 @@ def one_file(artifact: Artifact, parts: dict[str, bytes], licence: str) -> bytes
     ).encode()
 
 
-def write_site(artifact: Artifact, parts: dict[str, bytes], licence: str, folder: Path) -> None:
+def write_site(artifact: Artifact, parts: dict[str, bytes], licence: dict[str, str], folder: Path) -> None:
     """The same page as files, with a service worker that keeps them for use without a network."""
-    site = {**parts, "LICENSE": licence.encode()}
+    parts = parts | {name: text.encode() for name, text in licence.items()}
+    site = dict(parts)
     site |= {name: _own(name).encode() for name in (*MODULES, "style.css")}
     site["index.html"] = _page(
         artifact,
         policy=POLICY.format(script="'self'", style="'self'", connect="'self'"),
         style='<link rel="stylesheet" href="style.css">',
         script='<script type="module" src="page.js"></script>',
-        parts=_config(artifact, {**parts, "LICENSE": b"", "SHA256SUMS": b""}, worker="sw.js"),
+        parts=_config(artifact, {**parts, "SHA256SUMS": b""}, worker="sw.js"),
     ).encode()
     kept = ["./", *sorted(site), "SHA256SUMS"]
     version = hashlib.sha256(_sums(site)).hexdigest()[:12]
@@ -104,8 +109,16 @@ def write_site(artifact: Artifact, parts: dict[str, bytes], licence: str, folder
 
 
 def _page(artifact: Artifact, **values: str) -> str:
-    title = html.escape(f"Facial expression by {artifact.spec.name}")
-    return _filled(_own("page.html"), title=title, **values)
+    of_faces = reads_expressions(artifact.spec)
+    title = html.escape(f"{'Facial expression' if of_faces else 'Classes'} by {artifact.spec.name}")
+    return _filled(
+        _own("page.html"),
+        title=title,
+        what="Facial expression" if of_faces else "The class of a face, or of what is in the frame",
+        answer="Expression" if of_faces else "Class",
+        caution=_EXPRESSION if of_faces else _CLASS,
+        **values,
+    )
 
 
 def _config(artifact: Artifact, parts: dict[str, bytes], worker: str | None) -> str:
