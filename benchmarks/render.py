@@ -129,7 +129,7 @@ def claims(results: Path = RESULTS) -> str:
         (f"FER+, seven classes ({', '.join(rivals.values())} %)", *rolled(upright), "the same, `--against RIVAL.onnx`"),
         (f"the same, turned by 30 degrees (the better of both {max(turned[f'{name}.onnx'] for name in RIVALS):.1f} %)",
          *rolled(turned), "the same, `--report DIR`"),
-        (f"FER-2013's labels (mini-Xception {100 * mini.accuracy.value:.2f} %)",
+        (f"FER-2013's labels, models of `export --labels fer2013` (mini-Xception {100 * mini.accuracy.value:.2f} %)",
          *released("fer2013"), "`evaluate FILE --data D`"),
         ("time of INT8 as a share of float32's", *times(list(OURS)), "`bench --suite benchmarks/suites/peers.toml`"),
         ("time of INT8 as a share of mini-Xception's", *times(["mini_xception"] * 2), "the same"),

@@ -22,6 +22,8 @@ from rarn_edge.bench.result import SCHEMA_VERSION as BENCH_SCHEMA
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.cli import app
 from rarn_edge.contract.artifact import Contract
+from rarn_edge.contract.spec import SCHEMA_VERSION as SPEC_SCHEMA
+from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.device.boxes import Box
 from rarn_edge.device.classifier import Prediction
 from rarn_edge.device.predict import FaceAnswer, Origin
@@ -91,6 +93,7 @@ class Compared(Paired):
 
 ASKED = {"judgement": "with `--report`", "votes": "with `--votes`", "calibrated": "with `--calibrated`"}
 SHOWN = {
+    ModelSpec: Shown(keys=(Key("schema_version", int, said=f"{SPEC_SCHEMA}"),)),
     ParityReport: Shown(
         without=("steps",),
         keys=(Key("schema_version", int, said=f"{PARITY_SCHEMA}"), Key("hops", tuple[Step, ...], said="all steps")),
@@ -155,7 +158,11 @@ DOCUMENTS: dict[str, tuple[str, type]] = {
     "Evaluation": ("What `rarn-edge evaluate --json` prints.", EvaluateResult),
     "Verdict": ("What `rarn-edge verdict --json` prints.", VerdictResult),
     "Audit": ("What `rarn-edge audit --json` prints.", AuditResult),
-    "Prediction": ("What `rarn-edge predict --json` prints: one object a line and face.", FaceAnswer),
+    "Prediction": (
+        "What `rarn-edge predict --json` prints: one object a line and face. A picture that cannot be read, or in which no face"
+        " is found, has one\nline with `source`, `frame`, `time_s`, `error`, `face` and `label` alone.",
+        FaceAnswer,
+    ),
     "Scoring": (
         "What `rarn-edge score --json` prints; the table itself is described in [its guide](../guides/score.md).",
         Counts,
@@ -272,7 +279,10 @@ def keys_of(kind: type, read_back: bool = False) -> list[Key]:
         elif each.name not in shown.without:
             defaulted = each.default is not MISSING or each.default_factory is not MISSING
             always = each.name not in shown.sometimes and not (read_back and defaulted)
-            found.append(Key(name, hints[each.name], always, comments.get(each.name, "")))
+            said = comments.get(each.name, "")
+            if read_back and isinstance(each.default, str | float) and each.default != "":
+                said = "; ".join(filter(None, (said, f"default: `{each.default}`")))
+            found.append(Key(name, hints[each.name], always, said))
     return [*found, *other.values()]
 
 

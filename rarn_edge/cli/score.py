@@ -73,7 +73,7 @@ def _tell(scored: "Scored", output: Path, photos: bool, as_json: bool) -> None:
         note(f"{output}.parts stays: it holds {', '.join(scored.left)}, which no run of score wrote", "notice")
     if counts.noticed:
         note(
-            f"of {counts.noticed:,} images only the first picture was read, or they may be damaged (column notice)",
+            f"{counts.noticed:,} images with a notice: animated, damaged, or photos without --photos (column notice)",
             "notice",
         )
     if as_json:

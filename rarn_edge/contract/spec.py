@@ -55,10 +55,8 @@ class Preprocess:
     mean: tuple[float, ...] = (128.0,)  # per channel, in pixel values 0..255
     std: tuple[float, ...] = (64.0,)
     color: Color | None = None  # None becomes `gray` for one channel and `rgb` for three
-    interpolation: Interpolation = "auto"
-    crop: float = (
-        0.0  # a centred crop of the output's shape that keeps this share of what fits; 0: stretch the whole picture
-    )
+    interpolation: Interpolation = "auto"  # auto: the area average where the picture shrinks, else bilinear
+    crop: float = 0.0  # share of what fits of a centred part of the output's shape; 0: stretch the whole picture
 
     def __post_init__(self) -> None:
         _require(
@@ -119,9 +117,7 @@ class ModelSpec:
     output_name: str = "logits"
     temperature: float = 1.0  # logits are divided by it before the softmax
     input_dtype: InputDtype = "float32"  # uint8: the graph takes the pixels and normalises them itself
-    label_source: str = (
-        ""  # whose labels: `fer2013`, `ferplus`, another name; not said: FER-2013's by its classes, else `unknown`
-    )
+    label_source: str = ""  # `fer2013`, `ferplus` or another; not said: by the classes, or `unknown`
     layout: Layout = "NCHW"  # the order of the graph's input axes
 
     def __post_init__(self) -> None:

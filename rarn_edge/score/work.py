@@ -9,12 +9,14 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.boundary.image_header import doubts
+from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.boundary.names import printable
+from rarn_edge.contract.spec import FERPLUS_CLASSES
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.faces import Detector, open_named_detector
 from rarn_edge.device.image_file import colour_image
 from rarn_edge.device.predict import face_pixels
+from rarn_edge.device.sources import CROP_SIDE_PX
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.logits import BATCH, run_logits
 from rarn_edge.score.parts import Counts, Done, write_part
@@ -73,7 +75,7 @@ def _rows(
             raise content
         if detector is None:
             (crop,) = classifier.pixels([content])
-            return [(replace(row, notice=_notice(content)), crop)]
+            return [(replace(row, notice=_notice(content) or _not_searched(classifier, content)), crop)]
         picture = colour_image(content, _ANY_NAME, max_pixels)
         faces = detector(picture)
         row = replace(row, notice=_notice(content), faces=len(faces))
@@ -93,6 +95,14 @@ _ANY_NAME = "image 0"  # what the classifier calls bytes in messages; the row ha
 def _notice(content: bytes) -> str | None:
     said = doubts(content, _ANY_NAME)
     return None if said is None else said.removeprefix(f"{_ANY_NAME}: ")
+
+
+def _not_searched(classifier: Classifier, content: bytes) -> str | None:
+    """What to say of a photograph that was taken as one face."""
+    size = claimed_size_px(content)
+    if size is None or max(size) <= CROP_SIDE_PX or not set(classifier.classes) <= set(FERPLUS_CLASSES):
+        return None
+    return f"{size[0]} x {size[1]} pixels, taken as one face; --photos finds the faces in photographs"
 
 
 class _Gathered:

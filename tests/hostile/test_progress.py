@@ -171,7 +171,7 @@ def test_a_bundle_that_was_killed_leaves_no_folder(how: signal.Signals, tmp_path
     code = (
         "import sys, time; sys.argv = ['rarn-edge', 'bundle', sys.argv[1], '-o', sys.argv[2]]\n"
         "import rarn_edge.board.make as make; from rarn_edge.cli import main\n"
-        "make._license = lambda: (print('there', flush=True), time.sleep(60))[0]\n"
+        "make._write_check = lambda *_: (print('there', flush=True), time.sleep(60))[0]\n"
         "main()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

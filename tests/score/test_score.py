@@ -301,9 +301,22 @@ def test_what_is_left_out_of_an_animation_is_said(cli: Cli, photos: bool, tmp_pa
     options = ["--photos"] if photos else []
     done = cli("score", folder, "-o", tmp_path / "out.csv", "--model", TINY, "--workers", 1, *options)
     assert done.returncode == 0, done.stderr
-    assert "of 1 images only the first picture was read" in " ".join(done.stderr.split())
+    assert "1 images with a notice: animated" in " ".join(done.stderr.split())
     notices = [row["notice"] for row in rows_of(tmp_path / "out.csv")]
     assert notices == ["an animated WebP; only its first picture is read", ""]
+
+
+def test_a_photograph_taken_as_one_face_is_said(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    assert cv2.imwrite(str(folder / "a.png"), np.zeros((300, 400), np.uint8))
+    (folder / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    done = cli("score", folder, "-o", tmp_path / "out.csv", "--model", TINY, "--workers", 1)
+    assert done.returncode == 2
+    assert "1 of 2 images could not be read" in done.stderr
+    photo, heic = rows_of(tmp_path / "out.csv")
+    assert photo["notice"] == "400 x 300 pixels, taken as one face; --photos finds the faces in photographs"
+    assert heic["error"].startswith("cannot be decoded as an image; convert, repair or remove it")
 
 
 def test_a_damaged_archive_says_where(images: list[bytes], tmp_path: Path) -> None:
