@@ -112,8 +112,9 @@ def _state(name: str) -> ProviderState:
             worker.ask("prepare", input_name="input", dtype="float32", shape=[1, 512], seed=0, limit_s=0.0, warm=False)
             worker.ask("run", count=1)
     except WorkerError as failed:
-        reason = str(failed).splitlines()[0]
-        return ProviderState(name, provider.ort_name, "does not start", reason, provider.install, devices)
+        reason, *step = str(failed).splitlines()  # the second line is the next step, where it is known
+        get = step[0] if step else provider.install
+        return ProviderState(name, provider.ort_name, "does not start", reason, get, devices)
     return ProviderState(name, provider.ort_name, "starts", "", "", devices)
 
 
