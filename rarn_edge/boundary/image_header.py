@@ -35,7 +35,7 @@ def check_image(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
             f"{name}: {size[0]:,} x {size[1]:,} pixels, more than the limit of {max_pixels / 1e6:g} million.\n"
             f"If that is meant: --max-megapixels {-(-size[0] * size[1] // 1_000_000)}"
         )
-    if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+    if content.startswith(b"\xff\xd8") and _jpeg_picture(content) is None:
         raise InputError(f"{name}: cannot be decoded as an image; repair or remove it (a JPEG that is cut short)")
     return size
 
@@ -97,23 +97,33 @@ def _bmp_size(content: bytes) -> tuple[int, int]:
     return abs(width), abs(height)
 
 
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")  # not data, nor a marker without a segment
+
+
 def _jpeg_markers(content: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, place of what follows it), as a decoder finds them: bytes between segments are passed over."""
+    """(marker, place of what follows it) up to the end of the picture, as a decoder finds them: bytes between segments are passed
+    over. What comes after the picture, such as the video of a motion photo, is not looked at."""
     at = 2
-    while True:
-        at = content.find(b"\xff", at)
-        if at < 0:
-            return
-        while content[at : at + 1] == b"\xff":  # padding
-            at += 1
-        marker = content[at] if at < len(content) else 0
-        at += 1
-        if marker == 0 or marker == 1 or 0xD0 <= marker <= 0xD8:  # data, or a marker without a segment
-            continue
+    while (found := _JPEG_MARKER.search(content, at)) is not None:
+        marker, at = found[1][0], found.end()
         yield marker, at
         if marker == 0xD9:
             return
         at += struct.unpack_from(">H", content, at)[0]
+
+
+def _jpeg_picture(content: bytes) -> tuple[int, int] | None:
+    """Where its first scan begins and where the picture ends; None where it is cut short."""
+    scan = None
+    try:
+        for marker, at in _jpeg_markers(content):
+            if marker == 0xDA and scan is None:
+                scan = at
+            if marker == 0xD9:
+                return None if scan is None else (scan, at)
+    except struct.error:
+        return None
+    return None
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int] | None:
@@ -129,8 +139,8 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 def _jpeg_has_hole(content: bytes) -> bool:
     """Whether a stretch of its picture is zeros, as a broken disk or download leaves it."""
-    scan = content.rfind(b"\xff\xda")
-    return bytes(_HOLE_BYTES) in content[scan : content.rfind(b"\xff\xd9")]
+    picture = _jpeg_picture(content)
+    return picture is not None and bytes(_HOLE_BYTES) in content[slice(*picture)]
 
 
 def _webp_size(content: bytes) -> tuple[int, int] | None:

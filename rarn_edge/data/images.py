@@ -4,7 +4,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from rarn_edge.errors import InputError, first_line
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
 """Of pictures that cannot be decoded here: they count as images, so that each is reported and none is passed over."""
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # of macOS's zips, and of Synology's thumbnails
 IMAGE_SUFFIXES = (*SUFFIXES, *UNREAD_SUFFIXES)
 # of folders: classes may be called by the other names
 _FOLDER_SPLITS = {name: split for name, split in SPLIT_NAMES.items() if name not in ("all", "public", "private")}
@@ -109,8 +110,14 @@ def read_listing(path: Path) -> Faces:
 
 
 def is_image(path: PurePosixPath) -> bool:
-    """By its name; hidden files are not, nor the `._x.jpg` that macOS leaves beside each one."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+    """By its name, which is relative to the data; what is hidden is none."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path)
+
+
+def is_hidden(path: PurePath) -> bool:
+    """A hidden file or one in a hidden folder: `._x.jpg`, which macOS leaves beside each file, or what lies in
+    `.ipynb_checkpoints`."""
+    return any(part.startswith(".") or part in SYSTEM_FOLDERS for part in path.parts)
 
 
 def _damaged(path: Path, error: BaseException) -> InputError:

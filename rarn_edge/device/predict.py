@@ -114,7 +114,7 @@ def answer_pictures(
         for picture, faces, origin in waiting:
             found = [FaceAnswer(face, origin, next(answers), None, next(masks, None)) for face in faces]
             if picture.frame is not None and picture.analysed and picture.time_s is not None and smoothing_s > 0:
-                if picture.source not in trackers:
+                if picture.source not in trackers or picture.frame == 0:  # the same video may be named twice
                     trackers.clear()
                 tracker = trackers.setdefault(picture.source, Tracker(smoothing_s))
                 found = _smoothed(tracker, picture.time_s, found, classifier.min_confidence)

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.boundary.limits import MAX_FILE_BYTES
 from rarn_edge.boundary.paths import exists, read_standard_input, require_file, shown
-from rarn_edge.data.images import IMAGE_SUFFIXES
+from rarn_edge.data.images import IMAGE_SUFFIXES, is_hidden
 from rarn_edge.device.image_file import MAX_PIXELS, colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError, RarnEdgeError, first_line
 
+COUNTED_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi")
+"""Of videos that hold the number of their frames. Of others it is guessed from rate and length, and each frame has its time."""
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts")
 STDIN = "-"
 QUEUE_PLACES = 8
@@ -85,7 +87,7 @@ def find_sources(arguments: Iterable[str]) -> list[str]:
                 found.append(text)
             elif exists(path) and path.is_dir():
                 list(path.iterdir())  # a folder that may not be read looks empty to rglob
-                inside = sorted(str(file) for file in path.rglob("*") if _is_media(file))
+                inside = sorted(str(file) for file in path.rglob("*") if _is_media(file, path))
                 if not inside:
                     raise InputError(f"{path}: no images or videos in this folder")
                 found += inside
@@ -107,13 +109,10 @@ def is_camera(source: str) -> bool:
     return source.isdecimal() and not exists(Path(source))
 
 
-def _is_media(path: Path) -> bool:
+def _is_media(path: Path, folder: Path) -> bool:
     """By its name; a pipe or a dead link of that name is read too, and reported."""
-    return (
-        path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-        and not path.name.startswith(".")
-        and not path.is_dir()
-    )
+    seen = path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not is_hidden(path.relative_to(folder))
+    return seen and not path.is_dir()
 
 
 def read_pictures(sources: Iterable[str], reading: Reading) -> Iterator[Picture]:
@@ -172,10 +171,14 @@ def _frames(source: str, reading: Reading) -> Iterator[Picture]:
     capture, video = open_video(source)
     live = is_camera(source)
     start_s = time.monotonic()
-    number, due_s = 0, 0.0
+    number, due_s, before_s = 0, 0.0, 0.0
+    counted = Path(source).suffix.lower() in COUNTED_SUFFIXES
     try:
         while capture.grab():
             time_s = time.monotonic() - start_s if live else number / video.fps
+            if not live and not counted:
+                time_s = max(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, before_s)
+            before_s = time_s
             analysed = number % reading.every == 0 and time_s >= due_s - 1e-9
             if analysed or reading.pass_skipped:
                 ok, frame = capture.retrieve()
@@ -193,7 +196,7 @@ def _frames(source: str, reading: Reading) -> Iterator[Picture]:
         capture.release()
     if number == 0:
         raise InputError(f"{video.name}: no frame can be decoded")
-    if not live and video.frames is not None and number < video.frames:
+    if counted and not live and video.frames is not None and number < video.frames:
         raise InputError(f"{video.name}: ends after {number:,} of {video.frames:,} frames: it is damaged or cut short")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ class Unit:
     row_group: int = 0
     shard_size_bytes: int = 0  # a shard that changed makes another unit
     shard_mtime_ns: int = 0
+    files_sha256: str = ""  # of the sizes and times of files: likewise
 
     @property
     def digest(self) -> str:
@@ -66,11 +68,24 @@ def _units(path: Path, rows: int, column: str) -> Iterator[Unit]:
     elif path.suffix.lower() in SHARD_SUFFIXES:
         yield from _shard(path, rows, column)
     elif path.suffix.lower() in IMAGE_SUFFIXES:
-        yield Unit(0, "files", str(path.parent), (path.name,))
+        yield Unit(0, "files", str(path.parent), (path.name,), files_sha256=_stamps(path.parent, (path.name,)))
     elif path.suffix.lower() in COMPRESSED_TARS:
         raise InputError(f"{path}: a compressed tar can only be read from its start; give a plain .tar or a .zip")
     else:
         raise InputError(f"{path}: unknown kind '{path.suffix}'; a folder, {', '.join(SHARD_SUFFIXES)} or an image")
+
+
+def _stamps(folder: Path, names: tuple[str, ...]) -> str:
+    """Changes when one of the files does, by its size or the time of its last change."""
+    found = hashlib.sha256()
+    for name in names:
+        try:
+            status = os.stat(folder / name)  # noqa: PTH116  # a million Paths take seconds
+        except OSError:  # a dead link: that it cannot be read is said where it is read
+            found.update(b"none|")
+            continue
+        found.update(f"{status.st_size},{status.st_mtime_ns}|".encode())
+    return found.hexdigest()
 
 
 def _folder(root: Path, rows: int, column: str) -> Iterator[Unit]:
@@ -88,7 +103,7 @@ def _folder(root: Path, rows: int, column: str) -> Iterator[Unit]:
     found = images()
     try:
         while names := tuple(islice(found, rows)):
-            yield Unit(0, "files", str(root), names)
+            yield Unit(0, "files", str(root), names, files_sha256=_stamps(root, names))
     except OSError as error:
         raise InputError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
     for shard in sorted(shards):

@@ -8,21 +8,29 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 
+from rarn_edge.data.images import SYSTEM_FOLDERS
+
 NAMES_IN_MEMORY = 20_000
 
 
-def walk(root: str, inside: str = "") -> Iterator[str]:
+def walk(root: str, inside: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
     """Files below `root`, as paths in it: those of a folder by name, then those of its folders, also of links; none hidden.
+
+    `above` are the folders on the way, by device and inode: a link to one of them is passed over.
 
     Raises:
         OSError: a folder that cannot be read.
     """
     below: list[str] = []
+    status = os.stat(os.path.join(root, inside))  # noqa: PTH116, PTH118  # as below
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
 
     def files() -> Iterator[str]:
         with os.scandir(os.path.join(root, inside)) as entries:  # noqa: PTH118  # a million Paths take seconds
             for entry in entries:
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
                     continue
                 if entry.is_dir():
                     below.append(entry.name)
@@ -32,7 +40,7 @@ def walk(root: str, inside: str = "") -> Iterator[str]:
     for name in in_order(files()):
         yield os.path.join(inside, name)  # noqa: PTH118
     for name in sorted(below):
-        yield from walk(root, os.path.join(inside, name))  # noqa: PTH118
+        yield from walk(root, os.path.join(inside, name), above | {here})  # noqa: PTH118
 
 
 def in_order(names: Iterable[str]) -> Iterator[str]:

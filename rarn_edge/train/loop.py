@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rarn_edge.boundary.lock import locked
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import make_folder
@@ -25,7 +26,7 @@ from rarn_edge.train.distill import check_classes
 from rarn_edge.train.epoch import train_epoch
 from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.recipe import Recipe
-from rarn_edge.train.run import STATE_FILE, WEIGHTS_FILE, BatchLog, EpochLog, Run
+from rarn_edge.train.run import LOCK_FILE, STATE_FILE, WEIGHTS_FILE, BatchLog, EpochLog, Run
 from rarn_edge.train.step import BatchStep, Learner
 from rarn_edge.train.workers import ALONE, Workers, placed
 
@@ -61,6 +62,25 @@ def train(
     if run.recipe.rounded_for is not None and workers.count > 1:
         raise InputError(f"recipe '{run.recipe.name}' has one worker; start it without torchrun")
     _check_live(run, spec)
+    make_folder(run.folder)
+    if not workers.writes:
+        return _train(run, spec, resume, on_epoch, on_batch, workers)
+    lock = run.folder / LOCK_FILE
+    with locked(lock, run.folder):
+        try:
+            return _train(run, spec, resume, on_epoch, on_batch, workers)
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _train(
+    run: Run,
+    spec: ModelSpec,
+    resume: bool,
+    on_epoch: Callable[[EpochLog], None] | None,
+    on_batch: Callable[[BatchLog], None] | None,
+    workers: Workers,
+) -> list[EpochLog]:
     learner, history = _start(run, spec, resume, workers)
     step = BatchStep(run, spec.preprocess, learner, workers)
     learner.forward.train(run.recipe.rounded_for is None)
@@ -93,7 +113,6 @@ def _check_live(run: Run, spec: ModelSpec) -> None:
 
 
 def _start(run: Run, spec: ModelSpec, resume: bool, workers: Workers) -> tuple[Learner, list[EpochLog]]:
-    make_folder(run.folder)
     check_folder(run.folder, resume)
     state_path = run.folder / STATE_FILE
     network = replace(run.network, spec=spec)

@@ -394,7 +394,8 @@ def learning_rate(recipe: Recipe, epoch_progress: float) -> float:
     """The rate after `epoch_progress` epochs (fractional)."""
     if recipe.schedule == "step":
         return float(recipe.learning_rate * 0.9 ** (int(epoch_progress) // 3))
-    if epoch_progress < recipe.warmup_epochs:
-        return recipe.learning_rate * (0.05 + 0.95 * epoch_progress / recipe.warmup_epochs)
-    done = (epoch_progress - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
+    warmup = min(recipe.warmup_epochs, recipe.epochs / 2)  # a run of one epoch ends at zero as well
+    if epoch_progress < warmup:
+        return recipe.learning_rate * (0.05 + 0.95 * epoch_progress / warmup)
+    done = (epoch_progress - warmup) / (recipe.epochs - warmup)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

@@ -24,6 +24,7 @@ from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import Recipe
 
 STATE_FILE = "last.pt"
+LOCK_FILE = ".lock"  # held while a run writes into its folder
 WEIGHTS_FILE = "weights.safetensors"
 LOG_FILE = "log.csv"
 TARGETS_FILE = "teachers.npz"

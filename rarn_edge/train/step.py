@@ -201,7 +201,9 @@ class _Average:
     """The exponential moving average of a model's parameters and statistics; both change in place, so each is found once."""
 
     def __init__(self, averaged: nn.Module, model: nn.Module) -> None:
-        pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
+        both = zip(averaged.state_dict().values(), model.state_dict().values(), strict=True)
+        # a parameter that two layers share has two names and is averaged once
+        pairs = list({(mean.data_ptr(), mean.shape): (mean, value) for mean, value in both}.values())
         self._counts = [pair for pair in pairs if not pair[0].dtype.is_floating_point]  # of batches
         self._means = [mean for mean, _ in pairs if mean.dtype.is_floating_point]
         self._values = [value for _, value in pairs if value.dtype.is_floating_point]

@@ -12,7 +12,7 @@ alike = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
 noise = max(float(np.square(found - expected, dtype=np.float64).sum()), 1e-30)
 signal = float(np.square(expected, dtype=np.float64).sum())
 snr_db = min(200.0, 10 * np.log10(signal / noise))  # signal-to-noise ratio of the logits
-passed = alike >= float(check["same_decision"]) and snr_db >= float(check["min_snr_db"])
+passed = np.isfinite(found).all() and alike >= float(check["same_decision"]) and snr_db >= float(check["min_snr_db"])
 print(f"{len(found)} drawn faces: {alike:.1%} decided alike (at least {float(check['same_decision']):.0%}),")
 print(f"logits at {snr_db:.1f} dB (at least {float(check['min_snr_db']):.0f}): {'pass' if passed else 'FAIL'}")
 sys.exit(not passed)

@@ -20,7 +20,7 @@ const context = canvas.getContext("2d", { willReadFrequently: true });
 const stage = element("stage");
 const picture = { width: 0, height: 0, pixels: null, planes: null }; // what is looked at now
 const guide = makeGuide(element("guide"), stage, picture, lookSoon);
-const camera = { stream: null, video: document.createElement("video") };
+const camera = { stream: null, asked: 0, video: document.createElement("video") };
 const networkTimes = [];
 const shown = { faces: [], chosen: 0, spokenAt: 0, spoken: "", asked: 0 };
 let model = null;
@@ -84,6 +84,7 @@ async function takeFile(file) {
 
 function takePixels(source, width, height) {
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  context.clearRect(0, 0, width, height); // else what is transparent shows the picture before
   context.drawImage(source, 0, 0, width, height);
   const pixels = context.getImageData(0, 0, width, height);
   Object.assign(picture, { width, height, pixels: pixels.data, planes: toPicture(pixels.data, height, width, model.spec.preprocess) });
@@ -166,15 +167,25 @@ function overlap(a, b) {
 
 async function startCamera() {
   fail("");
+  const asked = ++camera.asked; // a picture that is chosen meanwhile, or a second press, withdraws the request
+  let stream = null;
   try {
-    camera.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 640 } } });
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 640 } } });
   } catch (error) {
     const reasons = { NotAllowedError: "it is not allowed; allow it in the browser's address bar", NotFoundError: "there is none" };
     return fail(`The camera cannot be used: ${reasons[error.name] ?? error.message}. A picture works without it.`);
   }
-  camera.video.srcObject = camera.stream;
+  if (asked !== camera.asked) return stream.getTracks().forEach((track) => track.stop());
+  camera.stream = stream;
+  camera.video.srcObject = stream;
   camera.video.muted = camera.video.playsInline = true;
-  await camera.video.play();
+  try {
+    await camera.video.play();
+  } catch (error) {
+    if (camera.stream === stream) stopCamera();
+    return fail(`The camera's picture cannot be shown: ${error.message}.`);
+  }
+  if (camera.stream !== stream) return;
   Object.assign(shown, { faces: [], chosen: 0 });
   stage.classList.add("mirrored");
   setPressed(true);
@@ -182,6 +193,7 @@ async function startCamera() {
 }
 
 function stopCamera() {
+  camera.asked += 1;
   camera.stream?.getTracks().forEach((track) => track.stop());
   camera.stream = null;
   stage.classList.remove("mirrored");

@@ -1,6 +1,7 @@
 /** Keeps the page's files for use without a network. */
 
-const CACHE = "rarn-edge-{{version}}";
+const OURS = `rarn-edge ${self.registration.scope} `; // other pages of this origin have caches of their own
+const CACHE = `${OURS}{{version}}`;
 const FILES = {{files}};
 
 self.addEventListener("install", (event) => {
@@ -9,11 +10,12 @@ self.addEventListener("install", (event) => {
 });
 
 self.addEventListener("activate", (event) => {
-  const old = (names) => names.filter((name) => name.startsWith("rarn-edge-") && name !== CACHE);
+  const old = (names) => names.filter((name) => name.startsWith(OURS) && name !== CACHE);
   event.waitUntil(caches.keys().then((names) => Promise.all(old(names).map((name) => caches.delete(name)))).then(() => self.clients.claim()));
 });
 
 self.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET") return;
-  event.respondWith(caches.match(event.request, { ignoreSearch: true }).then((found) => found ?? fetch(event.request)));
+  const kept = caches.open(CACHE).then((cache) => cache.match(event.request, { ignoreSearch: true }));
+  event.respondWith(kept.then((found) => found ?? fetch(event.request)));
 });
