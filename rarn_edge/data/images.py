@@ -117,7 +117,8 @@ def is_image(path: PurePosixPath) -> bool:
 def is_hidden(path: PurePath) -> bool:
     """A hidden file or one in a hidden folder: `._x.jpg`, which macOS leaves beside each file, or what lies in
     `.ipynb_checkpoints`."""
-    return any(part.startswith(".") or part in SYSTEM_FOLDERS for part in path.parts)
+    names = [part for part in path.parts if part != ".."]
+    return any(name.startswith(".") or name in SYSTEM_FOLDERS for name in names)
 
 
 def _damaged(path: Path, error: BaseException) -> InputError:
