@@ -113,6 +113,13 @@ def test_files_the_system_leaves_behind_are_ignored(write: Write, face_jpeg: Jpe
     assert load_faces(write(files)).names == ("happy/x.jpg",)
 
 
+def test_hidden_folders_are_no_classes(write: Write, face_jpeg: Jpeg) -> None:
+    copies = ("happy/.ipynb_checkpoints/x-checkpoint.jpg", "happy/@eaDir/x.jpg/SYNOPHOTO_THUMB_M.jpg")
+    faces = load_faces(write({name: face_jpeg("happy") for name in ("happy/x.jpg", "sad/x.jpg", *copies)}))
+    assert faces.names == ("happy/x.jpg", "sad/x.jpg")
+    assert found(faces) == [("happy", "all"), ("sad", "all")]
+
+
 def test_a_zip_with_unusual_paths(write_zip: Write, face_jpeg: Jpeg) -> None:
     assert found(load_faces(write_zip({"./train//happy/x.jpg": face_jpeg("happy")}))) == [("happy", "Training")]
 

@@ -163,6 +163,17 @@ def test_a_check_is_relative_to_the_logits(board: Path, tmp_path: Path) -> None:
         assert done.returncode == (not passes), done.stdout
 
 
+def test_an_answer_that_is_no_number_fails(board: Path, tmp_path: Path) -> None:
+    """However many decisions may differ."""
+    shutil.copytree(board, tmp_path / "copy")
+    model = tmp_path / "copy" / "model.onnx"
+    model.write_bytes(model.read_bytes().replace(np.float32(0.3).tobytes(), np.float32(np.nan).tobytes()))
+    arrays = dict(np.load(board / "check.npz"))
+    np.savez(tmp_path / "copy" / "check.npz", **(arrays | {"same_decision": np.float64(0)}))
+    done = bare(tmp_path / "copy", "verify.py")
+    assert (done.returncode, "FAIL" in done.stdout) == (1, True), done.stderr
+
+
 def test_two_bundles_hold_the_same_bytes(board: Path, tmp_path: Path) -> None:
     """All but `model.ort`, whose order of entries ONNX Runtime leaves to chance, and so its checksum."""
     make_bundle(TINY, tmp_path / "again.zip")

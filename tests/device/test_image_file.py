@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rarn_edge.boundary.image_header import claimed_size_px
+from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device.image_file import colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError
@@ -67,6 +67,25 @@ def test_a_jpeg_that_is_cut_short_is_not_guessed_at() -> None:
     assert colour_image(content, "x.jpg").shape == (37, 61, 3)
     with pytest.raises(InputError, match=r"x\.jpg: cannot be decoded .*a JPEG that is cut short"):
         colour_image(content[:-200], "x.jpg")
+
+
+def test_what_comes_after_a_jpeg_is_not_looked_at() -> None:
+    """As the video of a motion photo, here with a marker of a JPEG in it; or padding."""
+    content = encoded(".jpg")
+    video = np.random.default_rng(1).bytes(100_000) + b"\xff\xda" + bytes(8)
+    np.testing.assert_array_equal(colour_image(content + video, "x.jpg"), colour_image(content, "x.jpg"))
+    assert doubts(content + bytes(1024) + b"\xff\xd9", "x.jpg") is None
+    middle = len(content) - 600
+    assert "a stretch of zeros" in str(doubts(content[:middle] + bytes(512) + content[middle:], "x.jpg"))
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_its_jpeg() -> None:
+    content, thumbnail = encoded(".jpg"), b"Exif\0\0" + encoded(".jpg", 16, 12)
+    whole = content[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail + content[2:]
+    assert colour_image(whole, "x.jpg").shape == (37, 61, 3)
+    for keep in (whole.rfind(b"\xff\xda"), len(whole) - 200):
+        with pytest.raises(InputError, match=r"x\.jpg: cannot be decoded .*a JPEG that is cut short"):
+            colour_image(whole[:keep], "x.jpg")
 
 
 def test_sixteen_bits_become_eight() -> None:

@@ -18,7 +18,7 @@ from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.device import faces as faces_module
 from rarn_edge.device.boxes import Box, Face
 from rarn_edge.device.predict import Finding, answer_pictures
-from rarn_edge.device.sources import Picture, Reading, ahead, read_pictures
+from rarn_edge.device.sources import Picture, Reading, ahead, find_sources, read_pictures
 from rarn_edge.errors import InputError
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -157,6 +157,38 @@ def test_a_video_cut_short_says_so_and_keeps_what_there_was(cli: Cli, video: Pat
     assert done.returncode == 2
     assert "cut.avi: " in done.stderr
     assert len(done.stdout.splitlines()) > 3
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".ts", "MPG1"), (".mkv", "MJPG")])
+def test_a_count_that_is_guessed_is_no_sign_of_damage(tmp_path: Path, suffix: str, codec: str) -> None:
+    """30 frames at 25 a second, of which the container says 50; the frames' own times are right."""
+    path = tmp_path / f"v{suffix}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25.0, (64, 64))
+    if not writer.isOpened():
+        pytest.skip(f"OpenCV writes no {suffix} here")
+    for index in range(30):
+        writer.write(np.full((64, 64, 3), 5 * index, dtype=np.uint8))
+    writer.release()
+    if suffix == ".mkv":
+        spacing_ns = ((40_000_000).to_bytes(4, "big"), (20_000_000).to_bytes(4, "big"))
+        path.write_bytes(path.read_bytes().replace(*spacing_ns, 1))
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) > 30
+    pictures = list(read_pictures([str(path)], Reading()))
+    assert [picture.error for picture in pictures] == [None] * 30
+    assert [picture.time_s for picture in pictures] == pytest.approx([index / 25 for index in range(30)])
+
+
+def test_a_video_named_twice_begins_anew(cli: Cli, video: Path) -> None:
+    done = cli("predict", video, video, *MODEL, "--boxes", "40,30,60,48", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert rows[:24] == rows[24:]
+
+
+def test_hidden_folders_are_passed_over(crops: Path, tmp_path: Path) -> None:
+    for name in ("0.png", ".ipynb_checkpoints/0-checkpoint.png", "@eaDir/0.png/SYNOPHOTO_THUMB_M.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((crops / "0.png").read_bytes())
+    assert find_sources([str(tmp_path)]) == [str(tmp_path / "0.png")]
 
 
 @pytest.mark.parametrize(

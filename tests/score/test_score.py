@@ -239,6 +239,19 @@ def test_units_travel_as_text(folder: Path, tmp_path: Path) -> None:
         assert unit_from_json(unit_to_json(unit)) == unit
 
 
+@pytest.mark.parametrize("loose", [False, True])
+def test_a_replaced_image_makes_another_unit(images: list[bytes], tmp_path: Path, loose: bool) -> None:
+    image = tmp_path / "a.png"
+    digests = []
+    for content, changed_ns in ((images[0], 0), (images[1], 0), (images[1], 10**9)):
+        image.write_bytes(content)
+        os.utime(image, ns=(changed_ns, changed_ns))
+        (unit,) = plan([str(image if loose else tmp_path)], 40, "image")
+        digests.append(unit.digest)
+    assert len(images[0]) != len(images[1])
+    assert len(set(digests)) == 3
+
+
 def test_parquet_in_and_out(images: list[bytes], folder: Path, tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

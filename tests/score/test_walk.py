@@ -33,9 +33,27 @@ def test_memory_does_not_grow_with_the_names(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_folders_come_after_files_and_hidden_ones_never(tmp_path: Path) -> None:
-    for name in ("b/1.png", "a/c/2.png", "a/1.png", "z.png", ".hidden.png", ".git/x.png", "a/__MACOSX/y.png"):
+    for name in (
+        "b/1.png",
+        "a/c/2.png",
+        "a/1.png",
+        "z.png",
+        ".hidden.png",
+        ".git/x.png",
+        "a/__MACOSX/y.png",
+        "@eaDir/x.png",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "link").symlink_to(tmp_path / "b")
     assert list(walk(str(tmp_path))) == ["z.png", "a/1.png", "a/c/2.png", "b/1.png", "link/1.png"]
+
+
+def test_a_link_to_a_folder_above_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("1.png", "a/2.png", "a/b/3.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "here").symlink_to(tmp_path)
+    assert list(walk(str(tmp_path))) == ["1.png", "a/2.png", "a/b/3.png"]

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from rarn_edge.boundary.lock import locked
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import CLASSES, FERPLUS_CLASSES
 from rarn_edge.data import Faces, Split
@@ -30,7 +31,7 @@ from rarn_edge.train.evaluate import evaluate_torch
 from rarn_edge.train.loop import train
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import RECIPES
-from rarn_edge.train.run import BatchLog, EpochLog, Run, split_for_training
+from rarn_edge.train.run import LOCK_FILE, BatchLog, EpochLog, Run, split_for_training
 
 MakeRun = Callable[..., Run]
 NANO = find_network("rarn-n")
@@ -219,6 +220,15 @@ def test_existing_run_is_not_overwritten(straight: Run) -> None:
     with pytest.raises(InputError, match="already holds a run; continue it with --resume"):
         train(straight)
     assert (straight.folder / "last.pt").read_bytes() == before
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path, epochs=1)
+    with locked(tmp_path / LOCK_FILE, tmp_path), pytest.raises(InputError, match="another run is writing this"):
+        train(run)
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+    train(run)
+    assert not (tmp_path / LOCK_FILE).exists()
 
 
 def test_nothing_to_resume(make_run: MakeRun, tmp_path: Path) -> None:

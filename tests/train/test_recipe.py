@@ -1,6 +1,7 @@
 """The recipe `paper` has the paper's figures; schedules follow the epoch."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_edge_rate_warms_up_then_falls_to_zero() -> None:
     rates = [learning_rate(EDGE, EDGE.warmup_epochs + step / 10) for step in range(300)]
     assert rates == sorted(rates, reverse=True)
     assert all(math.isfinite(rate) for rate in rates)
+
+
+def test_a_run_as_short_as_its_warm_up_ends_at_zero() -> None:
+    short = replace(EDGE, epochs=1, warmup_epochs=1.0)
+    assert learning_rate(short, 0.5) == pytest.approx(EDGE.learning_rate)
+    assert learning_rate(short, 0.99) < 0.01 * EDGE.learning_rate
+    assert learning_rate(short, 1) == pytest.approx(0, abs=1e-9)
 
 
 def test_unknown_recipe_lists_the_known() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from rarn_edge.errors import InputError
 from rarn_edge.models.build import untrained_model
@@ -18,7 +19,7 @@ from rarn_edge.train.loop import sgd, train
 from rarn_edge.train.plan import plan_epoch
 from rarn_edge.train.recipe import EDGE, EDGE_PATIENT, learning_rate
 from rarn_edge.train.run import BatchLog, EpochLog, Run
-from rarn_edge.train.step import BatchStep, Learner
+from rarn_edge.train.step import BatchStep, Learner, _Average
 from rarn_edge.train.workers import ALONE, Workers
 
 MakeRun = Callable[..., Run]
@@ -141,6 +142,16 @@ def test_the_average_moves_by_the_weight_of_the_plan(make_run: MakeRun, tmp_path
     for name, value in model.state_dict().items():
         expected = torch.lerp(before[name], value, weight) if value.is_floating_point() else value
         torch.testing.assert_close(averaged.state_dict()[name], expected)
+
+
+def test_a_parameter_of_two_layers_is_averaged_once() -> None:
+    averaged, model = (nn.Sequential(shared := nn.Linear(1, 1), shared, nn.Linear(1, 1)) for _ in range(2))
+    for parameter in averaged.parameters():
+        nn.init.zeros_(parameter)
+    for parameter in model.parameters():
+        nn.init.ones_(parameter)
+    _Average(averaged, model).update(torch.tensor(0.1))
+    assert [float(value) for value in averaged.state_dict().values()] == pytest.approx([0.1] * 6)
 
 
 def test_a_report_sums_what_was_learnt_since_the_last(

@@ -129,8 +129,19 @@ const scenarios = {
     return seen;
   },
 
+  /** Pressed twice while the browser still asks. */
   async camera(page) {
-    await page.click("#camera");
+    await page.evaluate(() => {
+      const devices = navigator.mediaDevices;
+      const ask = devices.getUserMedia.bind(devices);
+      globalThis.streams = [];
+      devices.getUserMedia = async (wanted) => {
+        const stream = await ask(wanted);
+        streams.push(stream);
+        return stream;
+      };
+      for (let i = 0; i < 2; i++) document.getElementById("camera").click();
+    });
     await page.waitForFunction(() => parseFloat(document.getElementById("rate").textContent) > 0);
     const seen = await page.evaluate(() => ({
       rate: document.getElementById("rate").textContent,
@@ -140,6 +151,7 @@ const scenarios = {
       spoken: document.getElementById("spoken").textContent,
     }));
     await page.click("#camera");
+    seen.streams = await page.evaluate(() => streams.map((stream) => stream.active));
     seen.stopped = await page.evaluate(() => [document.getElementById("camera").ariaPressed, document.getElementById("rate").textContent]);
     return seen;
   },

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,26 @@ from rarn_edge.errors import InputError
 
 TINY = Path(__file__).parents[1] / "device" / "tiny.onnx"
 PAGE = Path(make.__file__).with_name("page")
+
+WORKER = """
+const kept = new Set(["rarn-edge-1", "rarn-edge https://x/b/ 1", "rarn-edge https://x/a/ 1"]);
+const handlers = {};
+globalThis.self = {
+  registration: { scope: "https://x/a/" },
+  addEventListener: (name, handle) => { handlers[name] = handle; },
+  skipWaiting() {},
+  clients: { claim() {} },
+};
+globalThis.caches = {
+  keys: async () => [...kept],
+  delete: async (name) => kept.delete(name),
+  open: async (name) => ({ addAll: async () => kept.add(name) }),
+};
+globalThis.Request = class {};
+await import("./sw.js");
+for (const name of ["install", "activate"]) await new Promise((resolve) => handlers[name]({ waitUntil: resolve }));
+console.log(JSON.stringify([...kept].sort()));
+"""
 
 
 @pytest.fixture
@@ -67,6 +88,16 @@ def test_checksums_and_licences_of_the_folder(fake_web: Path, tmp_path: Path) ->
     assert "Cross-Origin-Embedder-Policy: require-corp" in (site / "_headers").read_text()
     kept = json.loads(re.search(r"FILES = (\[.*\])", (site / "sw.js").read_text())[1])  # type: ignore[index]
     assert set(kept) == (set(names) | {"./"}) - {"sw.js", "README.md", "_headers"}
+
+
+def test_a_page_removes_its_own_old_caches_alone(node: str, fake_web: Path, tmp_path: Path) -> None:
+    make_bundle(TINY, tmp_path / "site", "web", ort_web=fake_web)
+    command = [node, "--input-type=module", "-e", WORKER]
+    done = subprocess.run(command, cwd=tmp_path / "site", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    own, *others = json.loads(done.stdout)
+    assert re.fullmatch("rarn-edge https://x/a/ [0-9a-f]{12}", own)
+    assert others == ["rarn-edge https://x/b/ 1", "rarn-edge-1"]
 
 
 def test_a_model_name_cannot_break_the_page(fake_web: Path, tmp_path: Path) -> None:

@@ -58,7 +58,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for index, left in enumerate((40, 380)):
         two[120:340, left : left + 220] = cv2.resize(faces[index], (220, 220), interpolation=cv2.INTER_CUBIC)[..., None]
     blank = np.full((300, 400, 3), 128, np.uint8)
-    pictures = {"gray": faces[0], "colour": colour, "large": large, "turned": turned, "two": two, "blank": blank}
+    clear = cv2.cvtColor(faces[1], cv2.COLOR_GRAY2BGRA)
+    clear[24:] = 0  # black, and lets through all of what was there before: a face of the same size
+    pictures = {
+        "gray": faces[0],
+        "clear": clear,
+        "colour": colour,
+        "large": large,
+        "turned": turned,
+        "two": two,
+        "blank": blank,
+    }
     for name, pixels in pictures.items():
         found[name] = folder / f"{name}.png"
         assert cv2.imwrite(str(found[name]), pixels)
@@ -238,6 +248,10 @@ def test_pictures_as_predict_has_them(seen: dict[str, Result], files: dict[str, 
         assert by_path.label == answer.label
 
 
+def test_nothing_is_seen_of_the_picture_before(seen: dict[str, Result], files: dict[str, Path]) -> None:
+    assert_alike(seen["pictures"]["labels"]["clear"]["logits"], [cv2.imread(str(files["clear"]))])
+
+
 @pytest.mark.parametrize(("name", "count"), [("large", 1), ("turned", 1), ("two", 2)])
 def test_faces_are_found_as_predict_finds_them(
     seen: dict[str, Result], files: dict[str, Path], name: str, count: int
@@ -326,6 +340,10 @@ def test_camera(seen: dict[str, Result]) -> None:
     assert camera["pressed"] == "true"
     assert camera["spoken"]
     assert camera["stopped"] == ["false", "-"]
+
+
+def test_no_stream_of_the_camera_outlives_its_stop(seen: dict[str, Result]) -> None:
+    assert seen["camera"]["streams"] == [False, False]
 
 
 def test_a_refused_camera_is_explained(seen: dict[str, Result]) -> None:
