@@ -24,6 +24,7 @@ from rarn_edge.errors import EXTRA_MODULES, INTERRUPTED, InputError, RarnEdgeErr
 # typer has no public name for the base of what it raises on bad usage
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 _WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG)
+BUG = 70  # EX_SOFTWARE of sysexits.h
 _FOREIGN = (
     "onnxruntime",
     "onnx",
@@ -41,7 +42,7 @@ _FOREIGN = (
 def run_command(app: Callable[..., Any], err: SafeConsole, debug: Callable[[], bool]) -> NoReturn:
     """Run the command line and exit with its code; `debug` says whether a traceback is wanted beside the line.
 
-    Exit codes: 0, those of `errors`, 130 for Ctrl-C, 141 for a reader that went away.
+    Exit codes: 0, those of `errors`, 70 for a bug, 130 for Ctrl-C, 141 for a reader that went away.
     """
     _open_streams()
     _end_in_order()
@@ -62,8 +63,9 @@ def run_command(app: Callable[..., Any], err: SafeConsole, debug: Callable[[], b
         code = _usage(error, err)
     except Exception as error:
         expected = expected_error(error)
-        if expected is None:
-            raise
+        if expected is None:  # a bug: its code is not that of a failed check
+            sys.excepthook(*sys.exc_info())
+            sys.exit(BUG)
         if isinstance(error, OSError) and error.errno in _WRITING:
             silence_stdout()
         if debug():

@@ -2,14 +2,15 @@
 
 from rarn_edge.errors import GateError
 from rarn_edge.parity.report import ParityReport
-from rarn_edge.report.parity import allowed, figure_text
+from rarn_edge.report.parity import check_texts
 
 
 def gate(*reports: ParityReport) -> None:
     """Raise when a step failed, naming the step, what was measured and what was allowed."""
     failures = [
-        f"{step.measured.before} -> {step.measured.after}: {check.figure} {figure_text(check.measured, check)},"
-        f" allowed {allowed(check)}"
+        "{} -> {}: {} {}, allowed {}".format(
+            step.measured.before, step.measured.after, check.figure, *check_texts(check)
+        )
         for report in reports
         for step in report.steps
         for check in step.checks

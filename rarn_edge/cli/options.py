@@ -43,6 +43,15 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everythin
 Threads = Annotated[
     int | None, typer.Option(min=1, max=MAX_THREADS, help="Threads (default: the cores this process may use)")
 ]
+VerdictThreads = Annotated[int, typer.Option(min=1, max=MAX_THREADS, help="Threads")]
+RunThreads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=MAX_THREADS,
+        help="Threads of parity (default: the cores this process may use); the benchmark has one",
+    ),
+]
 Provider = Annotated[str, typer.Option(help="cpu, cuda, tensorrt, openvino, ...; never falls back to another")]
 Device = Annotated[
     str | None,

@@ -46,6 +46,11 @@ def parity(
     from rarn_edge.workflow.parity import parity_again
 
     check_outputs([bundle, markdown], [*(files or ()), weights, data, saved, tolerances])
+    of_a_run = {
+        "files": files, "--model": model, "--weights": weights, "--labels": labels, "--data": data, "--split": split,
+        "--votes": votes, "--provider": provider != "cpu", "--threads": threads, "--target": target != "auto",
+        "--bundle": bundle, "--explain": explain, "what the network takes": not takes.says_nothing,
+    }  # fmt: skip
     chosen = network_if_named(model, takes)
     if saved is None:
         with stages(err, quiet=True) as on_stage:
@@ -54,8 +59,8 @@ def parity(
                 threads=threads, target=target, tolerances=tolerances, bundle=bundle, explain=explain,
                 on_stage=on_stage, on_notice=note,
             )  # fmt: skip
-    elif files or model or weights or data or bundle or explain:
-        raise InputError("--from judges a saved run again; it takes no model, data or bundle, and runs no --explain")
+    elif given := [name for name, value in of_a_run.items() if value]:
+        raise InputError(f"--from judges a saved run again and runs nothing: leave out {', '.join(given)}")
     else:
         done = parity_again(saved, tolerances)
     if markdown is not None:

@@ -130,7 +130,7 @@ def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], l
     from rarn_edge.contract.spec import FERPLUS_CLASSES
     from rarn_edge.report.predictions import TABLE_HEADER, csv_header, csv_rows, json_objects, table_lines
 
-    table, faces = csv.writer(sys.stdout), 0
+    table, faces = csv.writer(sys.stdout, lineterminator="\n"), 0
     if form == "csv":
         table.writerow(csv_row(csv_header(tuple(classes))))
     elif form == "table":

@@ -26,8 +26,8 @@ def run(
     calib: o.Calib = None,
     images: o.CalibImages = None,
     baselines: o.WithBaselines = True,
-    threads: o.Threads = None,
-    seed: o.Seed = 0,
+    threads: o.RunThreads = None,
+    seed: o.CalibSeed = None,
 ) -> None:
     """The whole pipeline: export, simplify, quantize, parity, benchmark, report. Exit code 1 when a parity step fails."""
     require_extras("export")

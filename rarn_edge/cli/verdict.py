@@ -1,7 +1,7 @@
 """`rarn-edge verdict`: is the quantized file worth shipping?"""
 
 from rarn_edge.cli.app import CHECK, app, note, print_json, say
-from rarn_edge.cli.options import Candidate, Json, OptionalData, Reference, Split, Threads, VerdictRounds, Votes
+from rarn_edge.cli.options import Candidate, Json, OptionalData, Reference, Split, VerdictRounds, VerdictThreads, Votes
 from rarn_edge.errors import InputError
 
 
@@ -12,7 +12,7 @@ def verdict(
     data: OptionalData = None,
     split: Split = None,
     votes: Votes = None,
-    threads: Threads = 1,
+    threads: VerdictThreads = 1,
     rounds: VerdictRounds = 200,
     as_json: Json = False,
 ) -> None:

@@ -72,13 +72,15 @@ def bench_note(report: BenchReport) -> str:
 def bench_warnings(report: BenchReport) -> list[str]:
     """What to doubt: about the machine first, then each row's warnings once, as a short line that names its rows."""
     about: dict[str, list[str]] = {}
-    batches = len({row.batch for row in report.rows})
+    batches, threads = ({getattr(row, name) for row in report.rows} for name in ("batch", "threads"))
     for row in report.rows:
         texts = list(row.warnings)
         if row.peak_rss_missing is not None and row.peak_rss_missing != NOT_MEASURED:
             texts.append(f"no memory figures: {row.peak_rss_missing}")
         for text in texts:
-            about.setdefault(text, []).append(f"{row.label} at batch {row.batch}" if batches > 1 else row.label)
+            at_batch = f" at batch {row.batch}" if len(batches) > 1 else ""
+            with_threads = f" with {count(row.threads, 'thread')}" if len(threads) > 1 else ""
+            about.setdefault(text, []).append(f"{row.label}{at_batch}{with_threads}")
     lines = list(report.warnings)
     for text, names in about.items():
         everywhere = len(names) == len(report.rows) and len(names) > 1
@@ -89,8 +91,11 @@ def bench_warnings(report: BenchReport) -> list[str]:
 def failure_lines(report: BenchReport) -> list[str]:
     """One line per model that could not be measured."""
     lines = []
+    threads = {row.threads for row in report.rows} | {failure.threads for failure in report.failures}
     for failure in report.failures:
         where = "" if failure.batch is None else f" at batch {failure.batch}"
+        if failure.threads is not None and len(threads - {None}) > 1:
+            where += f" with {count(failure.threads, 'thread')}"
         lines.append(f"{failure.label}{where} was not measured ({failure.stage}): {failure.reason}")
     return lines
 

@@ -3,7 +3,7 @@
 from rarn_edge.bench.compare import ComparedRow, Comparison
 from rarn_edge.report.bench import ratio_text
 from rarn_edge.report.table import UNKNOWN, Table, table, text_column
-from rarn_edge.report.units import milliseconds
+from rarn_edge.report.units import count, milliseconds
 
 
 def compare_table(comparison: Comparison) -> Table:
@@ -49,4 +49,5 @@ def compare_lines(comparison: Comparison) -> list[str]:
 def slower_line(row: ComparedRow) -> str:
     """`rarn-s at batch 1: 1.50 times (1.45 to 1.55)`."""
     ratio = row.ratio
-    return f"{row.label} at batch {row.batch}: {ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
+    threads = f" with {count(row.threads, 'thread')}" if row.threads > 1 else ""
+    return f"{row.label} at batch {row.batch}{threads}: {ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rarn_edge.boundary.documents import to_json
-from rarn_edge.boundary.names import csv_cell, plain_plot_text
+from rarn_edge.boundary.names import csv_row, plain_plot_text
 from rarn_edge.evaluation.judge import Judgement
 from rarn_edge.evaluation.roll import RollPoint
 from rarn_edge.report.drawing import Plot
@@ -33,15 +33,19 @@ def judgement_files(judgement: Judgement, face: Plot | None = None) -> dict[str,
     page = evaluation_page(judgement, face)
     evaluation = judgement.evaluation
     names = [score.name for score in evaluation.classes]
-    counts = ({"true": name, **dict(zip(names, row, strict=True))} for name, row in _confusion_rows(judgement))
+    confusion: list[list[Any]] = [["true", *names], *([name, *row] for name, row in _confusion_rows(judgement))]
+    labels: list[list[Any]] = [
+        ["faces", *names],
+        *([e.name, *(e.labels.get(name, 0) for name in names)] for e in judgement.data),
+    ]
     bins = {"as_is": judgement.confidence.bins, "scaled": judgement.confidence.bins_scaled}
-    rows: dict[str, Iterable[dict[str, Any]]] = {
-        "per_class": (asdict(score) for score in evaluation.classes),
-        "confusion": counts,
-        "roll": ({"model": m, **asdict(point)} for m, curve in _rolls(judgement) for point in curve),
-        "confidence": ({"form": k, **asdict(entry)} for k, v in bins.items() for entry in v),
-        "labels": ({"faces": entry.name, **entry.labels} for entry in judgement.data),
-        "intensity": ({"value": v, **{e.name: e.intensities[v] for e in judgement.data}} for v in range(256)),
+    rows: dict[str, list[list[Any]]] = {
+        "per_class": _keyed(asdict(score) for score in evaluation.classes),
+        "confusion": confusion,
+        "roll": _keyed({"model": m, **asdict(point)} for m, curve in _rolls(judgement) for point in curve),
+        "confidence": _keyed({"form": k, **asdict(entry)} for k, v in bins.items() for entry in v),
+        "labels": labels,
+        "intensity": _keyed({"value": v, **{e.name: e.intensities[v] for e in judgement.data}} for v in range(256)),
     }
     plots = {
         "per_class": _per_class,
@@ -72,12 +76,15 @@ def _drawn(draw: "Callable[[Axes, Judgement], None]", judgement: Judgement) -> b
     return png.getvalue()
 
 
-def _csv(rows: Iterable[dict[str, Any]]) -> bytes:
+def _keyed(rows: Iterable[dict[str, Any]]) -> list[list[Any]]:
+    """A header and the values below it."""
     rows = list(rows)
+    return [list(rows[0]), *(list(row.values()) for row in rows)]
+
+
+def _csv(rows: list[list[Any]]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: csv_cell(value) for column, value in row.items()} for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(map(csv_row, rows))
     return text.getvalue().encode()
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rarn_edge.bench.result import BenchReport
-from rarn_edge.boundary.names import plain_plot_text
+from rarn_edge.boundary.names import markdown, plain_plot_text
 from rarn_edge.errors import require_extras
 from rarn_edge.evaluation.judge import Judgement
 from rarn_edge.host.environment import package_version
@@ -36,7 +36,7 @@ def require_html() -> None:
 
 def run_markdown(model: str, parity: ParityReport, report: BenchReport) -> str:
     """A whole pipeline run as Markdown."""
-    return f"# {model}\n\n{parity_markdown(parity)}\n## Benchmark\n\n{bench_markdown(report)}\n"
+    return f"# {markdown(model)}\n\n{parity_markdown(parity)}\n## Benchmark\n\n{bench_markdown(report)}\n"
 
 
 def bench_page(report: BenchReport, parity: ParityReport | None = None, answers: Sequence[Plot] = ()) -> str:

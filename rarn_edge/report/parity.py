@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # it needs onnx, which a device has not
     from rarn_edge.parity.explain import NodeRow
 
 SHOWN_NODES = 8
+_MOST_DIGITS = 6
 SHOWN_FLIPS = 12
 
 _SHORT = {Figure.MAX_ABS_LOGIT: "max diff", Figure.FINITE: "finite", Figure.AGREEMENT: "agreement"}
@@ -36,7 +37,7 @@ def steps_table(steps: Sequence[Step], faces: str) -> Table:
     def row(step: Step) -> tuple[str, ...]:
         check = decisive(step)
         figure = _SHORT.get(check.figure, check.figure)
-        return step_name(step), figure, figure_text(check.measured, check), allowed(check), verdict(step.passed)
+        return step_name(step), figure, *check_texts(check), verdict(step.passed)
 
     columns = ("step", text_column("decides"), "measured", "allowed", text_column(""))
     return table(f"Parity on {faces}", columns, _sections(steps, row, len(columns)))
@@ -82,7 +83,7 @@ def _limits_table(steps: Sequence[Step]) -> Table:
             if key not in worst or badness > worst[key][0]:
                 worst[key] = (badness, check)
     rows = [
-        (limit, figure, figure_text(check.measured, check), allowed(check), verdict(check.passed))
+        (limit, figure, *check_texts(check), verdict(check.passed))
         for (limit, figure), (_, check) in worst.items()
         if figure != Figure.FINITE or not check.passed
     ]
@@ -122,6 +123,7 @@ def parity_markdown(report: ParityReport) -> str:
     steps, *details = parity_tables(report)
     result = "every step passes" if report.passed else "A STEP FAILED"
     lines = [line for step in telling_steps(report.steps) for line in (paired_line(step), worst_line(step)) if line]
+    lines = list(map(markdown, lines))
     parts = [f"## Parity on {markdown(report.faces)}: {result}", replace(steps, title="").to_markdown()]
     return "\n\n".join([*parts, *(each.to_markdown() for each in details), *lines]) + "\n"
 
@@ -192,22 +194,26 @@ def step_name(step: Step) -> str:
     return f"{before} -> {how_after if how_before and how_after and shared == file else after}"
 
 
-def allowed(check: Check) -> str:
-    """The tolerance with its direction."""
-    return ("<= " if check.at_most else ">= ") + figure_text(check.allowed, check)
+def check_texts(check: Check) -> tuple[str, str]:
+    """What was measured, and the tolerance with its direction; of a failed check with as many digits as tell the two apart."""
+    for digits in range(_MOST_DIGITS):
+        measured, limit = (_figure_text(value, check, digits) for value in (check.measured, check.allowed))
+        if check.passed or measured != limit:
+            break
+    return measured, ("<= " if check.at_most else ">= ") + limit
 
 
-def figure_text(value: float, check: Check) -> str:
-    """A measured or allowed value in the unit of its figure."""
+def _figure_text(value: float, check: Check, digits: int = 0) -> str:
+    """A measured or allowed value in the unit of its figure, with so many digits more than usual."""
     if check.figure is Figure.FINITE:
         return "yes" if value == 1.0 else "NO"
     if check.figure is Figure.AGREEMENT:
-        return f"{value:.2%}"
+        return f"{value:.{2 + digits}%}"
     if check.figure is Figure.SQNR:
-        return f"{value:.1f} dB"
+        return f"{value:.{1 + digits}f} dB"
     if check.figure is Figure.ACCURACY_LOST:
-        return f"{points(value)} points"
-    return f"{value:.2g}"
+        return f"{100 * value:+.{2 + digits}f} points"
+    return f"{value:.{2 + digits}g}"
 
 
 def _figures(step: Step) -> tuple[str, ...]:

@@ -52,8 +52,13 @@ def table_lines(answered: Answered) -> list[str]:
     lines = []
     for answer in answered.faces:
         prediction = answer.prediction
-        order = sorted(zip(prediction.probabilities, prediction.classes, strict=True), reverse=True)
-        second = f"{order[1][1]} {order[1][0]:.0%}"
+        others = [
+            pair
+            for pair in zip(prediction.probabilities, prediction.classes, strict=True)
+            if pair[1] != prediction.label
+        ]
+        chance, name = max(others, key=lambda pair: pair[0])
+        second = f"{name} {chance:.0%}"
         label = f"{prediction.label}?" if prediction.abstained else prediction.label
         where = "whole image" if answer.origin == "crop" else box_text(answer.face.box)
         number = f" #{answer.track}" if answer.track is not None else ""

@@ -90,10 +90,10 @@ class Table:
     def to_markdown(self) -> str:
         """As GitHub shows it, title and note included."""
         lines = [f"**{markdown(self.title)}**", ""] if self.title and not self.folded else []
-        lines.append(f"| {' | '.join(_one_line(column.name, ' ') for column in self.columns)} |")
+        lines.append(f"| {' | '.join(_markdown_cell(_one_line(column.name, ' ')) for column in self.columns)} |")
         lines.append("|" + "|".join("---" if column.is_text else "--:" for column in self.columns) + "|")
         lines += [f"| {' | '.join(map(_markdown_cell, row.cells))} |" for row in self.rows]
-        lines += ["", self.note] if self.note else []
+        lines += ["", markdown(self.note)] if self.note else []
         text = "\n".join(lines)
         return f"<details><summary>{escape(self.title)}</summary>\n\n{text}\n\n</details>" if self.folded else text
 

@@ -54,7 +54,7 @@ def run(
     images: int | None = None,
     baselines: bool = True,
     threads: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     on_stage: OnStage = ignore,
     on_notice: OnNotice = warn,
 ) -> RunResult:
@@ -76,7 +76,7 @@ def run(
         images: How many of them (default: 512).
         baselines: Benchmark beside the baseline models.
         threads: Of parity (default: the cores this process may use); the benchmark has one.
-        seed: Of the calibration sample.
+        seed: Of the calibration sample (default: 0).
         on_stage: Told what is being done.
         on_notice: Told what a caller should know.
 
@@ -95,6 +95,8 @@ def run(
         check_count(threads, "threads", MAX_THREADS)
     if images is not None and calib is None:
         raise InputError("--images says how many faces to measure ranges on; name them: --calib DATA")
+    if seed is not None and calib is None:
+        raise InputError("--seed is of the faces that ranges are measured on; name them: --calib DATA")
     from rarn_edge.report.page import bench_page, run_markdown
     from rarn_edge.workflow.answers import answers_of
 
@@ -103,7 +105,7 @@ def run(
     named = ("{}.exported.onnx", "{}.onnx", "{}.int8.onnx", "report.md", "report.html", "report.json")
     check_apart([Path(folder, each.format(name)) for each in named], [weights, data, calib, votes], [data, calib])
     chosen, out = read_target(target, on_notice), Path(folder)
-    ranges = ranges_for(loaded, calib, images or CALIBRATION_IMAGES, seed, on_notice)
+    ranges = ranges_for(loaded, calib, images or CALIBRATION_IMAGES, seed or 0, on_notice)
     faces = comparison_faces(data, split, loaded.spec, votes=votes, on_notice=on_notice)
     make_folder(out)
     made = make_files(loaded, chosen, out, ranges, on_stage)

@@ -167,7 +167,7 @@ def test_usage_errors(cli: Cli, simplified: Artifact, arguments: tuple[str, ...]
         (("bundle", "FLOAT", "-o", "OUT", "--format", "triton", "--parity", "p.rarn-parity"), "board and web"),
         (("bundle", "FLOAT", "-o", "board.tar"), "board.tar: a bundle is a folder, a .zip"),
         (("parity",), "compare what? Name ONNX files, or --model"),
-        (("parity", "FLOAT", "--from", "x.json"), "it takes no model, data or bundle"),
+        (("parity", "FLOAT", "--from", "x.json"), "judges a saved run again and runs nothing: leave out files"),
         (("parity", "--from", "x.json"), "x.json: not what `rarn-edge parity --json` prints"),
         (("parity", "FLOAT", "--tolerances", "x.toml"), "x.toml: no such file"),
         (("parity", "FLOAT", "FLOAT", "--split", "test"), "--split needs --data"),

@@ -20,6 +20,8 @@ MEAN = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
         (("quantize", "FLOAT", "-o", "OUT", "--method", "entropy", "--seed", "3"), "--method, --seed: of ranges that"),
         (("quantize", "FLOAT", "-o", "OUT", "--no-verdict", "--data", "DATA"), "--data is judged on by the verdict"),
         (("run", "--out", "OUT", "--images", "7"), "--images says how many faces to measure ranges on"),
+        (("run", "--out", "OUT", "--seed", "7"), "--seed is of the faces that ranges are measured on"),
+        (("parity", "--from", "x.json", "--provider", "cuda", "--threads", "2"), "leave out --provider, --threads"),
         (("bench", "FLOAT", "--cuda-graph"), "--cuda-graph is for --provider cuda or tensorrt"),
         (("bench", "FLOAT", "--p99-bound", "5s"), "add --scenario server"),
         (("bench", "FLOAT", "--rounds", "3", "--budget", "5s"), "give one"),

@@ -252,11 +252,16 @@ def test_triton_configuration_fits_the_graph(tmp_path: Path) -> None:
     assert len((model / "labels.txt").read_text(encoding="utf-8").split()) == session.get_outputs()[0].shape[1]
 
 
-def test_triton_reads_the_configuration() -> None:
+@pytest.mark.parametrize("target", [Target.X86_VNNI, Target.TENSORRT])
+def test_triton_reads_the_configuration(target: Target) -> None:
     """By Triton's own schema, where its client is installed."""
     schema = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     text_format = pytest.importorskip("google.protobuf.text_format")
-    parsed = text_format.Parse(config(Artifact.load(TINY)), schema.ModelConfig())
+    known = Artifact.load(TINY)
+    artifact = replace(known, contract=replace(known.contract, precision="int8", target=target))
+    parsed = text_format.Parse(config(artifact), schema.ModelConfig())
+    accelerators = parsed.optimization.execution_accelerators.gpu_execution_accelerator
+    assert [each.name for each in accelerators] == (["tensorrt"] if target is Target.TENSORRT else [])
     assert (parsed.name, parsed.platform, parsed.max_batch_size) == ("tiny", "onnxruntime_onnx", 64)
     assert list(parsed.input[0].dims) == [1, 48, 48]
     assert parsed.output[0].label_filename == "labels.txt"

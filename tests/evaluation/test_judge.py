@@ -120,6 +120,17 @@ def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, 
     assert "is read by this command" in done.stderr
 
 
+def test_classes_called_like_columns_keep_their_own(held_out: Faces) -> None:
+    names = ("true", "faces", "=1+1", *CLASSES[3:])
+    renamed = replace(held_out, classes=names)
+    subject = replace(SUBJECT, spec=replace(SUBJECT.spec, classes=names))
+    files = judgement_files(judge(subject, answers(held_out.images), renamed, "faces", None))
+    for name, first in (("confusion.csv", "true"), ("labels.csv", "faces")):
+        header, *rows = csv.reader(files[name].decode().splitlines())
+        assert header[:4] == [first, "true", "faces", "'=1+1"]
+        assert {len(row) for row in rows} == {len(header)}
+
+
 @pytest.mark.parametrize(("fitted", "why"), [(MIN_TEMPERATURE, "the surer"), (MAX_TEMPERATURE, "the less sure")])
 def test_a_temperature_needs_right_and_wrong_answers(
     cli: Cli,

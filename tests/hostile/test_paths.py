@@ -11,8 +11,9 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from rarn_edge.boundary.edge import expected_error
+from rarn_edge.boundary.edge import expected_error, run_command
 from rarn_edge.boundary.paths import exists, read_bytes, read_text, require_file
+from rarn_edge.boundary.terminal import SafeConsole
 from rarn_edge.errors import InputError, first_line
 
 from .conftest import TINY
@@ -175,3 +176,13 @@ def test_debug_shows_the_rest() -> None:
     assert done.returncode == 2
     assert "FileNotFoundError" in done.stderr
     assert "error: nowhere.onnx: no such file" in done.stderr
+
+
+def test_a_bug_has_a_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(**_options: object) -> None:
+        raise KeyError("a bug")
+
+    with pytest.raises(SystemExit) as stop:
+        run_command(broken, SafeConsole(stderr=True), lambda: False)
+    assert stop.value.code == 70
+    assert "KeyError: 'a bug'" in capsys.readouterr().err

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rarn_edge.boundary.edge import BUG
+
 from .walk import KINDS, NAMES, SLOTS, _wrong, run, walk
 
 
@@ -28,7 +30,8 @@ def test_the_walk_sees_what_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("rarn_edge.boundary.paths._status", broken)
     code, said, error = run("parity", "--from", "x.json")
-    assert "exit: Traceback" in next(_wrong(code, said, error, True))
+    assert code == BUG
+    assert list(_wrong(code, said, error, True))
     assert list(_wrong(0, "", "", True))
     assert list(_wrong(2, "", "error: a\nb\nc\nd\n", False))
     assert list(_wrong(2, "\x1b", "error: a", False))

@@ -8,7 +8,7 @@ import pytest
 
 from rarn_edge.parity.report import ParityReport
 from rarn_edge.parity.steps import Check, Figure, Form, Step, compare
-from rarn_edge.report.parity import decisive, parity_tables, step_name, steps_table
+from rarn_edge.report.parity import check_texts, decisive, parity_tables, step_name, steps_table
 from tests.report.test_table import terminal
 
 CLASSES = ("angry", "happy", "sad")
@@ -69,3 +69,18 @@ def test_details_are_folded_and_complete() -> None:
     assert flips > 0
     assert sum(int(row.cells[2]) for row in by_class.rows) == flips
     assert len(by_face.rows) == min(flips, 12)
+
+
+@pytest.mark.parametrize(
+    ("figure", "measured", "allowed", "at_most", "texts"),
+    [
+        (Figure.AGREEMENT, 28708 / 28709, 1.0, False, ("99.997%", ">= 100.000%")),
+        (Figure.MAX_ABS_LOGIT, 1.004e-4, 1e-4, True, ("0.0001004", "<= 0.0001")),
+        (Figure.SQNR, 29.96, 30.0, False, ("29.96 dB", ">= 30.00 dB")),
+        (Figure.SQNR, 30.04, 30.0, False, ("30.0 dB", ">= 30.0 dB")),
+    ],
+)
+def test_a_failed_check_shows_two_figures(
+    figure: Figure, measured: float, allowed: float, at_most: bool, texts: tuple[str, str]
+) -> None:
+    assert check_texts(Check(figure, measured, allowed, at_most)) == texts

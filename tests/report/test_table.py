@@ -47,6 +47,14 @@ def test_markdown_has_every_column_and_two_lines_become_one() -> None:
     ]
 
 
+def test_markdown_of_names_and_notes_is_escaped() -> None:
+    text = table("", ("a|b", "<i>"), [("1", "2")], note="to <img> and *that*").to_markdown()
+    assert text.splitlines()[0].count(" | ") == 1
+    assert "<i>" not in text
+    assert "<img>" not in text
+    assert "*that*" not in text.replace("\\*that\\*", "")
+
+
 def test_html_is_escaped_and_says_what_failed() -> None:
     html = SPEED.to_html()
     assert "<caption>Speed</caption>" in html
