@@ -331,6 +331,8 @@ def as_table(seeds: list[list[Row]]) -> str:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in (row for seed in seeds for row in seed):
         groups.setdefault((row.labels, row.variant), []).append(row)
+    reference = seeds[0][0].variant if seeds else ""
+    compared = {seed[0].seed for seed in seeds if seed[0].variant == reference}  # the others ran without the first
     shown: set[str] = set()  # label sets whose first variant, the reference, has its line
     for (labels, variant), rows in sorted(groups.items(), key=lambda group: group[0][0]):
         upright, turned_by = (
@@ -339,8 +341,12 @@ def as_table(seeds: list[list[Row]]) -> str:
         cells = ["reference", "reference"]
         if labels in shown:
             cells = [
-                ", ".join(_points(r.upright_difference, r.upright_low, r.upright_high) for r in rows),
-                ", ".join(_points(r.turned_difference, r.turned_low, r.turned_high) for r in rows),
+                ", ".join(
+                    _points(r.upright_difference, r.upright_low, r.upright_high) for r in rows if r.seed in compared
+                ),
+                ", ".join(
+                    _points(r.turned_difference, r.turned_low, r.turned_high) for r in rows if r.seed in compared
+                ),
             ]
         shown.add(labels)
         lines.append(f"| {labels} | {variant} | {upright:.2%} | {turned_by:.2%} | {' | '.join(cells)} |")
