@@ -340,13 +340,10 @@ def as_table(seeds: list[list[Row]]) -> str:
         )
         cells = ["reference", "reference"]
         if labels in shown:
+            judged = [r for r in rows if r.seed in compared]
             cells = [
-                ", ".join(
-                    _points(r.upright_difference, r.upright_low, r.upright_high) for r in rows if r.seed in compared
-                ),
-                ", ".join(
-                    _points(r.turned_difference, r.turned_low, r.turned_high) for r in rows if r.seed in compared
-                ),
+                ", ".join(_points(r.upright_difference, r.upright_low, r.upright_high) for r in judged),
+                ", ".join(_points(r.turned_difference, r.turned_low, r.turned_high) for r in judged),
             ]
         shown.add(labels)
         lines.append(f"| {labels} | {variant} | {upright:.2%} | {turned_by:.2%} | {' | '.join(cells)} |")

@@ -4,7 +4,7 @@ import re
 
 from rarn_edge.boundary.names import markdown
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import FERPLUS_CLASSES, ModelSpec
+from rarn_edge.contract.spec import are_expressions
 from rarn_edge.contract.targets import RECIPES
 from rarn_edge.report.model_card import LIMITS, MISUSE
 
@@ -44,7 +44,7 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         key: value for key, value in contract.provenance.items() if value is not None and not key.startswith("test_")
     }
     made = [f"- {_fact(key, value)}" for key, value in kept.items()]
-    of_faces = reads_expressions(spec)
+    of_faces = are_expressions(spec.classes)
     what = "A facial-expression classifier for face crops." if of_faces else "An image classifier."
     lines = [f"# {markdown(spec.name)}", "", what, "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_one_line(value)} |" for name, value in facts]
@@ -63,11 +63,6 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         *(("## Misuse", "", MISUSE, "## Limits", "", LIMITS) if of_faces else ("## Limits", "", _UNKNOWN)),
     ]
     return "\n".join(lines)
-
-
-def reads_expressions(spec: ModelSpec) -> bool:
-    """Whether the classes are those of faces that this package knows."""
-    return set(spec.classes) <= set(FERPLUS_CLASSES)
 
 
 def _fact(key: str, value: object) -> str:

@@ -127,7 +127,7 @@ def _check(as_json: bool, as_csv: bool, undrawn: bool, places: tuple[str | None,
 
 def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], live: bool) -> "Iterator[Answered]":
     """Each answer, once it is printed as JSON lines, CSV or a table."""
-    from rarn_edge.contract.spec import FERPLUS_CLASSES
+    from rarn_edge.contract.spec import are_expressions
     from rarn_edge.report.predictions import TABLE_HEADER, csv_header, csv_rows, json_objects, table_lines
 
     table, faces = csv.writer(sys.stdout, lineterminator="\n"), 0
@@ -152,5 +152,5 @@ def _printed(answers: "Iterable[Answered]", form: str, classes: Sequence[str], l
             sys.stdout.flush()
         faces += len(answered.faces)
         yield answered
-    if not faces and not set(classes) <= set(FERPLUS_CLASSES):
+    if not faces and not are_expressions(classes):
         note("no face was found; for a model of other pictures than faces take each whole: --crop", "notice")

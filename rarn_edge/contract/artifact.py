@@ -159,7 +159,8 @@ class Artifact:
         found, expected = session.get_inputs()[0].type, INPUT_TYPES[contract.spec.input_dtype]
         if found != expected:
             raise InputError(f"{path}: the graph takes {found}, its metadata says {expected}; make it again")
-        return cls(path, contract, model_sha256(path), size_bytes(path))
+        files = files_of(path)
+        return cls(path, contract, _sha256(files), _size_bytes(files))
 
 
 def check_shapes(name: str, session: ort.InferenceSession, spec: ModelSpec) -> None:
@@ -217,8 +218,8 @@ def is_one_file(model: Path) -> bool:
     return _EXTERNAL.search(model.read_bytes()) is None
 
 
-def files_beside(model: Path) -> tuple[Path, ...]:
-    """The files that hold weights of an ONNX file in its place (external data), each once."""
+def files_of(model: Path) -> tuple[Path, ...]:
+    """An ONNX file, and the files beside it that hold weights in its place (external data), each once."""
     data = model.read_bytes()
     names = []
     for found in _EXTERNAL.finditer(data):
@@ -226,17 +227,23 @@ def files_beside(model: Path) -> tuple[Path, ...]:
         length = high * 128 + low[0] % 128 if low else high
         names.append(data[found.end() : found.end() + length].decode("utf-8", "replace"))
     beside = (model.parent / name for name in dict.fromkeys(names))
-    return tuple(path for path in beside if path.is_file())
+    return (model, *(path for path in beside if path.is_file()))
 
 
 def size_bytes(model: Path) -> int:
     """Of an ONNX file and of the files beside it that hold its weights."""
-    return sum(path.stat().st_size for path in (model, *files_beside(model)))
+    return _size_bytes(files_of(model))
 
 
 def model_sha256(model: Path) -> str:
     """The file's sha256; with weights in files beside it, that of its own and of theirs."""
-    beside = files_beside(model)
-    if not beside:
-        return file_sha256(model)
-    return hashlib.sha256("".join(map(file_sha256, (model, *beside))).encode()).hexdigest()
+    return _sha256(files_of(model))
+
+
+def _size_bytes(files: tuple[Path, ...]) -> int:
+    return sum(path.stat().st_size for path in files)
+
+
+def _sha256(files: tuple[Path, ...]) -> str:
+    first, *beside = map(file_sha256, files)
+    return hashlib.sha256("".join((first, *beside)).encode()).hexdigest() if beside else first

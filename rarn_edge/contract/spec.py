@@ -6,6 +6,7 @@ so both are one frozen value that is embedded in every file this project writes.
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
 from typing import Any, Literal, get_args
@@ -31,6 +32,12 @@ UNKNOWN = "unknown"  # nobody said whose labels they are
 MAX_CLASSES = 1000
 LABEL_CLASSES: dict[str, tuple[str, ...]] = {FERPLUS: FERPLUS_CLASSES, FER2013: CLASSES}
 """The classes of each label set that models with weights in this package have; the first is the default."""
+
+
+def are_expressions(classes: Iterable[str]) -> bool:
+    """Whether these are classes of faces that this package knows; a model of others may be of any pictures."""
+    return set(classes) <= set(FERPLUS_CLASSES)
+
 
 Output = Literal["logits", "probabilities"]
 InputDtype = Literal["float32", "uint8"]

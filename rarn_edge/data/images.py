@@ -117,8 +117,12 @@ def is_image(path: PurePosixPath) -> bool:
 def is_hidden(path: PurePath) -> bool:
     """A hidden file or one in a hidden folder: `._x.jpg`, which macOS leaves beside each file, or what lies in
     `.ipynb_checkpoints`."""
-    names = [part for part in path.parts if part != ".."]
-    return any(name.startswith(".") or name in SYSTEM_FOLDERS for name in names)
+    return any(is_hidden_name(part) for part in path.parts if part != "..")
+
+
+def is_hidden_name(name: str) -> bool:
+    """Of one file or folder."""
+    return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
 def _damaged(path: Path, error: BaseException) -> InputError:

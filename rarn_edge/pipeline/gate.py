@@ -47,9 +47,8 @@ def difference(
             _answers(session, before.spec, values) for session, values in zip(sessions, inputs, strict=True)
         )
         finite = np.isfinite(first) & np.isfinite(second)
-        comparable = np.array_equal(
-            first[~finite], second[~finite], equal_nan=True
-        )  # the same infinities at the same places
+        # where an answer is not finite, the other must be the same
+        comparable = np.array_equal(first[~finite], second[~finite], equal_nan=True)
         apart = np.subtract(first, second, where=finite, out=np.zeros_like(first))
         worst = float(np.abs(apart).max()) if comparable else np.nan
         allowed = tolerance * max(1.0, float(np.abs(first[finite]).max(initial=0.0)))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 
-from rarn_edge.data.images import SYSTEM_FOLDERS
+from rarn_edge.data.images import is_hidden_name
 
 NAMES_IN_MEMORY = 20_000
 
@@ -30,7 +30,7 @@ def walk(root: str, inside: str = "", above: frozenset[tuple[int, int]] = frozen
     def files() -> Iterator[str]:
         with os.scandir(os.path.join(root, inside)) as entries:  # noqa: PTH118  # a million Paths take seconds
             for entry in entries:
-                if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
+                if is_hidden_name(entry.name):
                     continue
                 if entry.is_dir():
                     below.append(entry.name)

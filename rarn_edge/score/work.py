@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.boundary.names import printable
-from rarn_edge.contract.spec import FERPLUS_CLASSES
+from rarn_edge.contract.spec import are_expressions
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.faces import Detector, open_named_detector
 from rarn_edge.device.image_file import colour_image
@@ -100,7 +100,7 @@ def _notice(content: bytes) -> str | None:
 def _not_searched(classifier: Classifier, content: bytes) -> str | None:
     """What to say of a photograph that was taken as one face."""
     size = claimed_size_px(content)
-    if size is None or max(size) <= CROP_SIDE_PX or not set(classifier.classes) <= set(FERPLUS_CLASSES):
+    if size is None or max(size) <= CROP_SIDE_PX or not are_expressions(classifier.classes):
         return None
     return f"{size[0]} x {size[1]} pixels, taken as one face; --photos finds the faces in photographs"
 

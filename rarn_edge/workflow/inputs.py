@@ -240,18 +240,13 @@ def read_subject(
 
         artifact = Artifact.load(file)
         tell_origin(artifact, on_notice)
-        tell_target(artifact, on_notice)
+        if warning := detect_host().mismatch(artifact.contract.target):
+            on_notice(warning, "warning")
         spec, provenance = artifact.spec, artifact.contract.provenance
         predict = partial(run_logits, open_session(file, provider, threads), spec)
     mean, std = provenance.get("train_pixel_mean"), provenance.get("train_pixel_std")
     trained_on = (float(mean), float(std)) if isinstance(mean, int | float) and isinstance(std, int | float) else None
     return Subject(file.name, spec, predict, trained_on)
-
-
-def tell_target(artifact: "Artifact", on_notice: OnNotice) -> None:
-    """Warn of an INT8 file for another kind of CPU."""
-    if warning := detect_host().mismatch(artifact.contract.target):
-        on_notice(warning, "warning")
 
 
 def tell_origin(artifact: "Artifact", on_notice: OnNotice) -> None:

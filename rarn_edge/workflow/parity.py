@@ -133,8 +133,9 @@ def parity(
             check_same_model(artifacts)
         else:
             check_same_model(artifacts, start.spec, start.sha256)
+        here = detect_host()
         for artifact in artifacts:
-            made_for, here = artifact.contract.target, detect_host()
+            made_for = artifact.contract.target
             if here.mismatch(made_for) is not None:
                 text = f"made for {made_for}, and {here.target} runs other kernels: check it there too, with verify"
                 on_notice(text, "warning")

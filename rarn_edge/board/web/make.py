@@ -11,11 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from rarn_edge.assets import asset
-from rarn_edge.board.card import board_card, reads_expressions
+from rarn_edge.board.card import board_card
 from rarn_edge.board.web.check import check_bytes
 from rarn_edge.board.web.runtime import BUNDLE, WASM, read_runtime
 from rarn_edge.boundary.names import markdown
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.spec import are_expressions
 from rarn_edge.device.blazeface import FILE as DETECTOR
 from rarn_edge.parity.bundle import load_bundle
 
@@ -109,7 +110,7 @@ def write_site(artifact: Artifact, parts: dict[str, bytes], licence: dict[str, s
 
 
 def _page(artifact: Artifact, **values: str) -> str:
-    of_faces = reads_expressions(artifact.spec)
+    of_faces = are_expressions(artifact.spec.classes)
     title = html.escape(f"{'Facial expression' if of_faces else 'Classes'} by {artifact.spec.name}")
     return _filled(
         _own("page.html"),
