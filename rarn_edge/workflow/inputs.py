@@ -271,7 +271,8 @@ def comparison_faces(
         drawn = drawn_for(spec.preprocess, count, SYNTHETIC_SEED)
         return ComparisonFaces(drawn, None, f"{len(drawn)} synthetic faces")
     every = labelled_faces(data, split, spec.preprocess, votes, on_notice)
-    faces = known_faces(every, {"the model": spec.classes}, on_notice).in_memory()
-    if len(faces) < len(every):
-        on_notice(f"compared on {len(faces):,} of {len(every):,} images: a seeded sample that fits in memory", "")
+    known = known_faces(every, {"the model": spec.classes}, on_notice)
+    faces = known.in_memory()
+    if len(faces) < len(known):
+        on_notice(f"compared on {len(faces):,} of {len(known):,} images: a seeded sample that fits in memory", "")
     return ComparisonFaces(faces, faces.labels_in(spec.classes), describe(faces))

@@ -1,6 +1,6 @@
 """From a float32 file to INT8 or float16, with all that can be asked for on the way; the file is parsed once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -8,9 +8,9 @@ from typing import Literal, get_args
 from rarn_edge.boundary.limits import MAX_ROWS, check_count
 from rarn_edge.boundary.names import one_of
 from rarn_edge.contract.artifact import Artifact
-from rarn_edge.contract.spec import InputDtype
+from rarn_edge.contract.spec import InputDtype, ModelSpec
 from rarn_edge.contract.targets import detect_host
-from rarn_edge.data.faces import listed
+from rarn_edge.data.faces import Faces, listed
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_outputs
 from rarn_edge.onnx_graph import LoadedModel
@@ -129,104 +129,177 @@ def quantize(
         >>> done.artifact.contract.precision, done.int8.quantized_convolutions == done.int8.convolutions
         ('int8', True)
     """
+    asked = _Asked(
+        precision, target, input_dtype, calib, images, method, ranges, save_ranges, compare_methods, max_drop, equalize,
+        bias_correct, verdict, data, split, votes, seed,
+    )  # fmt: skip
+    asked.check()
     out = Path(output)
-    one_of(precision, PRECISIONS, "precision")
-    one_of(method or DEFAULT_METHOD, get_args(Method), "calibration method")
-    one_of(input_dtype, get_args(InputDtype), "input type")
-    of_int8 = {
-        "--target": target != "auto",
-        "--input": input_dtype != "float32",
-        "--calib": calib,
-        "--ranges": ranges,
-        "--save-ranges": save_ranges,
-        "--compare-methods": compare_methods,
-        "--max-drop": max_drop is not None,
-        "--data": data,
-    }
-    of_calib = {"--images": images is not None, "--method": method is not None, "--seed": seed is not None}
-    unmeasured = [option for option, given in of_calib.items() if given and calib is None]
-    without_use = [option for option, given in of_int8.items() if given and precision != "int8"]
-    refused = {
-        "--split and --votes are of labelled faces: --data DATA": data is None and (split or votes),
-        "--calib measures ranges and --ranges reads them; give one of the two": calib and ranges,
-        "--max-drop needs labelled faces to judge on: --data DATA": max_drop is not None and data is None,
-        f"{', '.join(unmeasured)}: of ranges that are measured; name the data: --calib DATA": unmeasured,
-        "--data is judged on by the verdict, --compare-methods and --max-drop; leave it out, or --no-verdict": data
-        is not None
-        and precision == "int8"
-        and not (verdict or compare_methods or max_drop is not None),
-        "--compare-methods measures anew what each method makes of the activations: --calib DATA": compare_methods
-        and calib is None,
-        "--equalize and --bias-correct need faces to measure on: --precision int8 with --calib DATA": (
-            equalize or bias_correct
-        )
-        and (calib is None or precision != "int8"),
-        f"{', '.join(without_use)}: of --precision int8 alone; leave it out": without_use,
-        "--save-ranges is for the network as it is; leave it or --equalize out": equalize and save_ranges,
-        "--max-drop tries corrected biases by itself; leave --bias-correct out": bias_correct and max_drop is not None,
-    }
-    for refusal in (text for text, holds in refused.items() if holds):
-        raise InputError(refusal)
-    images = CALIBRATION_IMAGES if images is None else check_count(images, "images", MAX_ROWS)
-    method, seed = method or DEFAULT_METHOD, seed or 0
-    also = None if save_ranges is None else Path(save_ranges)
-    check_outputs([out, also], [source, calib, ranges, data, votes])
+    check_outputs([out, None if save_ranges is None else Path(save_ranges)], [source, calib, ranges, data, votes])
     float32 = Artifact.load(Path(source))
     given = LoadedModel.read(float32)
-    if precision != "int8":
-        check_float32(given)
-        convert = to_float16 if precision == "fp16" else to_dynamic_int8
-        return QuantizeResult(float32, convert(_simplified(given, on_notice), out))
-    check_quantizable(given)
-    chosen = read_target(target, on_notice)
-    here = chosen is detect_host().target
-    if data is not None and not (here or compare_methods or max_drop is not None):
-        on_notice(f"--data is not used: the verdict is measured on a machine of target {chosen}", "warning")
+    if precision == "int8":
+        check_quantizable(given)
+        return _int8(given, float32, out, asked, on_stage, on_notice)
+    check_float32(given)
+    convert = to_float16 if precision == "fp16" else to_dynamic_int8
+    return QuantizeResult(float32, convert(_simplified(given, on_notice), out))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of `quantize`, which says what each is."""
+
+    precision: Form
+    target: str
+    input_dtype: InputDtype
+    calib: AnyPath | None
+    images: int | None
+    method: Method | None
+    ranges: AnyPath | None
+    save_ranges: AnyPath | None
+    compare_methods: bool
+    max_drop: float | None
+    equalize: bool
+    bias_correct: bool
+    verdict: bool
+    data: AnyPath | None
+    split: str | None
+    votes: AnyPath | None
+    seed: int | None
+
+    def check(self) -> None:
+        """Before the work. Raises InputError: an unknown name or number, or options that exclude each other."""
+        one_of(self.precision, PRECISIONS, "precision")
+        one_of(self.chosen_method, get_args(Method), "calibration method")
+        one_of(self.input_dtype, get_args(InputDtype), "input type")
+        of_int8 = {
+            "--target": self.target != "auto",
+            "--input": self.input_dtype != "float32",
+            "--calib": self.calib,
+            "--ranges": self.ranges,
+            "--save-ranges": self.save_ranges,
+            "--compare-methods": self.compare_methods,
+            "--max-drop": self.max_drop is not None,
+            "--data": self.data,
+        }
+        of_calib = {
+            "--images": self.images is not None,
+            "--method": self.method is not None,
+            "--seed": self.seed is not None,
+        }
+        unmeasured = [option for option, given in of_calib.items() if given and self.calib is None]
+        without_use = [option for option, given in of_int8.items() if given and self.precision != "int8"]
+        measures = self.equalize or self.bias_correct
+        refused = {
+            "--split and --votes are of labelled faces: --data DATA": self.data is None and (self.split or self.votes),
+            "--calib measures ranges and --ranges reads them; give one of the two": self.calib and self.ranges,
+            "--max-drop needs labelled faces to judge on: --data DATA": self.max_drop is not None and self.data is None,
+            f"{', '.join(unmeasured)}: of ranges that are measured; name the data: --calib DATA": unmeasured,
+            "--data is judged on by the verdict, --compare-methods and --max-drop; leave it out, or --no-verdict": (
+                self.data is not None and self.precision == "int8" and not (self.verdict or self.judges_faces)
+            ),
+            "--compare-methods measures anew what each method makes of the activations: --calib DATA": (
+                self.compare_methods and self.calib is None
+            ),
+            "--equalize and --bias-correct need faces to measure on: --precision int8 with --calib DATA": (
+                measures and (self.calib is None or self.precision != "int8")
+            ),
+            f"{', '.join(without_use)}: of --precision int8 alone; leave it out": without_use,
+            "--save-ranges is for the network as it is; leave it or --equalize out": self.equalize and self.save_ranges,
+            "--max-drop tries corrected biases by itself; leave --bias-correct out": (
+                self.bias_correct and self.max_drop is not None
+            ),
+        }
+        for refusal in (text for text, holds in refused.items() if holds):
+            raise InputError(refusal)
+        if self.images is not None:
+            check_count(self.images, "images", MAX_ROWS)
+
+    @property
+    def chosen_method(self) -> Method:
+        return self.method or DEFAULT_METHOD
+
+    @property
+    def judges_faces(self) -> bool:
+        """On the way to the file, whatever machine this is."""
+        return self.compare_methods or self.max_drop is not None
+
+    @property
+    def needs_histograms(self) -> bool:
+        """Least and largest values are not enough: a second pass over the faces."""
+        return self.chosen_method != "minmax" or self.judges_faces
+
+
+def _int8(
+    given: LoadedModel, float32: Artifact, out: Path, asked: _Asked, on_stage: OnStage, on_notice: OnNotice
+) -> QuantizeResult:
+    """Measure or read the ranges, compare and search where asked, write the file, and hold it against float32."""
+    target = read_target(asked.target, on_notice)
+    here = target is detect_host().target
+    if asked.data is not None and not (here or asked.judges_faces):
+        on_notice(f"--data is not used: the verdict is measured on a machine of target {target}", "warning")
     model = _simplified(given, on_notice)
-    faces = None if calib is None else calibration_faces(calib, images, seed, given.spec.preprocess, on_notice)
-    prepared = prepare(equalized(model) if equalize else model)
+    labelled = None  # read before ranges are measured: a wrong --data costs no minutes
+    if asked.data is not None and (here or asked.judges_faces):
+        labelled = comparison_faces(asked.data, asked.split, model.spec, votes=asked.votes, on_notice=on_notice)
+    faces = _calibration(asked, model.spec, on_notice)
+    prepared = prepare(equalized(model) if asked.equalize else model)
     observed: Observed | None = None
     if faces is None:
-        measured = read_ranges(model.spec.name, model.weights_sha256, ranges)
+        measured = read_ranges(model.spec.name, model.weights_sha256, asked.ranges)
     else:
-        twice = method != "minmax" or compare_methods or max_drop is not None
-        observed = observe(prepared, faces, twice, partial(on_stage, "calibrating"))
-        measured = observed.ranges(method)
+        observed = observe(prepared, faces, asked.needs_histograms, partial(on_stage, "calibrating"))
+        measured = observed.ranges(asked.chosen_method)
     comparison = None
-    if compare_methods and observed is not None and faces is not None:
-        shown = comparison_faces(data, split, model.spec, votes=votes, on_notice=on_notice)
+    if asked.compare_methods and observed is not None and faces is not None:
+        shown = labelled or comparison_faces(None, None, model.spec)
         on_stage("comparing methods")
-        rows = compare_calibration(prepared, observed, faces, chosen, shown.faces, shown.labels)
+        rows = compare_calibration(prepared, observed, faces, target, shown.faces, shown.labels)
         comparison = Comparison(tuple(rows), shown.description)
     search = None
-    if max_drop is not None and data is not None:
-        options = SearchOptions(chosen, _choices(measured, observed), max_drop, input_dtype, faces)
-        judged = comparison_faces(data, split, model.spec, votes=votes, on_notice=on_notice).faces
+    if asked.max_drop is not None and labelled is not None:
         search = quantize_within(
             prepared,
-            judged,
+            labelled.faces,
             out,
-            options,
+            SearchOptions(target, _choices(measured, observed), asked.max_drop, asked.input_dtype, faces),
             lambda step: on_stage(f"judging {step}"),
             lambda text: on_notice(text, "warning"),
         )
-    corrected = faces if bias_correct else None
-    int8 = search.quantized if search else write_int8(prepared, chosen, measured, out, input_dtype, (), corrected)
-    if save_ranges is not None:
-        measured.save(Path(save_ranges))
+    corrected = faces if asked.bias_correct else None
+    int8 = search.quantized if search else write_int8(prepared, target, measured, out, asked.input_dtype, (), corrected)
+    if asked.save_ranges is not None:
+        measured.save(Path(asked.save_ranges))
     if int8.float_operators:
         on_notice(f"no INT8 kernel for {listed(int8.float_operators, 2)}: they stay float32; see audit", "warning")
-    found, shown_on = None, ""
-    if verdict and here:
-        on_stage("measuring the verdict")
-        if data is None and faces is not None:  # its own pictures tell more than drawn faces
-            some = faces.balanced_sample(VERDICT_FACES, seed).in_memory()
-            shown = ComparisonFaces(some, None, f"{len(some)} of the {faces.noun} for calibration")
-        else:
-            shown = comparison_faces(data, split, model.spec, VERDICT_FACES, votes, on_notice)
+    done = QuantizeResult(float32, int8.artifact, int8, measured, comparison, search)
+    if not (asked.verdict and here):
+        return done
+    on_stage("measuring the verdict")
+    shown = labelled or _unlabelled(faces, model.spec, asked.seed or 0)
+    try:
         found = measure(float32, int8.artifact, shown, rounds=VERDICT_ROUNDS, launches=VERDICT_LAUNCHES)
-        shown_on = shown.description
-    return QuantizeResult(float32, int8.artifact, int8, measured, comparison, search, found, shown_on)
+    except InputError as error:
+        raise InputError(f"{out} is written, and the verdict on it could not be measured: {error}") from error
+    return replace(done, verdict=found, verdict_faces=shown.description)
+
+
+def _calibration(asked: _Asked, spec: ModelSpec, on_notice: OnNotice) -> Faces | None:
+    """The faces to measure ranges on; None: the ranges are read."""
+    if asked.calib is None:
+        return None
+    return calibration_faces(
+        asked.calib, asked.images or CALIBRATION_IMAGES, asked.seed or 0, spec.preprocess, on_notice
+    )
+
+
+def _unlabelled(calibration: Faces | None, spec: ModelSpec, seed: int) -> ComparisonFaces:
+    """For a verdict without labels: some of one's own pictures, which tell more than drawn ones, where there are any."""
+    if calibration is None:
+        return comparison_faces(None, None, spec, VERDICT_FACES)
+    some = calibration.balanced_sample(VERDICT_FACES, seed).in_memory()
+    return ComparisonFaces(some, None, f"{len(some)} of the {calibration.noun} for calibration")
 
 
 def _simplified(given: LoadedModel, on_notice: OnNotice) -> LoadedModel:

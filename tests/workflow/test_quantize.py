@@ -80,3 +80,25 @@ def test_options_that_exclude_each_other_are_refused_before_the_work(float32: Ar
     with pytest.raises(InputError, match="is read by this command"):
         rarn_edge.quantize(float32.path, float32.path)
     assert not out.exists()
+
+
+def test_a_verdict_that_cannot_be_measured_leaves_the_file_and_says_so(
+    float32: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise InputError("x: does not run (the worker was killed)")
+
+    monkeypatch.setattr("rarn_edge.workflow.quantize.measure", fails)
+    out = tmp_path / "int8.onnx"
+    with pytest.raises(
+        InputError, match=r"int8\.onnx is written, and the verdict .* could not be measured: x: does not"
+    ):
+        rarn_edge.quantize(float32.path, out, verdict=True, on_notice=lambda *_: None)
+    assert Artifact.load(out).contract.precision == "int8"
+
+
+def test_wrong_labelled_faces_are_refused_before_a_file_is_written(float32: Artifact, tmp_path: Path) -> None:
+    out = tmp_path / "int8.onnx"
+    with pytest.raises(InputError, match="absent"):
+        rarn_edge.quantize(float32.path, out, verdict=True, data=tmp_path / "absent.zip", on_notice=lambda *_: None)
+    assert not out.exists()
