@@ -22,11 +22,13 @@ import re
 import sys
 from pathlib import Path
 
-from rarn_edge.bench.result import BenchReport, load_report
+from rarn_edge.bench.result import BenchReport, BenchRow, load_report
 from rarn_edge.bench.suite import load_suite
 from rarn_edge.evaluation.roll import RollPoint
 from rarn_edge.files import file_sha256
 from rarn_edge.report.bench import bench_markdown
+from rarn_edge.stats.interval import Interval
+from rarn_edge.stats.ratio import ratio_over_launches
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -37,6 +39,7 @@ PICTURE = ROOT / "docs" / "results" / "accuracy_latency.png"
 README = ROOT / "README.md"
 MACHINE = "intel-xeon-amx-2-cores"  # whose latencies the picture and the README show
 GPU = "nvidia-h100-80gb-hbm3"
+WITH_GRAPHS = "_graph"  # ends the name of a suite's result with CUDA graphs
 OURS = ("rarn-s", "rarn-n")
 RIVALS = {"mini_xception": "mini-Xception", "face_api_expression": "face-api"}
 FERPLUS, FER2013 = "FER+, seven shared classes", "FER-2013's labels"
@@ -64,15 +67,25 @@ def render(text: str, results: Path) -> str:
 
 def section(report: BenchReport, path: Path, suite: str) -> str:
     """One device's table, with the command that makes it."""
-    command = f"rarn-edge bench --suite benchmarks/suites/{suite}.toml"
-    described = SUITES / f"{suite}.toml"
-    if described.exists() and load_suite(described).files:
+    described = SUITES / f"{suite.removesuffix(WITH_GRAPHS)}.toml"
+    command = f"rarn-edge bench --suite {described.relative_to(ROOT)}"
+    if load_suite(described).files:
         command += " --files FOLDER"
+    if report.provider != "cpu":
+        command += f" --provider {report.provider}"
+    if suite.endswith(WITH_GRAPHS):
+        command += " --cuda-graph --starts 1"
     if any(row.accuracy is not None for row in report.rows):
         command += " --data fer2013.zip"
     source = f"benchmarks/results/{path.parent.name}/{path.name}"
     title = f"**{report.title}** on `{path.parent.name}`, `{command}` ([raw samples](../../{source})):"
     return f"{title}\n\n{bench_markdown(report)}\n\n"
+
+
+def ratio(row: BenchRow, other: BenchRow) -> Interval:
+    """Latency of a row over that of another from the same rounds, as `bench` gives it to the reference."""
+    assert row.sample_rounds == other.sample_rounds, "rows of one batch size share their rounds"
+    return ratio_over_launches(list(zip(row.samples_by_launch(), other.samples_by_launch(), strict=True)))
 
 
 def roll_accuracy(degrees: int) -> dict[str, float]:
@@ -112,8 +125,8 @@ def claims(results: Path = RESULTS) -> str:
         return [f"{accuracy[f'{name}.int8.onnx']:.1f} %" for name in OURS]
 
     def times(beside: list[str]) -> list[str]:
-        pairs = zip(OURS, beside, strict=True)
-        return [f"{single[f'{n}.int8'].latency_median_s / single[label].latency_median_s:.2f}" for n, label in pairs]
+        found = [ratio(single[f"{name}.int8"], single[label]) for name, label in zip(OURS, beside, strict=True)]
+        return [f"{each.value:.2f} ({each.low:.2f} to {each.high:.2f})" for each in found]
 
     def fastest(name: str) -> str:
         rates = [row.throughput_images_per_s for row in gpu.rows if row.label == f"{name}.fp16" and row.batch == 256]
@@ -133,7 +146,7 @@ def claims(results: Path = RESULTS) -> str:
          *released("fer2013"), "`evaluate FILE --data D`"),
         ("time of INT8 as a share of float32's", *times(list(OURS)), "`bench --suite benchmarks/suites/peers.toml`"),
         ("time of INT8 as a share of mini-Xception's", *times(["mini_xception"] * 2), "the same"),
-        ("faces a second, H100, float16, batch 256", *map(fastest, OURS), "`benchmarks/gpu_check.sh MODELS`"),
+        ("faces a second, H100, float16, batch 256, CUDA graphs (earlier `rarn-n`)", *map(fastest, OURS), "`benchmarks/gpu_check.sh MODELS`"),
         ("decisions changed on emulated Arm cores", *map(flips, OURS), "`make test-arm`"),
     ]  # fmt: skip
     head = ["| claim | `rarn-s` | `rarn-n` | command |", "|---|--:|--:|---|"]

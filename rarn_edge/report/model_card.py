@@ -76,8 +76,8 @@ def model_card(
         f"- Data: the Training split of FER-2013, {provenance.get('train_images', 0):,} faces, pixel mean"
         f" {provenance.get('train_pixel_mean')}, deviation {provenance.get('train_pixel_std')}.",
         *(_phase_line(release, number, phase) for number, phase in enumerate(provenance["phases"], start=1)),
-        "- Every setting is in the header of the weights file. The averaged weights after the last epoch of the last phase are"
-        " released; no epoch was selected.",
+        "- Every setting is in the header of the weights file. Of each phase the averaged weights after its last epoch are taken;"
+        " no epoch was selected.",
         *_averaged_line(provenance),
         *_scaled_line(provenance),
         "",
@@ -130,7 +130,7 @@ _LABELS = {
 _LABEL_LIMITS = {
     FER2013: "- FER-2013's labels are noisy: about 75 to 77 % is the practical ceiling, and people reach about 65 %.\n",
     FERPLUS: "- Ten people looked at each face for a moment; where they disagree there is no right answer. Disgust and contempt"
-    " are rare in the votes, so these two are seldom answered and seldom right.\n",
+    " are rare in the votes, so these two are seldom answered, and many of their faces are missed.\n",
 }
 
 
