@@ -146,7 +146,8 @@ def claims(results: Path = RESULTS) -> str:
          *released("fer2013"), "`evaluate FILE --data D`"),
         ("time of INT8 as a share of float32's", *times(list(OURS)), "`bench --suite benchmarks/suites/peers.toml`"),
         ("time of INT8 as a share of mini-Xception's", *times(["mini_xception"] * 2), "the same"),
-        ("faces a second, H100, float16, batch 256, CUDA graphs (earlier `rarn-n`)", *map(fastest, OURS), "`benchmarks/gpu_check.sh MODELS`"),
+        ("faces a second, H100, float16, batch 256, CUDA graphs (earlier `rarn-n`)", *map(fastest, OURS),
+         "`benchmarks/gpu_check.sh MODELS`"),
         ("decisions changed on emulated Arm cores", *map(flips, OURS), "`make test-arm`"),
     ]  # fmt: skip
     head = ["| claim | `rarn-s` | `rarn-n` | command |", "|---|--:|--:|---|"]
