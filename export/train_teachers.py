@@ -5,16 +5,19 @@
 Each is a `rarn-l` that answers for FER-2013 (7 classes) and FER+ (8 classes) on one backbone, with a recipe and seed of its own.
 With `--answers` it learns what earlier teachers said (`export/teachers`) beside the labels. After each one it writes what the
 teacher says of every Training face (`NAME.npz`), and the weights in float16: a student (`export/train_both.py`) learns from
-either. Epochs are counted so that the time suffices: a short trial measures the speed. On a CPU it does the same, slower.
+either. Epochs are counted so that the time suffices: a short trial measures the speed of learning and of answering. On a CPU it
+does the same, slower. Teachers are numbered from --seed on, and no file that is there is replaced.
 """
 
 import argparse
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +28,7 @@ from rarn_edge.files import make_folder
 from rarn_edge.host.threads import default_threads
 from rarn_edge.models.find import find_network
 from rarn_edge.train.checkpoint import save_weights
-from rarn_edge.train.distill import averaged_answers, mean_answers, write_answers
+from rarn_edge.train.distill import VIEWS, averaged_answers, mean_answers, write_answers
 from rarn_edge.train.epoch import train_epoch
 from rarn_edge.train.evaluate import torch_logits
 from rarn_edge.train.label_sets import LabelSet, both_label_sets
@@ -44,8 +47,9 @@ from rarn_edge.train.workers import Workers, one_worker, placed
 TEACHER = "rarn-l"
 RECIPES = (EDGE_TEACHER, EDGE_TEACHER_MIXED, EDGE_TEACHER_STRONG)
 TURNS_DEG = 40.0  # students ask about faces that are turned so far
-TRIAL_BATCHES, WARM_UP_BATCHES = {"cuda": 300, "cpu": 2}, {"cuda": 8, "cpu": 1}
-RESERVE_S = 10.0  # for the answers of each: ten views of every face
+TRIAL_BATCHES, WARM_UP_BATCHES = {"cuda": 300, "cpu": 1}, {"cuda": 8, "cpu": 1}
+TRIAL_FACES = {"cuda": 4096, "cpu": 16}  # that are answered for in a trial, each in all views
+MARGIN = 0.95  # of the time left is planned with
 REPORTS = 10  # lines of progress a teacher
 
 LabelSets = dict[str, LabelSet]
@@ -61,6 +65,7 @@ class Plan:
     batch: int
     out: Path
     answers: tuple[Path, ...] = ()
+    seed: int = 1  # of the first teacher, and its number; the others count on
 
 
 def main() -> None:
@@ -72,6 +77,7 @@ def main() -> None:
     parser.add_argument("--teachers", type=at_least_one, help="how many (default: as many as fit)")
     parser.add_argument("--epochs", type=at_least_one, default=50, help="of a teacher, about; twice as many at most")
     parser.add_argument("--batch", type=at_least_one, default=256)
+    parser.add_argument("--seed", type=at_least_one, default=1, help="of the first teacher, and its number")
     parser.add_argument(
         "--answers", type=Path, nargs="*", default=[], help="kept answers that the teachers learn; repeat to count more"
     )
@@ -79,16 +85,28 @@ def main() -> None:
     parser.add_argument("--limit", type=at_least_one, help="train on so many faces only: to try the script")
     options = parser.parse_args()
     started = time.monotonic()
-    if options.minutes <= 0:
-        raise InputError("--minutes is above 0")
+    if not 0 < options.minutes < float("inf"):
+        raise InputError(f"--minutes is a number above 0, found {options.minutes}")
     one_worker()  # before any work
-    plan = Plan(options.teachers, options.epochs, options.batch, make_folder(options.out), tuple(options.answers))
+    check_free(options.out, options.seed)
+    out, answers = make_folder(options.out), tuple(options.answers)
+    plan = Plan(options.teachers, options.epochs, options.batch, out, answers, options.seed)
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
     both, pairing = both_label_sets(options.data, options.votes)
     print(f"{pairing}; {time.monotonic() - started:.1f} s")
     sets = {each.source: each.sample(options.limit) for each in both}
     train_teachers(plan, sets, started + 60 * options.minutes)
+
+
+def check_free(out: Path, seed: int) -> None:
+    """Raises InputError if the folder holds teachers of that number or above: what earlier minutes made is kept."""
+    named = (re.fullmatch(rf"{TEACHER}-(\d+)", path.stem) for path in out.glob(f"{TEACHER}-*.*"))
+    highest = max((int(match[1]) for match in named if match), default=0)
+    if highest >= seed:
+        raise InputError(
+            f"{out} holds teachers up to {TEACHER}-{highest}; go on after them with --seed {highest + 1}, or name another --out"
+        )
 
 
 class Net:
@@ -131,15 +149,33 @@ class Net:
         batches = max(1, len(self.run.train) // self.run.recipe.batch)
         return (time.perf_counter() - started) / TRIAL_BATCHES[kind] * batches
 
+    def seconds_to_answer(self, sets: LabelSets) -> float:
+        """For all that `keep_teacher` asks, measured on a few faces."""
+        faces, tests = sets[FER2013].training, [each.held_out for each in sets.values()]
+        kind, heads = self.worker.device.type, self.run.heads
+        some = faces.where(np.arange(min(len(faces), TRIAL_FACES[kind])))
+        with self.run.precision.autocast(kind):
+            averaged_answers(
+                self.learner.averaged, self.run.spec.preprocess, some.where(np.arange(1)), heads
+            )  # warm-up
+            _wait(kind)
+            started = time.perf_counter()
+            averaged_answers(self.learner.averaged, self.run.spec.preprocess, some, heads)
+        _wait(kind)
+        asked = len(faces) + sum(len(test) for test in tests) * (1 + 1 / VIEWS)  # the tests once more, in one view
+        return (time.perf_counter() - started) / len(some) * asked
+
     def train(self, deadline: float) -> int:
-        """Until it is done or time is up; returns the epochs. No checkpoints are written: the time is for training."""
+        """Until it is done, or the next epoch would not end in time; returns the epochs. No checkpoints are written: the time is
+        for training."""
         epochs, started = self.run.recipe.epochs, time.monotonic()
         for epoch in range(1, epochs + 1):
             loss, accuracy = train_epoch(self.run, self.step, epoch, None, self.worker)
             if epoch % max(1, epochs // REPORTS) == 0 or epoch == epochs:
                 told = f"loss {loss:.3f}, {accuracy:.1%} of changed faces"
                 print(f"{self.name}: epoch {epoch} of {epochs}, {time.monotonic() - started:.1f} s: {told}", flush=True)
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if epoch < epochs and now + (now - started) / epoch > deadline:
                 print(f"time is up after epoch {epoch} of {epochs}")
                 return epoch
         return epochs
@@ -158,9 +194,9 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
     if plan.answers:
         targets = mean_answers(own.training, own.training.sha256(), plan.answers, [FER2013, FERPLUS])
     files: list[Path] = []
-    second: float | None = None
-    for number, recipe in zip(itertools.count(1), itertools.cycle(RECIPES), strict=False):
-        if plan.teachers is not None and number > plan.teachers:
+    times: tuple[float, float] | None = None  # seconds of an epoch, and of a teacher's answers
+    for number, recipe in zip(itertools.count(plan.seed), itertools.cycle(RECIPES), strict=False):
+        if len(files) == plan.teachers:
             break
         recipe = replace(
             recipe,
@@ -182,25 +218,30 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
             precision=precision,
         )
         net = Net(f"{TEACHER}-{number}", run, worker)
-        if second is None:
-            second = net.seconds_an_epoch()
-            speed = len(own.training) / second
-            print(f"{TEACHER}: {second:.2f} s an epoch, {speed:,.0f} images/s on {worker.device}", flush=True)
-        left = deadline - time.monotonic()
-        to_come = max(1, round(left / (RESERVE_S + second * plan.epochs)))
-        if plan.teachers is not None:
-            to_come = plan.teachers - number + 1
-        epochs = min(plan.epochs * 2, int((left / to_come - RESERVE_S) / second))
-        if epochs < 1 and number == 1:
-            raise InputError(
-                f"one epoch takes {second:.0f} s here, {left:.0f} s are left for it; give it more --minutes"
+        if times is None:
+            times = net.seconds_an_epoch(), net.seconds_to_answer(sets)
+            print(
+                f"{TEACHER}: {times[0]:.2f} s an epoch, {len(own.training) / times[0]:,.0f} images/s on {worker.device};"
+                f" {times[1]:.1f} s for its answers",
+                flush=True,
             )
-        few = number > 1 and plan.teachers is None and epochs < plan.epochs / 2
+        epoch_s, answers_s = times
+        left = MARGIN * (deadline - time.monotonic())
+        to_come = max(1, round(left / (answers_s + epoch_s * plan.epochs)))
+        if plan.teachers is not None:
+            to_come = plan.teachers - len(files)
+        epochs = min(plan.epochs * 2, int((left / to_come - answers_s) / epoch_s))
+        if epochs < 1 and not files:
+            raise InputError(
+                f"one epoch takes {epoch_s:.0f} s here and the answers {answers_s:.0f} s, {left / to_come:.0f} s are left for"
+                " them; give it more --minutes"
+            )
+        few = files and plan.teachers is None and epochs < plan.epochs / 2
         if epochs < 1 or few:
             print(f"{left:.0f} s are left, too few for another teacher")
             break
         net = net.restart(epochs)
-        done = net.train(deadline)
+        done = net.train(deadline - answers_s)
         files.append(keep_teacher(net, sets, plan.out, done))
     return files
 

@@ -91,8 +91,9 @@ def first_line(error: BaseException) -> str:
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script of this repository; an expected error is one line and exit code 1, not a traceback."""
+    """Run a script of this repository; an expected error is one line and its exit code, not a traceback."""
     try:
         main()
     except RarnEdgeError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

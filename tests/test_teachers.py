@@ -145,3 +145,36 @@ def test_one_network_learns_both_label_sets_and_starts_a_run_for_one(
     for source, classes, part in ((FER2013, CLASSES, rows[:7]), (FERPLUS, FERPLUS_CLASSES, rows[7:])):
         begun = weights.begin(build_model("rarn-n", len(classes)), classes, source)
         np.testing.assert_array_equal(begun.state_dict()["classifier.weight"].numpy(), part.numpy())
+
+
+def test_no_teacher_that_is_there_is_replaced(
+    script: Callable[[str], ModuleType], both: tuple[LabelSet, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    teachers = script("export/train_teachers.py")
+    (tmp_path / "rarn-l-3.npz").write_bytes(b"kept")
+    monkeypatch.setattr(teachers, "both_label_sets", lambda _data, _votes: (both, "votes"))
+
+    def call(*options: object) -> None:
+        given = ["--data", "d", "--votes", "v", "--out", tmp_path, *options]
+        monkeypatch.setattr("sys.argv", ["train_teachers.py", *map(str, given)])
+        teachers.main()
+
+    with pytest.raises(InputError, match=r"holds teachers up to rarn-l-3; go on after them with --seed 4"):
+        call()
+    with pytest.raises(InputError, match="--minutes is a number above 0, found nan"):
+        call("--minutes", "nan")
+    call("--seed", 4, "--teachers", 1, "--epochs", 1, "--batch", 7, "--limit", 14, "--minutes", 5, "--threads", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rarn-l-3.npz", "rarn-l-4.npz", "rarn-l-4.safetensors"]
+    assert (tmp_path / "rarn-l-3.npz").read_bytes() == b"kept"
+    assert load_weights(tmp_path / "rarn-l-4.safetensors").provenance["seed"] == 4
+
+
+def test_answers_are_part_of_the_time(
+    script: Callable[[str], ModuleType], both: tuple[LabelSet, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    teachers = script("export/train_teachers.py")
+    sets = {each.source: each.sample(14) for each in both}
+    monkeypatch.setattr(teachers.Net, "seconds_to_answer", lambda _net, _sets: 3600.0)
+    with pytest.raises(InputError, match=r"and the answers 3600 s, \d+ s are left for them; give it more --minutes"):
+        teachers.train_teachers(teachers.Plan(1, 1, 7, tmp_path), sets, time.monotonic() + 600)
+    assert not list(tmp_path.iterdir())

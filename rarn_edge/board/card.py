@@ -6,7 +6,7 @@ from rarn_edge.boundary.names import markdown
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import are_expressions
 from rarn_edge.contract.targets import RECIPES
-from rarn_edge.report.model_card import LIMITS, MISUSE
+from rarn_edge.report.model_card import LABELS, LIMITS, MISUSE
 
 _UNKNOWN = """\
 - Where its pictures came from and whom or what they show is not recorded here: measure it on your own before relying on it.
@@ -33,6 +33,7 @@ def board_card(artifact: Artifact, measured: str | None = None) -> str:
         ("preprocessing", f"(pixel - {list(size.mean)}) / {list(size.std)}, pixels 0..255"),
         ("output", f"`{_code(spec.output_name)}` [N, {len(spec.classes)}]: {spec.output}"),
         ("classes, in order", ", ".join(map(markdown, spec.classes))),
+        ("labels", LABELS.get(spec.label_source) or markdown(spec.label_source)),
         ("temperature", f"{spec.temperature:g} (logits are divided by it before the softmax)"),
     ]
     quality = [

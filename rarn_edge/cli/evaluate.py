@@ -41,7 +41,7 @@ def evaluate(
 
 
 def _print(done: "EvaluateResult") -> None:
-    from rarn_edge.report.evaluation import evaluation_table, judgement_table, paired_table
+    from rarn_edge.report.evaluation import evaluation_table, judgement_table, paired_table, votes_table
 
     out.print(evaluation_table(done.evaluation, f"{done.file.name} on {done.faces}").to_rich())
     if done.report is not None:
@@ -50,12 +50,7 @@ def _print(done: "EvaluateResult") -> None:
     for name, paired in done.against:
         out.print(paired_table(paired, done.file.name, name).to_rich())
     if done.votes is not None:
-        votes = done.votes
-        say(
-            f"votes for {votes.faces:,} faces: cross-entropy {votes.cross_entropy:.3f} (least possible {votes.entropy:.3f}),"
-            f" total variation {votes.total_variation:.3f}, probability against vote share {votes.share_error:.1%};"
-            f" one person names the majority of the others on {votes.person_accuracy:.1%}"
-        )
+        out.print(votes_table(done.votes).to_rich())
     made = done.calibrated
     if made is not None:
         say(f"{made.file}: {done.file.name} with temperature {made.temperature:.3f}, fitted on {done.faces}")

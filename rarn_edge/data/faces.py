@@ -69,6 +69,7 @@ class Faces:
     classes: tuple[str, ...] = CLASSES
     votes: NDArray[np.uint8] | None = None
     reader: Reader | None = field(default=None, repr=False, compare=False)
+    without: tuple[str, ...] = ()  # classes whose images were left out, because a model lacks them
     originals: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)  # of images that are no files
 
     def __len__(self) -> int:
@@ -302,10 +303,12 @@ class Faces:
             InputError: none.
         """
         theirs = positions_in(classes, self.classes)
-        known = self.where((self.labels != UNLABELLED) & (theirs[self.labels] >= 0))
+        labelled, shared = self.labels != UNLABELLED, theirs[self.labels] >= 0
+        known = self.where(labelled & shared)
         if not len(known):
             raise InputError(f"{self.source} has no face of a class that the model knows ({listed(classes)})")
-        return known
+        lacking = {self.classes[label] for label in np.unique(self.labels[labelled & ~shared])}
+        return replace(known, without=tuple(sorted(lacking.union(self.without))))
 
     def balanced_sample(self, count: int, seed: int) -> "Faces":
         """At most `count` images, seeded, the classes as equal as their sizes allow (all of a small class)."""

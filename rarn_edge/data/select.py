@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rarn_edge.data.faces import Faces, Split
+from rarn_edge.data.faces import Faces, Split, listed
 
 
 def to_measure_on(faces: Faces, split: str | None) -> Faces:
@@ -24,7 +24,8 @@ def in_split(faces: Faces, split: str | None) -> Faces:
 
 
 def describe(faces: Faces) -> str:
-    """`3,589 faces of fer2013.zip (PublicTest)`."""
+    """`3,589 faces of fer2013.zip (PublicTest)`, with votes `(PublicTest, the majority of people's votes, without contempt)`."""
     splits = ", ".join(split.value for split in faces.available_splits)
     labels = "" if faces.votes is None else ", the majority of people's votes"
-    return f"{len(faces):,} {faces.noun} of {Path(faces.source).name} ({splits}{labels})"
+    shared = f", without {listed(faces.without, 2)}" if faces.without else ""
+    return f"{len(faces):,} {faces.noun} of {Path(faces.source).name} ({splits}{labels}{shared})"

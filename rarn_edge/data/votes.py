@@ -115,11 +115,12 @@ def with_votes(faces: Faces, votes: Votes) -> tuple[Faces, Pairing]:
 
     Raises:
         InputError: a table of other images: another number of rows or another `Usage` in row order, fewer than half of the
-            images named, or labels that agree with the votes no better than chance.
+            images named by fewer than half of the rows, or a split whose labels agree with the votes no better than chance.
     """
     rows = _rows_by_file(faces, votes) if votes.files is not None else _rows_in_order(faces, votes)
     counts = np.where(rows[:, None] >= 0, votes.counts[rows], 0).astype(np.uint8)  # [N, 10]
-    pairing = Pairing(len(faces), int((rows < 0).sum()), len(votes.counts) - int((rows >= 0).sum()))
+    silent = int((counts.sum(axis=1) == 0).sum())  # no row, or a row of zeros
+    pairing = Pairing(len(faces), silent, len(votes.counts) - int((rows >= 0).sum()))
     _check_agreement(faces, counts, votes)
     return replace(faces, labels=majority(counts), classes=FERPLUS_CLASSES, votes=counts), pairing
 
@@ -130,7 +131,7 @@ def _rows_by_file(faces: Faces, votes: Votes) -> NDArray[np.int64]:
     row_of = {name: row for row, name in enumerate(votes.files)}
     rows = np.array([row_of.get(name, -1) for name in faces.names], dtype=np.int64)
     found = int((rows >= 0).sum())
-    if 2 * found < len(faces):
+    if 2 * found < min(len(faces), len(row_of)):
         raise InputError(
             f"{votes.source}: names only {found:,} of the {len(faces):,} images of {faces.source} (first image:"
             f" '{faces.names[0]}', first row: '{votes.files[0]}'); these votes belong to another data set"
@@ -157,15 +158,17 @@ def _rows_in_order(faces: Faces, votes: Votes) -> NDArray[np.int64]:
 
 
 def _check_agreement(faces: Faces, counts: NDArray[np.uint8], votes: Votes) -> None:
+    """Split by split: one in the wrong order is small beside one that is right."""
     judged = (counts.sum(axis=1) > 0) & (faces.labels != UNLABELLED)
-    if judged.sum() < ENOUGH_FACES:
-        return
-    agreement = float((counts[judged].argmax(axis=1) == faces.labels_in(FERPLUS_CLASSES)[judged]).mean())
-    if agreement < LEAST_AGREEMENT:
-        raise InputError(
-            f"{votes.source}: the leading vote is the label of {faces.source} on only {agreement:.0%} of {judged.sum():,} faces"
-            " (65 % where they belong together); these votes are of other images or in another order"
-        )
+    agrees = counts.argmax(axis=1) == faces.labels_in(FERPLUS_CLASSES)  # [N]
+    every = [(str(split), judged & (faces.splits == split)) for split in faces.available_splits]
+    for place, some in [*every, ("", judged)]:
+        if some.sum() >= ENOUGH_FACES and agrees[some].mean() < LEAST_AGREEMENT:
+            raise InputError(
+                f"{votes.source}: the leading vote is the label of {faces.source} on only {agrees[some].mean():.0%} of"
+                f" {some.sum():,} faces{f' of {place}' if place else ''} (65 % where they belong together); these votes are of"
+                " other images or in another order"
+            )
 
 
 def without_single_votes(votes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,10 +17,12 @@ def find_model_file(model: str | Path, labels: str | None = None) -> Path:
     """
     if is_shipped(model):
         return shipped_onnx(str(model), labels=labels)
-    if labels is not None:
-        raise InputError(f"--labels chooses between shipped models; {model} is a file and has the labels that it has")
     path = Path(model)
     if path.suffix or exists(path) or len(path.parts) > 1:
+        if labels is not None:
+            raise InputError(
+                f"--labels chooses between shipped models; {model} is a file and has the labels that it has"
+            )
         return path
     raise InputError(f"no model '{model}' is shipped ({', '.join(shipped_onnx_models())}); give an ONNX file's path")
 

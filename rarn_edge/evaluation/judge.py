@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.data import Faces
+from rarn_edge.data.faces import UNLABELLED, positions_in
 from rarn_edge.evaluation.confidence import Confidence, judge_confidence
 from rarn_edge.evaluation.roll import Predict, RollPoint, roll_curve
 from rarn_edge.evaluation.votes import VoteFigures, judge_votes
@@ -172,8 +173,9 @@ def beside_votes(
 
 
 def _summary(name: str, faces: Faces, classes: tuple[str, ...]) -> DataSummary:
-    labels = faces.labels_in(classes)
-    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    """Faces of the model's classes; Training may have others."""
+    theirs = positions_in(classes, faces.classes)[faces.labels[faces.labels != UNLABELLED]]
+    counts = np.bincount(theirs[theirs >= 0], minlength=len(classes))
     return DataSummary(name, dict(zip(classes, counts.tolist(), strict=True)), tuple(faces.intensities().tolist()))
 
 

@@ -16,22 +16,19 @@ LEAST_PROBABILITY = 1e-7
 
 @dataclass(frozen=True)
 class VoteFigures:
-    """How a model's probabilities compare with the shares of people's votes, over the faces that have a usable distribution.
+    """How a model's probabilities compare with the shares of people's votes, over the faces that have a usable distribution."""
 
-    cross_entropy: of the probabilities with the shares, in nats; entropy: of the shares themselves, the least possible.
-    total_variation: half the sum of absolute differences, mean over faces, 0 to 1.
-    share_error: |mean probability - mean vote share| of the answered class, weighted over 15 bins of equal width.
-    person_accuracy: on the faces with a majority, how often one person names the majority of the others, by the same rule (each
-    vote is taken out of the count before the majority of the rest is taken); person_votes: over so many votes.
-    """
-
-    faces: int
-    cross_entropy: float
-    entropy: float
-    total_variation: float
-    share_error: float
-    person_accuracy: float
-    person_votes: int
+    faces: int  # with and without a majority
+    cross_entropy: float  # of the probabilities with the vote shares, in nats
+    entropy: float  # of the vote shares themselves: the least possible cross-entropy
+    total_variation: float  # half the sum of the absolute differences, mean over faces, 0 to 1
+    share_error: (
+        float  # |mean probability - mean vote share| of the answered class, weighted over 15 bins of equal width
+    )
+    person_accuracy: (
+        float  # on faces with a majority, how often a vote taken out of the count names the majority of the rest
+    )
+    person_votes: int  # over so many votes
 
 
 def judge_votes(

@@ -10,6 +10,7 @@ from rarn_edge.stats.sqnr import MAX_SQNR_DB
 
 if TYPE_CHECKING:  # for its types alone: a device has no onnx
     from rarn_edge.evaluation.judge import Judgement
+    from rarn_edge.evaluation.votes import VoteFigures
     from rarn_edge.pipeline.calibrate import MethodRow
     from rarn_edge.stats.classification import Evaluation
     from rarn_edge.stats.paired import Paired
@@ -60,6 +61,17 @@ def judgement_table(judgement: Judgement) -> Table:
     trained = "unknown" if pixels.train_mean is None else f"{pixels.train_mean:.1f} and {pixels.train_std:.1f}"
     rows.append(("pixel mean and deviation", f"{pixels.mean:.1f} and {pixels.std:.1f}; of training: {trained}"))
     return facts("Beyond accuracy", rows)
+
+
+def votes_table(votes: VoteFigures) -> Table:
+    """A model's probabilities beside the people who voted, and one person beside the others."""
+    rows = [
+        ("cross-entropy", f"{votes.cross_entropy:.3f} (least possible {votes.entropy:.3f})"),
+        ("total variation", f"{votes.total_variation:.3f}"),
+        ("probability against vote share", f"{votes.share_error:.1%}"),
+        ("one person", f"{votes.person_accuracy:.1%} of {votes.person_votes:,} votes name the majority of the others"),
+    ]
+    return facts(f"Beside the votes for {votes.faces:,} faces", rows)
 
 
 def methods_table(rows: list[MethodRow], faces: str) -> Table:

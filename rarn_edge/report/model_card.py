@@ -72,7 +72,7 @@ def model_card(
         "",
         "## Training",
         "",
-        f"- Labels: {_LABELS[spec.label_source]}",
+        f"- Labels: {LABELS[spec.label_source]}",
         f"- Data: the Training split of FER-2013, {provenance.get('train_images', 0):,} faces, pixel mean"
         f" {provenance.get('train_pixel_mean')}, deviation {provenance.get('train_pixel_std')}.",
         *(_phase_line(release, number, phase) for number, phase in enumerate(provenance["phases"], start=1)),
@@ -122,8 +122,8 @@ def model_card(
     return "\n".join(lines).rstrip() + "\n"
 
 
-_LABELS = {
-    FER2013: "FER-2013, one label a face as the challenge published it.",
+LABELS = {
+    FER2013: "FER-2013, one label a face as the challenge published it. What somebody saw in a face, not what the person feels.",
     FERPLUS: "FER+ (Barsoum 2016, arXiv:1608.01041; MIT licence), the votes of ten people for each face. What people see"
     " in a face, not what the person feels.",
 }

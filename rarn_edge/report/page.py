@@ -16,7 +16,7 @@ from rarn_edge.host.environment import package_version
 from rarn_edge.parity.report import ParityReport
 from rarn_edge.report.bench import bench_markdown, bench_table, bench_warnings, extra_tables, failure_lines
 from rarn_edge.report.drawing import Plot
-from rarn_edge.report.evaluation import evaluation_table, judgement_table, paired_table
+from rarn_edge.report.evaluation import evaluation_table, judgement_table, paired_table, votes_table
 from rarn_edge.report.evaluation_plots import confidence_plot, confusion_plot, roll_plot
 from rarn_edge.report.parity import parity_markdown, parity_result, parity_tables
 from rarn_edge.report.plots import plots
@@ -101,6 +101,7 @@ def evaluation_page(judgement: Judgement, face: Plot | None = None) -> str:
         note="",
         sections=(
             ("Beyond accuracy", [replace(judgement_table(judgement), title="")]),
+            ("Beside people", [] if judgement.votes is None else [votes_table(judgement.votes)]),
             ("Beside other models", [paired_table(rival.paired, name, rival.model) for rival in judgement.against]),
         ),
         about="Of what",

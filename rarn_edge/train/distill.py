@@ -5,6 +5,7 @@ of each image. Live teachers, whose answers are not kept, are in step.py.
 """
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -246,8 +247,12 @@ def read_answers(path: Path, faces: Faces, label_source: str) -> NDArray[np.floa
     row_of = {name: row for row, name in enumerate(names)}
     missing = [name for name in faces.names if name not in row_of]
     if missing:
+        row_wise = len(missing) == len(faces) and re.search(r"\.csv:\d+$", missing[0]) is not None
+        reason = (
+            "answers go by file names: give the faces as a zip or folder" if row_wise else "it was made for other faces"
+        )
         raise InputError(
-            f"{path}: has no answers for {len(missing):,} of {len(faces):,} faces ('{missing[0]}'); it was made for other faces"
+            f"{path}: has no answers for {len(missing):,} of {len(faces):,} faces ('{missing[0]}'); {reason}"
         )
     shares = answers[[row_of[name] for name in faces.names]]
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -202,10 +202,7 @@ def known_faces(faces: Faces, models: Mapping[str, tuple[str, ...]], on_notice: 
     for name, classes in models.items():
         kept = known.known_to(classes)
         if len(kept) < len(known):
-            left = sorted(
-                {faces.classes[label] for label in known.labels.tolist()}
-                - {faces.classes[label] for label in kept.labels.tolist()}
-            )
+            left = sorted(set(kept.without).difference(known.without))
             count = len(known) - len(kept)
             on_notice(f"{count:,} faces left out: {name} lacks {listed(left, 2)}", "warning")
         known = kept

@@ -154,3 +154,29 @@ def test_the_counts_of_the_paper(fer2013: Path, ferplus: Path) -> None:
         "angry": 287, "disgust": 24, "fear": 62, "happy": 865, "neutral": 1182, "sad": 351, "surprise": 415, "contempt": 13,
     }  # fmt: skip
     assert int(label_shares(faces.split(Split.TRAINING)).any(axis=1).sum()) == 28_385
+
+
+def test_rows_of_zeros_are_no_votes(faces: Faces, tmp_path: Path) -> None:
+    path = tmp_path / "v.csv"
+    header, first, *others = table(faces).splitlines()
+    path.write_text("\n".join([header, first.replace("9", "0"), *others]) + "\n")
+    assert str(with_votes(faces, read_votes(path))[1]) == "votes for 13 of 14 faces (1 without); 0 rows match no image"
+
+
+def test_votes_for_a_part_of_the_images_are_taken(faces: Faces, tmp_path: Path) -> None:
+    """Each row is of an image here: the table is of this data set."""
+    path = tmp_path / "v.csv"
+    path.write_text(table(faces, skip=10))
+    assert with_votes(faces, read_votes(path))[1].without_votes == 10
+
+
+def test_one_split_in_another_order_is_refused(tmp_path: Path) -> None:
+    """However many faces of the others are right."""
+    faces = synthetic_faces(1050, seed=0)
+    few = np.arange(1050) < 210
+    faces = replace(faces, splits=np.where(few, Split.PUBLIC_TEST.value, Split.TRAINING.value))
+    turned = (*faces.names[1:210], faces.names[0], *faces.names[210:])
+    path = tmp_path / "v.csv"
+    path.write_text(table(replace(faces, names=turned)))
+    with pytest.raises(InputError, match=r"on only 0% of 210 faces of PublicTest"):
+        with_votes(faces, read_votes(path))

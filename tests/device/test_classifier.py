@@ -147,6 +147,8 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def test_a_name_that_is_no_model() -> None:
+    with pytest.raises(InputError, match=r"no model 'rarn-18' is shipped \(rarn-n, rarn-s\)"):
+        Classifier("rarn-18", labels="fer2013")
     with pytest.raises(InputError, match="no model 'nonesuch' is shipped"):
         Classifier("nonesuch")
     with pytest.raises(InputError, match=r"nonesuch\.onnx: no such file"):
