@@ -61,10 +61,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 lock: ## write constraints.txt anew from the newest versions that pip finds
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[all,dev,docs,release]"
-	{ head -n 1 constraints.txt; \
-		$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed -e 's/+[a-z0-9.]*$$//'; \
-	} > constraints.new
-	mv constraints.new constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > $(VENV)/frozen.txt
+	{ head -n 1 constraints.txt && sed -e 's/+[a-z0-9.]*$$//' $(VENV)/frozen.txt; } > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
 	@touch $(INSTALLED)
 
 clean: ## remove .venv and everything built

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.assets import shipped_bundle
 from rarn_edge.board.make import make_bundle
+from rarn_edge.boundary.limits import at_least_one
 from rarn_edge.data import Split, load_faces
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.model import find_model_file, is_shipped
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="shipped models' names, or ONNX files")
     parser.add_argument("--data", type=Path, required=True, help="fer2013.zip")
-    parser.add_argument("--faces", type=int, default=500, help="so many of PublicTest, drawn with seed 0")
+    parser.add_argument("--faces", type=at_least_one, default=500, help="so many of PublicTest, drawn with seed 0")
     parser.add_argument("--modules", type=Path, default=ROOT / "build" / "web" / "node_modules")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser to start")
     arguments = parser.parse_args()
@@ -71,7 +72,7 @@ def main() -> None:
         raise InputError("Chromium is not installed; --chromium names one")
     faces = load_faces(arguments.data)
     chosen = np.flatnonzero(faces.splits == Split.PUBLIC_TEST.value)
-    chosen = np.random.default_rng(0).choice(chosen, arguments.faces, replace=False)
+    chosen = np.random.default_rng(0).choice(chosen, min(arguments.faces, len(chosen)), replace=False)
     print("| model | page MB | ready s | median ms | best ms | decisions flipped | logits apart |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for model in arguments.models:

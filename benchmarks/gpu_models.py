@@ -9,6 +9,7 @@ draws the large weights from a seed. Its speed is real, its answers are not.
 
 import argparse
 import math
+import sys
 import zlib
 from pathlib import Path
 
@@ -47,7 +48,10 @@ def _empty(source: Path, out: Path) -> None:
 
 def fill(folder: Path) -> None:
     """Write `NAME.onnx` beside each `NAME.graph`: weights drawn as He et al. (2015) begin a training."""
-    for source in sorted(folder.glob("*.graph")):
+    sources = sorted(folder.glob("*.graph"))
+    if not sources:
+        sys.exit(f"error: {folder}: holds no .graph files; first: python benchmarks/gpu_models.py prepare {folder}")
+    for source in sources:
         model = onnx.load(source)
         generator = np.random.default_rng(zlib.crc32(source.stem.encode()))
         for tensor in model.graph.initializer:

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
+from rarn_edge.boundary.limits import at_least_one
+from rarn_edge.boundary.paths import require_file
+from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import atomic, make_folder
 
 Row = tuple[str, bytes]  # name, image file
@@ -21,10 +24,21 @@ ROWS_PER_GROUP = 16_384  # of a Parquet file
 
 
 def read_crops(data: Path) -> list[Row]:
-    """The image files of the Training split, in the order of the zip."""
-    with zipfile.ZipFile(data) as archive:
-        names = [name for name in archive.namelist() if Path(name).name.startswith("Training_")]
-        return [(Path(name).stem, archive.read(name)) for name in names]
+    """The image files of the Training split, in the order of the zip.
+
+    Raises:
+        InputError: no such file, no zip, or one without these images.
+    """
+    require_file(data)
+    try:
+        with zipfile.ZipFile(data) as archive:
+            names = [name for name in archive.namelist() if Path(name).name.startswith("Training_")]
+            crops = [(Path(name).stem, archive.read(name)) for name in names]
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{data}: not a readable zip ({error})") from error
+    if not crops:
+        raise InputError(f"{data}: holds no image called Training_*; give the fer2013.zip of image files")
+    return crops
 
 
 def repeated(crops: list[Row], first: int, stop: int) -> Iterator[Row]:
@@ -73,9 +87,9 @@ WRITERS: dict[str, Callable[[Path, Iterator[Row]], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="fer2013.zip")
-    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--rows", type=at_least_one, required=True)
     parser.add_argument("--kind", choices=[*WRITERS, "folder"], default="parquet")
-    parser.add_argument("--files", type=int, default=1, help="shards to spread the rows over; not for folder")
+    parser.add_argument("--files", type=at_least_one, default=1, help="shards to spread the rows over; not for folder")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the folder to write into")
     arguments = parser.parse_args()
     crops = read_crops(arguments.data)
@@ -92,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

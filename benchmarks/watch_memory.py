@@ -38,8 +38,16 @@ def kilobytes(path: Path, key: str) -> int:
 
 
 def main() -> None:
+    command = sys.argv[1:]
+    if not command or command[0] in ("-h", "--help"):
+        print(__doc__, file=sys.stdout if command else sys.stderr)
+        sys.exit(0 if command else 2)
     start_s = time.perf_counter()
-    child = subprocess.Popen(sys.argv[1:])
+    try:
+        child = subprocess.Popen(command)
+    except OSError as error:
+        print(f"error: {command[0]}: cannot be run ({error.strerror})", file=sys.stderr)
+        sys.exit(127)
     pss_kb, peaks_kb = 0, dict[int, int]()
     while child.poll() is None:
         processes = descendants(child.pid)
@@ -48,8 +56,9 @@ def main() -> None:
             peaks_kb[one] = max(peaks_kb.get(one, 0), kilobytes(Path(f"/proc/{one}/status"), "VmHWM:"))
         time.sleep(SAMPLE_S)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the command and the processes it waited for
+    code = child.returncode if child.returncode >= 0 else 128 - child.returncode  # by a signal, as a shell says it
     figures = {
-        "exit_code": child.returncode,
+        "exit_code": code,
         "wall_s": round(time.perf_counter() - start_s, 1),
         "cpu_s": round(used.ru_utime + used.ru_stime, 1),
         "peak_pss_mb": round(pss_kb * 1024 / 1e6, 1),
@@ -57,7 +66,7 @@ def main() -> None:
         "rss_peaks_mb": [round(peak * 1024 / 1e6, 1) for peak in peaks_kb.values()],
     }
     print(json.dumps(figures), file=sys.stderr)
-    sys.exit(child.returncode)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

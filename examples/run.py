@@ -60,6 +60,9 @@ def without_figures(text: str) -> list[str]:
 
 def main(name: str, check: bool) -> None:
     readme = HERE / name / "README.md"
+    if not readme.is_file():
+        known = ", ".join(sorted(path.parent.name for path in HERE.glob("*/README.md")))
+        sys.exit(f"no example '{name}'; one of: {known}")
     before = readme.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="rarn-edge-") as made:
         folder = Path(made) / name
@@ -73,6 +76,7 @@ def main(name: str, check: bool) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    names = [argument for argument in sys.argv[1:] if argument != "--check"]
+    if len(names) != 1 or names[0].startswith("-"):
         sys.exit(__doc__)
-    main(sys.argv[1], "--check" in sys.argv)
+    main(names[0], "--check" in sys.argv)

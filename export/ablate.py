@@ -176,8 +176,8 @@ def main() -> None:
     check_alone(variants, sets, plan)
     for row in ablate(variants, sets, plan):
         rows.append(row)
-        kept = without(before, variants)
-        write_text(path, as_csv([*rows, *kept]))  # after every run: each is minutes of work
+        # after every run: each is minutes of work
+        write_text(path, as_csv(merged(rows, before, VARIANTS[arguments.name])))
         print(f"{row.variant}, {row.labels}: {row.upright:.2%} upright, {row.turned:.2%} turned", flush=True)
     print(as_table([from_csv(path) for path in sorted(results.glob(f"{table}-*.csv"))]))
 
@@ -217,10 +217,15 @@ def check_reference(path: Path, rows: list[Row], variants: tuple[Variant, ...]) 
         )
 
 
-def without(rows: list[Row], variants: tuple[Variant, ...]) -> list[Row]:
-    """The rows of an earlier table that are not about these variants: they stay when only some are run."""
-    names = {variant.name for variant in variants}
-    return [row for row in rows if row.variant not in names]
+def merged(rows: list[Row], before: list[Row], variants: tuple[Variant, ...]) -> list[Row]:
+    """These rows and, of an earlier table, those that they do not replace, in the order of the variants.
+
+    The others stay when only some variants are run, and when a repeated run is stopped.
+    """
+    made = {(row.variant, row.labels) for row in rows}
+    order = {variant.name: number for number, variant in enumerate(variants)}
+    kept = [row for row in before if (row.variant, row.labels) not in made]
+    return sorted([*rows, *kept], key=lambda row: order.get(row.variant, len(order)))
 
 
 @dataclass(frozen=True)

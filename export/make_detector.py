@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from rarn_edge.boundary.paths import require_file
 from rarn_edge.errors import InputError, run_script
 from rarn_edge.files import atomic
 
@@ -210,15 +211,17 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("rarn_edge/assets/blazeface.onnx"))
     parser.add_argument("--check", type=Path, nargs="+", default=[], metavar="PICTURE", help="pictures to compare on")
     arguments = parser.parse_args()
+    require_file(arguments.tflite)
     content = arguments.tflite.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise InputError(f"{arguments.tflite}: not the file this was written for (its sha256 differs)")
     model = convert(content)
     with atomic(arguments.output) as temporary:
         onnx.save(model, temporary)
+        said = check(arguments.tflite, temporary, arguments.check) if arguments.check else ""
     print(f"{arguments.output}: {arguments.output.stat().st_size:,} bytes")
-    if arguments.check:
-        print(check(arguments.tflite, arguments.output, arguments.check))
+    if said:
+        print(said)
 
 
 if __name__ == "__main__":

@@ -92,15 +92,18 @@ def test_rows_without_the_first_do_not_mix_with_others(ablations: ModuleType, tm
     ablations.check_reference(tmp_path / "x.csv", rows, ablations.VARIANTS["paper-rarn-n"])
 
 
-def test_some_variants_leave_the_rows_of_others(ablations: ModuleType) -> None:
+def test_a_table_keeps_the_rows_that_are_not_made_anew(ablations: ModuleType) -> None:
     readings = ablations.VARIANTS["paper-rarn-n"]
     some = ablations.chosen(readings, ["momentum"])
     assert [each.name for each in some] == ["as printed", "momentum"]
-    rows = [ablations.Row(each.name, "fer2013", 3, 0, 9, *(0.0,) * 8) for each in readings]
-    assert [row.variant for row in ablations.without(rows, some)] == [
-        each.name for each in readings if each not in some
-    ]
-    assert ablations.without(rows, readings) == []
+    sets = ("fer2013", "ferplus")
+    before = [ablations.Row(each.name, labels, 3, 0, 9, *(0.0,) * 8) for each in readings for labels in sets]
+    anew = [replace(row, upright=1.0) for row in before if row.variant in ("as printed", "momentum")]
+    for done in range(1, len(anew) + 1):  # stopped after so many rows
+        merged = ablations.merged(anew[:done], before, readings)
+        assert [(row.variant, row.labels) for row in merged] == [(row.variant, row.labels) for row in before]
+        assert [row for row in merged if row.upright] == anew[:done]
+    assert ablations.merged(anew, [], readings) == anew
 
 
 @pytest.mark.parametrize("name", ["recipe", "settle"])

@@ -1,5 +1,6 @@
 """The examples print what their READMEs say, but for figures."""
 
+import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -30,6 +31,17 @@ def test_drift_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         run.main("small", check=True)
     run.main("small", check=False)
     assert "took 3.5 s" in readme.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--check"], "Run the commands"), (["owl"], "one of: own_network, transfer")]
+)
+def test_without_an_example_of_that_name(arguments: list[str], said: str) -> None:
+    command = [sys.executable, str(EXAMPLES / "run.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_command_that_fails_ends_the_run(tmp_path: Path) -> None:

@@ -202,3 +202,13 @@ def test_training_needs_no_onnxruntime(python: Python, faces_folder: Path, tmp_p
     done = without(python, ("onnxruntime", "onnx"), *command)
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == 0
+
+
+def test_the_tests_of_a_device_are_found_on_one(python: Python) -> None:
+    """Continuous integration runs them where neither torch nor onnx is installed."""
+    here = Path(__file__).parent
+    absent = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "safetensors")
+    settings = {"PYTHONPATH": os.pathsep.join((str(BLOCKING), str(here.parent))), "ABSENT": ",".join(absent)}
+    options = ("--collect-only", "-q", "-p", "no:cacheprovider", "--rootdir", here.parent)
+    done = python("-m", "pytest", *options, here / "device", env=settings)
+    assert done.returncode == 0, done.stdout[-2000:]

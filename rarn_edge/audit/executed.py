@@ -6,6 +6,7 @@ read from the file: operators come from the optimised model that the session sav
 
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class ExecutedNode:
     output_shape: tuple[int, ...]
     constant_shapes: tuple[tuple[int, ...], ...]  # of its inputs, quantized or not; empty for those that are computed
     attributes: dict[str, Any]
+    multiply_adds: int  # of a convolution or a matrix product, one image; 0 for everything else
     time_s: float  # median; profiling adds a few microseconds to each node
 
     @property
@@ -48,11 +50,6 @@ class ExecutedNode:
         """Of a convolution; empty where its weight is no constant."""
         place = 3 if self.operator == "QLinearConv" else 1
         return self.constant_shapes[place] if place < len(self.constant_shapes) else ()
-
-    @property
-    def multiply_adds(self) -> int:
-        """Of a convolution, one image."""
-        return multiply_adds(self.operator, self.constant_shapes, self.output_shape) if self.is_convolution else 0
 
     @property
     def kind(self) -> str:
@@ -137,6 +134,7 @@ def _join(model: onnx.ModelProto, calls: list[NodeCall]) -> ExecutedGraph:
                 output_type=output.type,
                 output_shape=output.shape,
                 constant_shapes=tuple(weights.get(name, ()) for name in node.input),
+                multiply_adds=_multiply_adds(node, runs[0], weights),
                 attributes={a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
                 time_s=float(np.median([run.duration_s for run in runs])),
             )
@@ -150,3 +148,11 @@ def _join(model: onnx.ModelProto, calls: list[NodeCall]) -> ExecutedGraph:
         frozenset(shapes),
         frozenset(floats),
     )
+
+
+def _multiply_adds(node: onnx.NodeProto, call: NodeCall, weights: Mapping[str, tuple[int, ...]]) -> int:
+    """Of a call with batch 1. Shapes of weights are of the graph, for a profile leaves them out."""
+    inputs = [weights.get(name, ()) for name in node.input]
+    if inputs and not inputs[0] and call.inputs:
+        inputs[0] = call.inputs[0].shape
+    return multiply_adds(node.op_type, inputs, call.outputs[0].shape) if call.outputs else 0

@@ -25,7 +25,7 @@ class Audit:
     quantized: bool  # whether anything runs in integers or converts
     convolutions: int
     int8_convolutions: int
-    int8_share: float | None  # of the convolutions' multiply-adds; None: no convolution
+    int8_share: float | None  # of the multiply-adds of convolutions and matrix products; None: there are none
     islands: tuple[Island, ...]
     conversions: dict[str, int]  # Q and DQ nodes that remain
     conversion_time_share: float
@@ -41,9 +41,14 @@ class Audit:
         """What misses the gates, one line each."""
         found = []
         if min_int8 is not None and (self.int8_share is None or self.int8_share < min_int8):
-            share = "no convolution" if self.int8_share is None else f"{self.int8_share:.1%}"
-            found.append(f"{share} of the convolutions' multiply-adds run in INT8, at least {min_int8:.1%} asked for")
-        if max_flips is not None and self.saturation.saturation_flips > max_flips:
+            share = "nothing" if self.int8_share is None else f"{self.int8_share:.1%}"
+            found.append(f"{share} of the multiply-adds run in INT8, at least {min_int8:.1%} asked for")
+        if max_flips is not None and self.saturation.saturation_flips is None:
+            found.append(
+                "what saturation changes is not known: ONNX Runtime cannot open this file with 32-bit sums; a file of"
+                " rarn-edge quantize it can"
+            )
+        elif max_flips is not None and (self.saturation.saturation_flips or 0) > max_flips:
             found.append(
                 f"saturation flips {self.saturation.saturation_flips} of {self.saturation.images} decisions, at most"
                 f" {max_flips} allowed; quantize for this host: --target {detect_host().target.value}"
@@ -60,7 +65,7 @@ def audit(artifact: Artifact, images: NDArray[np.uint8], threads: int | None = N
     graph = executed_graph(artifact)
     convolutions = [node for node in graph.nodes if node.is_convolution]
     in_int8 = [node for node in convolutions if node.kind == "integer"]
-    total = sum(node.multiply_adds for node in convolutions)
+    total = sum(node.multiply_adds for node in graph.nodes)
     conversions = [node for node in graph.nodes if node.kind == "convert"]
     time_s = sum(node.time_s for node in graph.nodes)
     host = detect_host()
@@ -75,7 +80,7 @@ def audit(artifact: Artifact, images: NDArray[np.uint8], threads: int | None = N
         quantized=quantized,
         convolutions=len(convolutions),
         int8_convolutions=len(in_int8),
-        int8_share=sum(node.multiply_adds for node in in_int8) / total if total else None,
+        int8_share=sum(node.multiply_adds for node in graph.nodes if node.kind == "integer") / total if total else None,
         islands=tuple(find_islands(graph)) if quantized else (),  # a float file is none of them
         conversions=dict(Counter(node.operator for node in conversions)),
         conversion_time_share=sum(node.time_s for node in conversions) / time_s if time_s else 0.0,

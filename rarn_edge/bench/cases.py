@@ -4,6 +4,7 @@ Foreign files are first-class here: a comparison that only takes our own models 
 process, so that a large file leaves no trace in this one and a file that crashes the runtime ends nothing.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -65,26 +66,36 @@ def load_case(path: Path, label: str | None = None) -> BenchCase:
 
 
 def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
-    """`load_case` for each file, labelled by stem, or `folder/stem` where files share it; a repeat gets `#2`."""
+    """`load_case` for each file, labelled by its stem as `names_apart` says."""
     for path in paths:
         require_file(path, MODEL_HINT)
-    files_by_stem = Counter(path.stem for path in {path.resolve() for path in paths})
-    seen: Counter[str] = Counter()
     cases = []
     worker = Worker()
     try:
-        for path in paths:
-            whole = path.resolve()
-            label = whole.stem if files_by_stem[whole.stem] == 1 else f"{whole.parent.name}/{whole.stem}"
-            label = printable(label)
-            seen[label] += 1
-            cases.append(_read(worker, path, label if seen[label] == 1 else f"{label} #{seen[label]}"))
+        for path, label in zip(paths, names_apart(paths, [path.stem for path in paths]), strict=True):
+            cases.append(_read(worker, path, label))
             if not worker.alive:  # the file crashed the runtime: the next one is read by another process
                 worker.close()
                 worker = Worker()
     finally:
         worker.close()
     return tuple(cases)
+
+
+def names_apart(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
+    """A name for each file: the one given, `folder/name` where different files share it, and for a repeat with `#2`.
+
+    A link has its own folder, not that of the file it leads to.
+    """
+    files = Counter(name for name, _ in {(name, path.resolve()) for path, name in zip(paths, names, strict=True)})
+    seen: Counter[str] = Counter()
+    found = []
+    for path, name in zip(paths, names, strict=True):
+        folder = Path(os.path.abspath(path)).parent.name  # noqa: PTH100 (`resolve` would follow links)
+        whole = printable(name if files[name] == 1 else f"{folder}/{name}")
+        seen[whole] += 1
+        found.append(whole if seen[whole] == 1 else f"{whole} #{seen[whole]}")
+    return found
 
 
 def _read(worker: Worker, path: Path, label: str) -> BenchCase:

@@ -120,16 +120,28 @@ class RunRecord:
 
 
 class Journal:
-    """The open file; every line is handed to the operating system at once. Without a path nothing is written."""
+    """The open file; every line is handed to the operating system at once. Without a path nothing is written.
+
+    Raises:
+        InputError: another run writes it, it holds the rounds of one that was stopped, or it cannot be written.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._file: TextIO | None = None
         if path is not None:
             check_output(path)
-            self._file = path.open("a", encoding="utf-8")  # not "w": it may be another run's
+            self._file = path.open("a+", encoding="utf-8", errors="replace")  # not "w": it may be another run's
             if not lock_handle(self._file.fileno()):
                 self._file.close()
                 raise InputError(f"{path}: another run is writing this; wait for it, or name another output")
+            self._file.seek(0)
+            rounds = sum(line.startswith('{"round"') for line in self._file)
+            if rounds:
+                self._file.close()
+                raise InputError(
+                    f"{path}: holds {rounds} rounds of a run that was stopped, which `rarn-edge compare` reads; move it away"
+                    " or remove it, or name another output"
+                )
             self._file.truncate(0)
 
     def write(self, plan: Plan | None = None, **found: Any) -> None:

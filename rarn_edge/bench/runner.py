@@ -4,7 +4,7 @@ All processes are launched several times: two of the same file differ for as lon
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -138,12 +138,22 @@ def _workers(run: Run, threads: int, budget: Budget) -> Iterator[dict[str, Worke
         ]
         run.each("open", [(case.label, None, partial(_open, run, held, case, threads)) for case in cases], threads)
         if held and record.overhead_s is None:
-            record.overhead_s = next(iter(held.values())).ask("overhead")["overhead_s"]
+            record.overhead_s = _overhead_s(held.values())
         budget.opened(time.perf_counter() - opening_s)
         yield held
     finally:
         for worker in held.values():
             worker.close()
+
+
+def _overhead_s(workers: Iterable[Worker]) -> float | None:
+    """Of a question to a worker; None if none answers, which then fails at its next step."""
+    for worker in workers:
+        try:
+            return float(worker.ask("overhead")["overhead_s"])
+        except WorkerError:
+            continue
+    return None
 
 
 def _open(run: Run, held: dict[str, Worker], case: BenchCase, threads: int) -> None:

@@ -9,10 +9,12 @@ import struct
 from collections.abc import Iterator
 from itertools import islice
 
+from rarn_edge.boundary.limits import LARGEST_PIXELS
 from rarn_edge.errors import InputError
 
 FORMATS = "PNG, JPEG, GIF, BMP, WebP or TIFF"
 _HOLE_BYTES = 512
+_GIF_STEPS = 1 << 16  # before its first picture; each takes up to 256 bytes
 
 
 def check_image(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
@@ -31,9 +33,12 @@ def check_image(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
     if min(size) < 1:
         raise InputError(f"{name}: cannot be decoded as an image: it claims {size[0]:,} x {size[1]:,} pixels")
     if size[0] * size[1] > max_pixels:
+        pixels = size[0] * size[1]
+        way = f"If that is meant: --max-megapixels {-(-pixels // 1_000_000)}"
+        if pixels > LARGEST_PIXELS:
+            way = f"Make it smaller: more than {LARGEST_PIXELS / 1e6:g} million are never read"
         raise InputError(
-            f"{name}: {size[0]:,} x {size[1]:,} pixels, more than the limit of {max_pixels / 1e6:g} million.\n"
-            f"If that is meant: --max-megapixels {-(-size[0] * size[1] // 1_000_000)}"
+            f"{name}: {size[0]:,} x {size[1]:,} pixels, more than the limit of {max_pixels / 1e6:g} million.\n{way}"
         )
     if content.startswith(b"\xff\xd8") and _jpeg_picture(content) is None:
         raise InputError(f"{name}: cannot be decoded as an image; repair or remove it (a JPEG that is cut short)")
@@ -79,14 +84,22 @@ def doubts(content: bytes, name: str) -> str | None:
     return None if several is None else f"{name}: {several}; only its first picture is read"
 
 
-def _gif_size(content: bytes) -> tuple[int, int]:
-    """The canvas, or the first frame where it is larger."""
-    canvas = struct.unpack_from("<HH", content, 6)
-    found = re.search(rb"\x00\x2c", content[: 1 << 16])
-    if found is None or len(content) < found.end() + 8:
-        return canvas
-    left, top, width, height = struct.unpack_from("<HHHH", content, found.end())
-    return max(canvas[0], left + width), max(canvas[1], top + height)
+def _gif_size(content: bytes) -> tuple[int, int] | None:
+    """The canvas, or the first frame where it is larger; None where there is no frame."""
+    canvas_width, canvas_height, flags = struct.unpack_from("<HHB", content, 6)
+    at = 13 + (3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0)  # after the colour table
+    in_extension = False
+    for _ in range(_GIF_STEPS):
+        if in_extension:
+            in_extension, at = content[at] > 0, at + 1 + content[at]  # a block of it; an empty one is the last
+        elif content[at] == 0x21:
+            in_extension, at = True, at + 2
+        elif content[at] == 0x2C:
+            left, top, width, height = struct.unpack_from("<HHHH", content, at + 1)
+            return max(canvas_width, left + width), max(canvas_height, top + height)
+        else:
+            return None
+    return None
 
 
 def _bmp_size(content: bytes) -> tuple[int, int]:

@@ -1,9 +1,11 @@
 """The consoles: what they print was written for people, so no name in it may steer the terminal or be read as markup."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable
-from typing import NoReturn
+import threading
+from collections.abc import Iterable, Iterator
+from typing import NoReturn, TextIO
 
 from rich.console import Console
 from rich.segment import Segment
@@ -29,6 +31,20 @@ class SafeConsole(Console):
         self.quiet = True
         silence_stdout()
         raise SystemExit(BROKEN_PIPE)
+
+
+_REDIRECTED = threading.RLock()
+
+
+@contextlib.contextmanager
+def spoken_into(stream: TextIO, errors: bool = False) -> Iterator[None]:
+    """What others' code prints goes there, and with `errors` what it writes to stderr as well.
+
+    The streams are the process's, so threads take turns: two that redirect at once would leave the one's stream to the other.
+    """
+    to_stderr = contextlib.redirect_stderr(stream) if errors else contextlib.nullcontext()
+    with _REDIRECTED, contextlib.redirect_stdout(stream), to_stderr:
+        yield
 
 
 def silence_stdout() -> None:

@@ -43,14 +43,14 @@ def evaluate(
 def _print(done: "EvaluateResult") -> None:
     from rarn_edge.report.evaluation import evaluation_table, judgement_table, paired_table, votes_table
 
-    out.print(evaluation_table(done.evaluation, f"{done.file.name} on {done.faces}").to_rich())
+    out.print(evaluation_table(done.evaluation, f"{done.name} on {done.faces}").to_rich())
     if done.report is not None:
         out.print(judgement_table(done.report).to_rich())
         say(f"{done.written[0].parent}: {', '.join(path.name for path in done.written)}")
     for name, paired in done.against:
-        out.print(paired_table(paired, done.file.name, name).to_rich())
+        out.print(paired_table(paired, done.name, name).to_rich())
     if done.votes is not None:
         out.print(votes_table(done.votes).to_rich())
     made = done.calibrated
     if made is not None:
-        say(f"{made.file}: {done.file.name} with temperature {made.temperature:.3f}, fitted on {done.faces}")
+        say(f"{made.file}: {done.name} with temperature {made.temperature:.3f}, fitted on {done.faces}")

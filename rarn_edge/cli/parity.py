@@ -101,4 +101,5 @@ def _print_nodes(done: "ParityResult", as_json: bool) -> None:
         )
         note(f"{title}: {first}", "explained")
     if not done.explained:
-        note("no step from one form to the next failed", "explained")
+        failed = "; what failed is how a file runs here" if not done.report.passed else ""
+        note(f"no step from one form to the next failed{failed}", "explained")

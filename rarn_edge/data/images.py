@@ -9,7 +9,8 @@ from pathlib import Path, PurePath, PurePosixPath
 import numpy as np
 
 from rarn_edge.boundary.limits import MAX_FILE_BYTES
-from rarn_edge.boundary.paths import read_bytes
+from rarn_edge.boundary.paths import read_bytes, shown, why
+from rarn_edge.boundary.walk import is_hidden_name, walk
 from rarn_edge.data.csv_file import rows_of
 from rarn_edge.data.faces import SPLIT_NAMES, UNLABELLED, Faces, Split, classes_of
 from rarn_edge.data.stream import Reader
@@ -18,7 +19,6 @@ from rarn_edge.errors import InputError, first_line
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
 """Of pictures that cannot be decoded here: they count as images, so that each is reported and none is passed over."""
-SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # of macOS's zips, and of Synology's thumbnails
 IMAGE_SUFFIXES = (*SUFFIXES, *UNREAD_SUFFIXES)
 # of folders: classes may be called by the other names
 _FOLDER_SPLITS = {name: split for name, split in SPLIT_NAMES.items() if name not in ("all", "public", "private")}
@@ -36,19 +36,23 @@ _ZIP_ERRORS = (
 
 
 def read_folder(root: Path) -> Faces:
-    """Every image below `root`, not decoded yet.
+    """Every image below `root`, also behind links to folders, not decoded yet.
 
     Raises:
-        InputError: no images, a class folder without any, or two classes that differ by case.
+        InputError: no images, a class folder without any, two classes that differ by case, or a folder that cannot be read.
     """
-    relative = {path: PurePosixPath(path.relative_to(root).as_posix()) for path in root.rglob("*")}
-    files = sorted(entry for path, entry in relative.items() if is_image(entry) and not path.is_dir())
+    try:
+        entries = [PurePosixPath(PurePath(name).as_posix()) for name in walk(str(root))]
+    except OSError as error:
+        raise InputError(f"{shown(error.filename or root)}: cannot be read ({why(error)})") from error
+    files = sorted(entry for entry in entries if is_image(entry))
     found = _from_paths(files, str(root), lambda name: read_bytes(root / name, MAX_FILE_BYTES))
     beside = {file.parent.parent for file in files if _class_folder(file) is not None}
     holding = {parent for file in files for parent in file.parents}
-    for path, entry in sorted(relative.items()):
-        hidden = entry.name.startswith((".", "__"))
-        if entry.parent in beside and entry not in holding and not hidden and path.is_dir():
+    for path in sorted(path for folder in beside for path in (root / folder).iterdir()):
+        entry = PurePosixPath(path.relative_to(root).as_posix())
+        hidden = is_hidden_name(path.name) or path.name.startswith("__")
+        if entry not in holding and not hidden and path.is_dir():
             raise InputError(
                 f"{root}: the class folder '{entry}' holds no images ({' '.join(SUFFIXES)}); fill or remove it"
             )
@@ -120,11 +124,6 @@ def is_hidden(path: PurePath) -> bool:
     return any(is_hidden_name(part) for part in path.parts if part != "..")
 
 
-def is_hidden_name(name: str) -> bool:
-    """Of one file or folder."""
-    return name.startswith(".") or name in SYSTEM_FOLDERS
-
-
 def _damaged(path: Path, error: BaseException) -> InputError:
     return InputError(f"{path}: cannot be read as a zip of images ({first_line(error)})")
 
@@ -161,9 +160,9 @@ def _undecoded(
 
 
 def _class_folder(path: PurePosixPath) -> str | None:
-    """The folder an image is in, unless that names a split."""
+    """The folder an image is in, unless that is a split's; what lies in a split's folder is a class, also one called `test`."""
     folder = path.parent.name
-    return folder if folder and folder.lower() not in _FOLDER_SPLITS else None
+    return folder if folder and (not _is_split(folder) or _is_split(path.parent.parent.name)) else None
 
 
 def _split_of(path: PurePosixPath) -> Split:
@@ -171,7 +170,11 @@ def _split_of(path: PurePosixPath) -> Split:
     prefix = path.name.split("_")[0]
     if "_" in path.name and prefix in (Split.TRAINING, Split.PUBLIC_TEST, Split.PRIVATE_TEST):
         return Split(prefix)
-    for folder in reversed(path.parts[:-1]):
-        if folder.lower() in _FOLDER_SPLITS:
-            return _FOLDER_SPLITS[folder.lower()]
-    return Split.UNSPLIT
+    folders = path.parts[:-1]
+    if len(folders) > 1 and _is_split(folders[-2]):
+        folders = folders[:-1]  # the last one is a class
+    return next((_FOLDER_SPLITS[name.lower()] for name in reversed(folders) if _is_split(name)), Split.UNSPLIT)
+
+
+def _is_split(folder: str) -> bool:
+    return folder.lower() in _FOLDER_SPLITS

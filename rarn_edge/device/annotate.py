@@ -180,7 +180,7 @@ class Drawing:
         if picture.frame is None:
             write_image(self._paths[picture.source], draw(picture.pixels, answered.faces, self._explain))
             return
-        if self._video is None or self._video[0] != picture.source:
+        if self._video is None or self._video[0] != picture.source or picture.frame == 0:  # named twice: written anew
             self.finish()
             path = self._paths[picture.source]
             self._video = picture.source, self._open.enter_context(video_file(path, picture.fps or 25.0))
@@ -201,10 +201,12 @@ class Drawing:
 def drawn_paths(out: Path, sources: Sequence[str]) -> dict[str, Path]:
     """Where the drawn copy of each source goes, by the name that its pictures carry: `out`, or files of their own in that folder.
 
+    A source that is named twice has one copy.
+
     Raises:
         InputError: a file is named for several sources, or one that is neither a picture nor a video.
     """
-    written = (*SUFFIXES, *CODECS)
+    written, sources = (*SUFFIXES, *CODECS), tuple(dict.fromkeys(sources))  # one named twice is drawn alike
     is_file = out.suffix.lower() in written and not out.is_dir()
     if not is_file and OTHER_FILE.fullmatch(out.suffix) and not out.exists():
         raise InputError(

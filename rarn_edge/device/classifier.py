@@ -88,7 +88,7 @@ class Classifier:
             provider: `cpu`, `cuda`, ...; never falls back to another.
             threads: Threads within an operator (default: the cores this process may use).
             min_confidence: Predictions below it are marked as `abstained`; 0..1.
-            batch: At most so many images go through the network at once.
+            batch: At most so many images go through the network at once; one, where the file is of dynamic INT8.
             max_pixels: Larger image files are refused before they are decoded.
 
         Raises:
@@ -103,7 +103,8 @@ class Classifier:
         self._session = open_session(path, provider, threads)
         self.artifact = Artifact.of_session(path, self._session)
         self.min_confidence = min_confidence
-        self._batch = batch
+        # a dynamic file measures its ranges anew in each batch: alone, an answer depends on its image only
+        self._batch = 1 if self.artifact.contract.precision == "int8-dynamic" else batch
         self._max_pixels = max_pixels
 
     def __repr__(self) -> str:

@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.boundary.limits import MAX_FILE_BYTES
 from rarn_edge.boundary.paths import exists, read_standard_input, require_file, shown
-from rarn_edge.data.images import IMAGE_SUFFIXES, is_hidden
+from rarn_edge.boundary.walk import walk
+from rarn_edge.data.images import IMAGE_SUFFIXES
+from rarn_edge.device.edit_list import frames_played
 from rarn_edge.device.image_file import MAX_PIXELS, colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError, RarnEdgeError, first_line
 
 COUNTED_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi")
 """Of videos that hold the number of their frames. Of others it is guessed from rate and length, and each frame has its time."""
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts")
+MEDIA_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
 STDIN = "-"
 QUEUE_PLACES = 8
 CROP_SIDE_PX = 256  # an image up to this side is taken for a face crop where nothing else is said
@@ -76,8 +79,10 @@ class Video:
 def find_sources(arguments: Iterable[str]) -> list[str]:
     """Files, video files, cameras and `-`, with folders and patterns replaced by the images and videos they hold, sorted.
 
+    Links to folders are followed. A pipe or a dead link with the name of an image is a source too: reading it says what it is.
+
     Raises:
-        InputError: an argument that names nothing, or a folder without images.
+        InputError: an argument that names nothing, or a folder without images or one that cannot be read.
     """
     found: list[str] = []
     for text in arguments:
@@ -86,8 +91,9 @@ def find_sources(arguments: Iterable[str]) -> list[str]:
             if text == STDIN or (text.isdecimal() and not exists(path)):
                 found.append(text)
             elif exists(path) and path.is_dir():
-                list(path.iterdir())  # a folder that may not be read looks empty to rglob
-                inside = sorted(str(file) for file in path.rglob("*") if _is_media(file, path))
+                inside = sorted(
+                    str(path / name) for name in walk(str(path)) if Path(name).suffix.lower() in MEDIA_SUFFIXES
+                )
                 if not inside:
                     raise InputError(f"{path}: no images or videos in this folder")
                 found += inside
@@ -97,7 +103,7 @@ def find_sources(arguments: Iterable[str]) -> list[str]:
             else:
                 found += [match for match in matches if not Path(match).is_dir()]
         except OSError as error:
-            raise InputError(f"{shown(text)}: cannot be read ({error.strerror})") from error
+            raise InputError(f"{shown(error.filename or text)}: cannot be read ({error.strerror})") from error
     return found
 
 
@@ -107,12 +113,6 @@ def is_video(source: str) -> bool:
 
 def is_camera(source: str) -> bool:
     return source.isdecimal() and not exists(Path(source))
-
-
-def _is_media(path: Path, folder: Path) -> bool:
-    """By its name; a pipe or a dead link of that name is read too, and reported."""
-    seen = path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not is_hidden(path.relative_to(folder))
-    return seen and not path.is_dir()
 
 
 def read_pictures(sources: Iterable[str], reading: Reading) -> Iterator[Picture]:
@@ -196,8 +196,11 @@ def _frames(source: str, reading: Reading) -> Iterator[Picture]:
         capture.release()
     if number == 0:
         raise InputError(f"{video.name}: no frame can be decoded")
-    if counted and not live and video.frames is not None and number < video.frames:
-        raise InputError(f"{video.name}: ends after {number:,} of {video.frames:,} frames: it is damaged or cut short")
+    if not counted or live or video.frames is None or number >= video.frames:
+        return
+    played = frames_played(Path(source), video.frames)
+    if number < (planned := video.frames if played is None else played):
+        raise InputError(f"{video.name}: ends after {number:,} of {planned:,} frames: it is damaged or cut short")
 
 
 def ahead(pictures: Callable[[], Iterator[Picture]], places: int = QUEUE_PLACES) -> Iterator[Picture]:

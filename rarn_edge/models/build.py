@@ -66,8 +66,11 @@ def fresh_model(network: Network, seed: int) -> nn.Module:
 
 
 def is_measured(layer: nn.Module) -> bool:
-    """Whether it is a batch normalisation that has seen images."""
-    return isinstance(layer, nn.BatchNorm2d) and bool(layer.num_batches_tracked)
+    """Whether it is a batch normalisation whose statistics are of images: it has counted them, or they were loaded."""
+    if not isinstance(layer, nn.BatchNorm2d) or layer.running_mean is None or layer.running_var is None:
+        return False
+    fresh = not bool(layer.running_mean.any()) and bool((layer.running_var == 1).all())
+    return bool(layer.num_batches_tracked) or not fresh
 
 
 def estimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:

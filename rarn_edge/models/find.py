@@ -11,8 +11,10 @@ preprocess = { height_px = 224, width_px = 224, mean = [123.7, 116.3, 103.5], st
 import copy
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -169,9 +171,7 @@ def _from_file(path: Path, attribute: str) -> Builder:
     module = ModuleType(f"rarn_edge_own_{path.stem}")
     module.__file__ = str(whole)
     sys.modules[module.__name__] = module  # dataclasses and pickle look there
-    if str(whole.parent) not in sys.path:
-        sys.path.insert(0, str(whole.parent))  # its neighbours, as for `python my_net.py`
-    with their_code(f"{shown(path)}: it cannot be imported:"):
+    with their_code(f"{shown(path)}: it cannot be imported:"), _neighbours(whole.parent):
         exec(compile(source, str(whole), "exec"), module.__dict__)  # the caller names the file for this
     if not attribute or not hasattr(module, attribute):
         callables = [
@@ -181,7 +181,46 @@ def _from_file(path: Path, attribute: str) -> Builder:
         ]
         there = f"; it has: {', '.join(callables)}" if callables else ""
         raise InputError(f"{shown(path)}: has no '{attribute}'{there}")
-    return _callable(getattr(module, attribute), f"{shown(path)}:{attribute}")
+    found = _callable(getattr(module, attribute), f"{shown(path)}:{attribute}")
+
+    @wraps(found, updated=())  # which keeps its parameters to be seen
+    def build(**given: Any) -> Any:
+        with _neighbours(whole.parent):
+            return found(**given)
+
+    return build
+
+
+_IMPORTED: dict[Path, dict[str, ModuleType]] = {}  # by folder: the modules in it that networks there have imported
+
+
+@contextmanager
+def _neighbours(folder: Path) -> Iterator[None]:
+    """Imports find the files beside a network first, as for `python my_net.py`, and never those beside another network."""
+    for other in _IMPORTED.keys() - {folder}:
+        for name in _IMPORTED[other]:
+            sys.modules.pop(name, None)
+    own = _IMPORTED.setdefault(folder, {})
+    sys.modules.update(own)
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        own.update((name, sys.modules[name]) for name in sys.modules.keys() - before if _lies_in(folder, name))
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Whether a module is `folder/NAME.py` or of the package `folder/NAME`."""
+    top = name.partition(".")[0]
+    file = getattr(sys.modules[name], "__file__", None)
+    return (
+        file is not None
+        and Path(file).is_relative_to(folder)
+        and Path(file).relative_to(folder).parts[0] in (top, f"{top}.py")
+    )
 
 
 def _callable(found: Any, reference: str) -> Builder:

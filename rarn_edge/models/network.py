@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rarn_edge.boundary.terminal import spoken_into
 from rarn_edge.contract.spec import MAX_CLASSES, UNKNOWN, ModelSpec, Preprocess
 from rarn_edge.errors import InputError, first_line
 
@@ -122,7 +123,7 @@ class Network:
         module.train(was_training)
 
     def check(self, module: "nn.Module", training: bool = False) -> None:
-        """Show a network of one's own two and three blank images, so that what it cannot do is said before the work.
+        """Show a network of one's own two, three and one blank images, so that what it cannot do is said before the work.
 
         `training`: also as it answers while it trains.
 
@@ -140,9 +141,10 @@ class Network:
                 f"{self.reference}: its network takes {len(needed)} inputs ({', '.join(needed) or 'none'});"
                 " it is shown one tensor of images [N, C, H, W], so make the others attributes of the module"
             )
-        for count, mode in ((2, False), (3, False), (2, True)) if training else ((2, False), (3, False)):
+        for count, mode in ((2, False), (3, False), (1, False), *(((2, True),) if training else ())):
             shape = (count, preprocess.channels, preprocess.height_px, preprocess.width_px)  # [N, C, H, W]
-            shown = copy.deepcopy(module).train(mode)  # its statistics stay as they are
+            with _in_their_words(self, "its network cannot be copied (copy.deepcopy):"):
+                shown = copy.deepcopy(module).train(mode)  # its statistics stay as they are
             with (
                 torch.no_grad(),
                 torch.random.fork_rng(),
@@ -156,7 +158,8 @@ class Network:
                 )
             if list(answer.shape) != [count, classes] or not answer.is_floating_point():
                 raise InputError(
-                    f"{self.reference}: its network answers {list(answer.shape)} {_dtype(answer)} to {count} images{when};"
+                    f"{self.reference}: its network answers {list(answer.shape)} {_dtype(answer)} to"
+                    f" {count} image{'s' if count > 1 else ''}{when};"
                     f" [{count}, {classes}] float32 is needed, one logit for each of: {', '.join(self.spec.classes[:10])}"
                     f"{', ...' if classes > 10 else ''}{self._advice(answer)}"
                 )
@@ -204,7 +207,10 @@ def _taken(builder: Builder, reference: str) -> tuple[str, ...]:
 
 def _needed(forward: Callable[..., Any]) -> list[str] | None:
     """The names of the arguments that must be given; None where it takes any number."""
-    parameters = inspect.signature(forward).parameters.values()
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):  # of TorchScript, which says nothing of itself
+        return None
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None
     needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
@@ -230,7 +236,7 @@ def their_code(what: str) -> Iterator[None]:
         InputError: the code raised, or ended the program.
     """
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with spoken_into(sys.stderr):
             yield
     except (InputError, MemoryError):
         raise

@@ -4,7 +4,6 @@ torch's exporter has ignored the opset, split weights into a second file and cha
 file is checked before it gets its name.
 """
 
-import contextlib
 import copy
 import io
 import logging
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from rarn_edge.boundary.terminal import spoken_into
 from rarn_edge.contract.artifact import Artifact, Contract, open_unoptimised
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
@@ -78,7 +78,7 @@ def _torch_export(model: nn.Module, spec: ModelSpec, example: torch.Tensor) -> o
         log.setLevel(logging.ERROR)
     said = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with warnings.catch_warnings(), spoken_into(said, errors=True):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 model,
@@ -141,6 +141,11 @@ def check_export(graph: onnx.ModelProto, model: nn.Module, spec: ModelSpec) -> N
     drawn = drawn_for(spec.preprocess, sum(sizes), seed=1)
     faces = to_input(drawn.pixels, spec.preprocess)  # [10, C, H, W], of large pictures [6, C, H, W]
     expected = _torch_logits(model, faces)  # [10, classes]
+    if float(np.abs(_torch_logits(model, faces) - expected).max()) > MIN_TOLERANCE:
+        raise GateError(
+            f"export of '{spec.name}': in torch already the same faces get other answers the second time; let it draw no random"
+            " numbers in evaluation, such as by dropout without training=self.training"
+        )
     if not np.isfinite(expected).all():
         raise GateError(
             f"export of '{spec.name}': in torch already some answers are no finite numbers; check its weights"
@@ -155,6 +160,11 @@ def check_export(graph: onnx.ModelProto, model: nn.Module, spec: ModelSpec) -> N
             (answer,) = session.run([spec.output_name], {spec.input_name: faces[part]})
         except Exception as error:  # onnxruntime has no common base class for its errors
             raise GateError(f"export of '{spec.name}': batch {batch} does not run, the batch axis is fixed") from error
+        if answer.shape != expected[part].shape:
+            raise GateError(
+                f"export of '{spec.name}': answers {list(answer.shape)} to {batch} image{'s' if batch > 1 else ''}, expected"
+                f" {list(expected[part].shape)}; keep the batch axis, which squeeze() drops"
+            )
         worst = float(np.abs(answer - expected[part]).max())
         if not worst <= allowed:
             raise GateError(

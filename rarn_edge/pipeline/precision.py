@@ -7,6 +7,8 @@ operator. Dynamic INT8 measures each activation while it runs: no calibration, b
 import contextlib
 import io
 import logging
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from rarn_edge.boundary.terminal import spoken_into
 from rarn_edge.contract.artifact import Artifact, Precision
 from rarn_edge.contract.preprocess import model_input
 from rarn_edge.data.synthetic import drawn_for
@@ -50,6 +53,27 @@ def to_float16(source: Artifact | LoadedModel, out: Path) -> Artifact:
         model, model.changed(half), "float16", TOLERANCE, "float16 is too coarse for it: use --precision int8", False
     )
     return _save(half, model, "float16", out)
+
+
+_ANSWER = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+(given,) = session.get_inputs()
+session.run(None, {given.name: numpy.zeros([1, *given.shape[1:]], "uint8" if "uint8" in given.type else "float32")})
+"""
+
+
+def fault_here(artifact: Artifact) -> str | None:
+    """Why this machine's CPU cannot run a file: asked in a process of its own, for a fault of ONNX Runtime may end it."""
+    command = [sys.executable, "-P", "-c", _ANSWER, str(artifact.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip().splitlines()
+    how = (
+        f"killed by signal {-done.returncode}" if done.returncode < 0 else said[-1][:200] if said else "no reason given"
+    )
+    return f"ONNX Runtime {onnxruntime.__version__} cannot run it on this CPU ({how})"
 
 
 def to_dynamic_int8(source: Artifact | LoadedModel, out: Path) -> Artifact:
@@ -108,7 +132,7 @@ def _quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with spoken_into(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

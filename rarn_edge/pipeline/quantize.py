@@ -5,7 +5,6 @@ that grows with the images; its graph rewriting is good. So the types come from 
 the rewriting from ONNX Runtime.
 """
 
-import contextlib
 import io
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, Te
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantType, add_infer_metadata
 
+from rarn_edge.boundary.terminal import spoken_into
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.contract.targets import RECIPES, Recipe, Target
@@ -164,7 +164,7 @@ def _to_qdq(
     model.CopyFrom(graph)  # the quantizer changes the graph it is given
     data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in tensors.items()}
     add_infer_metadata(model)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints hints about its own entry point
+    with spoken_into(io.StringIO()):  # it prints hints about its own entry point
         quantizer = QDQQuantizer(
             model,
             per_channel=True,

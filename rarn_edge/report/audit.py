@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def audit_table(audit: Audit) -> Table:
     """What runs where, why not in INT8, and what saturation does."""
-    share = "none" if audit.int8_share is None else f"{audit.int8_share:.1%} of their multiply-adds"
+    share = "no multiply-adds" if audit.int8_share is None else f"{audit.int8_share:.1%} of all multiply-adds"
     kept = ", ".join(f"{count} {operator}" for operator, count in audit.conversions.items()) or "none"
     rows = [
         (
@@ -22,7 +22,7 @@ def audit_table(audit: Audit) -> Table:
             + (f" for {audit.target}" if audit.target else ""),
         ),
         ("host", audit.host),
-        ("INT8 convolutions", f"{audit.int8_convolutions} of {audit.convolutions}, {share}"),
+        ("INT8 convolutions", f"{audit.int8_convolutions} of {audit.convolutions}; in INT8: {share}"),
         ("conversions left", f"{kept} ({audit.conversion_time_share:.1%} of the time)"),
         ("float islands", str(len(audit.islands) or ("none" if audit.quantized else "nothing is quantized"))),
     ]
@@ -32,12 +32,14 @@ def audit_table(audit: Audit) -> Table:
         where = f"{len(island.nodes)} nodes ({shown}) at {island.nodes[0]}"
         rows.append(("", f"{where}: {island.reason} ({island.time_share:.1%} of the time)"))
     check = audit.saturation
-    against = (
-        f"{_db(check.fused_db)} as it runs, {_db(check.unsaturated_db)} unsaturated,"
-        f" {check.simulation_flips} decide otherwise"
+    unsaturated = "" if check.unsaturated_db is None else f" {_db(check.unsaturated_db)} unsaturated,"
+    against = f"{_db(check.fused_db)} as it runs,{unsaturated} {check.simulation_flips} decide otherwise"
+    flips = (
+        "not known, for ONNX Runtime cannot open this file with 32-bit sums"
+        if check.saturation_flips is None
+        else f"changes {check.saturation_flips} of {check.images} decisions"
     )
-    flips = f"changes {check.saturation_flips} of {check.images} decisions"
-    if audit.int8_convolutions:
+    if audit.int8_share:
         rows.append(("saturation", f"{flips}; against the float simulation: {against}"))
     return facts("", rows)
 

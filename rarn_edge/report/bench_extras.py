@@ -156,7 +156,7 @@ def _audits(report: BenchReport) -> Table:
             percent(found.int8_share, 1),
             str(len(found.islands)),
             f"{found.conversions} ({found.conversion_time_share:.1%})",
-            f"{found.saturation_flips} of {found.saturation_images}",
+            UNKNOWN if found.saturation_flips is None else f"{found.saturation_flips} of {found.saturation_images}",
             f"{found.fused_db:.1f}",
         )
         for found in report.audits

@@ -19,6 +19,7 @@ import onnxruntime as ort
 
 from rarn_edge.boundary.limits import MAX_THREADS, check_count
 from rarn_edge.boundary.paths import MODEL_HINT, require_file
+from rarn_edge.boundary.terminal import spoken_into
 from rarn_edge.contract.artifact import model_sha256, open_unoptimised
 from rarn_edge.errors import InputError, ProviderError, first_line
 from rarn_edge.files import make_folder
@@ -409,7 +410,7 @@ def _preload_libraries(provider: Provider) -> str:
     if provider.ort_name not in ("CUDAExecutionProvider", "TensorrtExecutionProvider") or preload is None:
         return ""
     spoken = io.StringIO()
-    with contextlib.redirect_stdout(spoken):  # it reports failures with print()
+    with spoken_into(spoken):  # it reports failures with print()
         preload()
     lines = spoken.getvalue().strip().splitlines()
     return f" [{lines[0][:160]}]" if lines else ""

@@ -1,6 +1,5 @@
 """The image files of one unit as bytes, one after the other; a Parquet file stays open for the next unit of this process."""
 
-import os
 import struct
 import zipfile
 import zlib
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rarn_edge.boundary.limits import MAX_FILE_BYTES
 from rarn_edge.boundary.paths import read_bytes, shown
@@ -33,7 +32,7 @@ def read_unit(unit: Unit, column: str, base: Path) -> Iterator[tuple[str, Conten
     elif unit.kind == "tar":
         with _readable(unit), Path(where).open("rb") as file:
             for name, (offset, size_bytes) in zip(unit.names, unit.offsets, strict=True):
-                yield f"{unit.path}/{name}", _slice(file.fileno(), offset, size_bytes)
+                yield f"{unit.path}/{name}", _slice(file, offset, size_bytes)
     else:
         first = unit.start
         for content in _parquet(where, unit, column):
@@ -68,10 +67,11 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Content:
         return InputError(f"cannot be unpacked ({first_line(error)})")
 
 
-def _slice(file: int, offset: int, size_bytes: int) -> Content:
+def _slice(file: BinaryIO, offset: int, size_bytes: int) -> Content:
     if not 0 <= size_bytes <= MAX_FILE_BYTES or offset < 0:
         return InputError(f"{size_bytes:,} bytes; {MAX_FILE_BYTES:,} is the limit")
-    content = os.pread(file, size_bytes, offset)
+    file.seek(offset)
+    content = file.read(size_bytes)
     return content if len(content) == size_bytes > 0 else InputError("the tar ends before this entry does")
 
 

@@ -13,9 +13,9 @@ from typing import Literal
 
 from rarn_edge.boundary.names import printable
 from rarn_edge.boundary.paths import require_file, require_source
+from rarn_edge.boundary.walk import walk
 from rarn_edge.data.images import IMAGE_SUFFIXES, SUFFIXES, is_image
 from rarn_edge.errors import InputError, first_line, require_extra
-from rarn_edge.score.walk import walk
 from rarn_edge.score.zip_pieces import cut_zip
 
 Kind = Literal["files", "zip", "tar", "parquet"]

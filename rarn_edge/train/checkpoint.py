@@ -1,5 +1,8 @@
 """What a run leaves on disk: `last.pt` with the whole state for resuming, and weights with their contract for everything else."""
 
+import errno
+import io
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 
 from rarn_edge.boundary.documents import parse_json, to_json
 from rarn_edge.boundary.names import printable
-from rarn_edge.boundary.paths import require_file
+from rarn_edge.boundary.paths import require_file, shown
 from rarn_edge.contract.spec import ModelSpec
 from rarn_edge.errors import InputError, first_line
 from rarn_edge.files import atomic, file_sha256
@@ -231,12 +234,26 @@ def _named_by(spec: ModelSpec, provenance: dict[str, Any], option: str = "--mode
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write the whole state of a run (tensors and plain values only, so that it loads without unpickling code)."""
+    """Write the whole state of a run (tensors and plain values only, so that it loads without unpickling code).
+
+    Raises:
+        InputError: it cannot be written; of a full disk, how much it takes and how much is free.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)  # in memory first: of a file that it cannot write, torch does not say why
+    size_bytes = content.getbuffer().nbytes
     with atomic(path) as temporary:
         try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # a full disk, too
-            raise InputError(f"{path}: cannot be written ({first_line(error)})") from error
+            temporary.write_bytes(content.getbuffer())
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            temporary.unlink(missing_ok=True)  # what was written of it is free again
+            free_bytes = shutil.disk_usage(path.parent).free
+            raise InputError(
+                f"{shown(path)}: the disk is full: it takes {size_bytes / 1e6:,.1f} MB, {free_bytes / 1e6:,.1f} MB are free.\n"
+                f"Make room, then {'continue with --resume' if path.exists() else 'start again'}"
+            ) from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

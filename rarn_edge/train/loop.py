@@ -49,9 +49,6 @@ def train(
             teacher of other classes or inputs.
     """
     workers.check(run.recipe.batch)
-    torch.set_num_threads(run.threads)
-    torch.backends.cudnn.deterministic = True  # it costs no time (on an H100)
-    torch.backends.cudnn.allow_tf32 = False  # float32 is float32
     spec = run.spec
     height_px, image_px = spec.preprocess.height_px, run.train.images.shape[1]
     if run.recipe.crop_px and height_px != image_px:
@@ -63,14 +60,30 @@ def train(
         raise InputError(f"recipe '{run.recipe.name}' has one worker; start it without torchrun")
     _check_live(run, spec)
     make_folder(run.folder)
-    if not workers.writes:
-        return _train(run, spec, resume, on_epoch, on_batch, workers)
-    lock = run.folder / LOCK_FILE
-    with locked(lock, run.folder):
-        try:
+    with torch_settings(run.threads):
+        if not workers.writes:
             return _train(run, spec, resume, on_epoch, on_batch, workers)
-        finally:
-            lock.unlink(missing_ok=True)
+        lock = run.folder / LOCK_FILE
+        with locked(lock, run.folder):
+            try:
+                return _train(run, spec, resume, on_epoch, on_batch, workers)
+            finally:
+                lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def torch_settings(threads: int) -> Iterator[None]:
+    """Torch's own while a run is trained: a notebook gets its settings back."""
+    cudnn = torch.backends.cudnn
+    before = (torch.get_num_threads(), cudnn.deterministic, cudnn.allow_tf32)
+    torch.set_num_threads(threads)
+    cudnn.deterministic = True  # it costs no time (on an H100)
+    cudnn.allow_tf32 = False  # float32 is float32
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cudnn.deterministic, cudnn.allow_tf32 = before[1:]
 
 
 def _train(

@@ -1,8 +1,9 @@
-"""From model names and suites to ONNX files on disk; what is exported, quantized or stamped is kept and reused.
+"""From model names and suites to ONNX files on disk; what is exported is kept and reused.
 
 Files are made in a process of their own: torch, onnx and whole graphs leave no trace in the one that measures.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -45,7 +46,8 @@ def _apart(make: Callable[[], T]) -> T:
 
 def _make_suite(suite: "Suite", folder: Path | None, work: Path) -> list[Path]:
     sources = [(each, _source(suite, each, folder)) for each in suite.files]  # first: a missing file costs no time
-    outs = [work / "stamped" / source.resolve().parent.name / source.name for _, source in sources]
+    given = [Path(os.path.abspath(source)) for _, source in sources]  # noqa: PTH100 (`resolve` would follow links)
+    outs = [work / "stamped" / source.parent.name / source.name for source in given]
     _check_names([out for (each, _), out in zip(sources, outs, strict=True) if each.spec is not None])
     foreign = [_stamped(suite, each, source, out) for (each, source), out in zip(sources, outs, strict=True)]
     exported = _export(list(suite.models), work)
@@ -69,7 +71,10 @@ def _export(names: list[str], work: Path, takes: "NetworkInput | None" = None) -
 
 
 def _int8(name: str, float32: Path) -> Path:
-    """The INT8 file for this machine from the shipped ranges, reused while it belongs to the same float32 file."""
+    """The INT8 file for this machine from the shipped ranges.
+
+    Made anew by every call, in seconds: nothing in a file says which version of this package quantized it.
+    """
     require_extra("onnx", "export")
     from rarn_edge.contract.artifact import Artifact
     from rarn_edge.contract.targets import detect_host
@@ -77,17 +82,8 @@ def _int8(name: str, float32: Path) -> Path:
     from rarn_edge.pipeline.quantize import quantize
 
     source = Artifact.load(float32)
-    target = detect_host().target
-    out = float32.with_name(f"{name}.int8.onnx")
-    if out.is_file():
-        try:
-            old = Artifact.load(out).contract
-        except InputError:
-            old = None  # damaged: made anew over it
-        if old is not None and old.target is target and old.provenance.get("source_sha256") == source.sha256:
-            return out
     ranges = ranges_of(name, source.contract.provenance.get("weights_sha256"))
-    return quantize(source, target, ranges, out).artifact.path
+    return quantize(source, detect_host().target, ranges, float32.with_name(f"{name}.int8.onnx")).artifact.path
 
 
 def _source(suite: "Suite", file: "SuiteFile", folder: Path | None) -> Path:

@@ -1,10 +1,11 @@
 """The accuracy of a model on labelled faces, and everything else that is known of it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rarn_edge.bench.cases import names_apart
 from rarn_edge.contract.spec import CLASSES, FERPLUS, MAX_TEMPERATURE, MIN_TEMPERATURE
 from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra, require_extras
@@ -36,6 +37,7 @@ class EvaluateResult:
     """Accuracy on the faces; the rest where it was asked for."""
 
     file: Path
+    name: str  # of the file, with its folder where a model beside it has the same
     faces: str
     evaluation: Evaluation
     against: tuple[tuple[str, Paired], ...]  # other models on the same faces, by name
@@ -46,7 +48,7 @@ class EvaluateResult:
     doubts: tuple[str, ...] = ()  # why the answers cannot be right
 
     def to_dict(self) -> dict[str, Any]:
-        found = {"file": str(self.file), "faces": self.faces, **self.evaluation.to_dict()}
+        found = {"file": str(self.file), "name": self.name, "faces": self.faces, **self.evaluation.to_dict()}
         if self.report is not None:
             found["judgement"] = self.report.to_dict()
         if self.votes is not None:
@@ -114,6 +116,9 @@ def evaluate(
     networks = _networks(model, (path, *against))
     subject = read_subject(path, provider, threads, on_notice, networks)
     others = [read_subject(other, provider, threads, on_notice, networks) for other in against]
+    files = [path, *map(Path, against)]
+    names = names_apart(files, [each.name for each in files])
+    subject, *others = (replace(each, name=name) for each, name in zip((subject, *others), names, strict=True))
     if networks and not any(each.spec.name == networks[0].name for each in (subject, *others)):
         raise InputError(f"{path}: these are weights of '{subject.spec.name}', not of '{networks[0].name}' (--model)")
     preprocess = subject.spec.preprocess
@@ -170,7 +175,9 @@ def evaluate(
             )
         made = with_temperature(loaded, temperature, describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)
-    return EvaluateResult(path, describe(faces), evaluation, compared, judgement, written, fitted, figures, doubted)
+    return EvaluateResult(
+        path, subject.name, describe(faces), evaluation, compared, judgement, written, fitted, figures, doubted
+    )
 
 
 def _networks(model: "AnyNetwork | None", files: Sequence[AnyPath]) -> "tuple[Network, ...]":

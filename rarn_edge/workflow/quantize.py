@@ -16,7 +16,7 @@ from rarn_edge.files import check_outputs
 from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.pipeline.calibrate import MethodRow, Observed, Ranges, observe
 from rarn_edge.pipeline.passes.equalize import equalize as equalized
-from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
+from rarn_edge.pipeline.precision import fault_here, to_dynamic_int8, to_float16
 from rarn_edge.pipeline.prepare import check_float32, check_quantizable, prepare
 from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.pipeline.quantize import quantize as write_int8
@@ -143,7 +143,10 @@ def quantize(
         return _int8(given, float32, out, asked, on_stage, on_notice)
     check_float32(given)
     convert = to_float16 if precision == "fp16" else to_dynamic_int8
-    return QuantizeResult(float32, convert(_simplified(given, on_notice), out))
+    made = convert(_simplified(given, on_notice), out)
+    if (fault := fault_here(made)) is not None:
+        on_notice(f"{out}: {fault}: run it on another provider, or use --precision int8", "warning")
+    return QuantizeResult(float32, made)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from rarn_edge.assets import shipped_labels, shipped_models, shipped_weights
 from rarn_edge.boundary.limits import MAX_ROWS, MAX_THREADS, check_count
@@ -19,7 +18,7 @@ from rarn_edge.models.find import find_network
 from rarn_edge.models.network import described
 from rarn_edge.train.checkpoint import load_known, load_weights
 from rarn_edge.train.distill import VIEWS, SoftTargets, soft_targets
-from rarn_edge.train.loop import check_folder
+from rarn_edge.train.loop import check_folder, torch_settings
 from rarn_edge.train.loop import train as train_run
 from rarn_edge.train.precision import TrainingPrecision
 from rarn_edge.train.recipe import GOES_ON, Recipe, find_recipe
@@ -155,9 +154,8 @@ def train(
     trained.check(trained.build(), training=True)
     if answers and recipe.live_teachers:
         raise InputError(f"recipe '{asked.recipe}' asks teachers about each batch; {answers[0]} has kept answers alone")
-    with join_workers() as workers:
-        threads = asked.threads or max(1, default_threads() // workers_here())
-        torch.set_num_threads(threads)
+    threads = asked.threads or max(1, default_threads() // workers_here())
+    with torch_settings(threads), join_workers() as workers:
         workers.check(recipe.batch)
         computed = precision or TrainingPrecision.usual_on(workers.device.type)
         emulated = workers.device.type == "cpu" and not detect_host().multiplies_bfloat16

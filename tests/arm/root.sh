@@ -29,9 +29,17 @@ if [ "$(uname -m)" != aarch64 ]; then
 fi
 
 if [ ! -e "$root/.system" ]; then
+    shopt -s nullglob dotglob
+    there=("$root"/*)
+    shopt -u nullglob dotglob
+    [ -d "$root" ] || [ ! -e "$root" ] || stop "$root is no folder; name a new one, or an empty one"
+    if [ ${#there[@]} -gt 0 ] && [ ! -e "$root/.rarn-edge-root" ]; then # what follows removes the folder
+        stop "$root holds files that this script did not make; name a new folder, or an empty one"
+    fi
     say "making $root: about eight minutes, once"
     rm -rf "$root"
-    mkdir -p "$(dirname "$root")"
+    mkdir -p "$root"
+    : >"$root/.rarn-edge-root" # a run that is stopped leaves it, so that the next one may begin anew
     options=(--arch=arm64 --variant=minbase --include=python3,python3-venv,python3-pip)
     mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
     debootstrap --foreign "${options[@]}" bookworm "$root" "$mirror" >"$root.log" 2>&1 || stop "debootstrap failed: $(tail -n 1 "$root.log")"

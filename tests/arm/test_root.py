@@ -23,7 +23,8 @@ def run(folder: Path, **tools: str) -> subprocess.CompletedProcess[str]:
     for name in ("dirname", "cat", "mkdir", "rm", "tail"):
         found = shutil.which(name)
         assert found is not None
-        (folder / name).symlink_to(found)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(found)
     environment = {"PATH": str(folder), "BINFMT_MISC": str(folder / "binfmt_misc")}
     command = [BASH, str(SCRIPT), str(folder / "root")]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
@@ -49,6 +50,33 @@ def test_no_binfmt_misc(tmp_path: Path) -> None:
     assert "tonistiigi/binfmt --install arm64" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "root").exists()
+
+
+def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "binfmt_misc").mkdir()
+    for name in ("register", "qemu-aarch64"):
+        (tmp_path / "binfmt_misc" / name).touch()
+    theirs = tmp_path / "root" / ".profile"
+    theirs.parent.mkdir()
+    theirs.touch()
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"arm: {tmp_path / 'root'} holds files that this script did not make; name a new folder, or an empty one\n"
+    )
+    assert theirs.exists()
+
+
+def test_a_folder_that_a_stopped_run_left_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "binfmt_misc").mkdir()
+    for name in ("register", "qemu-aarch64"):
+        (tmp_path / "binfmt_misc" / name).touch()
+    stopped = f"echo half >{tmp_path / 'root' / 'half'}; exit 1"
+    assert run(tmp_path, debootstrap=stopped).returncode == 2
+    assert (tmp_path / "root" / "half").exists()
+    done = run(tmp_path)
+    assert done.stderr.splitlines()[-1].startswith("arm: debootstrap failed")
+    assert not (tmp_path / "root" / "half").exists()
 
 
 def test_debootstrap_fails(tmp_path: Path) -> None:

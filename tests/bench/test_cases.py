@@ -1,6 +1,7 @@
 """Any ONNX file with one input is a case; what cannot be run is refused with the reason."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,14 @@ def test_labels_are_unique(make_onnx, tmp_path: Path) -> None:
     second = Path(shutil.copy(first, tmp_path / "other"))
     assert [case.label for case in load_cases([first, first])] == ["model", "model #2"]
     assert [case.label for case in load_cases([first, second])] == [f"{first.parent.name}/model", "other/model"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_is_called_by_its_own_name(make_onnx, tmp_path: Path) -> None:
+    """As in the cache of a hub, whose files are links to blobs."""
+    links = [tmp_path / name for name in ("v1/model.onnx", "v2/model.onnx", "v2/other.onnx", "v3/other.onnx")]
+    blobs = [make_onnx("0a1b"), make_onnx("2c3d"), make_onnx("4e5f")]
+    for link, blob in zip(links, [*blobs, blobs[2]], strict=True):
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(blob)
+    assert [case.label for case in load_cases(links)] == ["v1/model", "v2/model", "other", "other #2"]

@@ -70,6 +70,52 @@ def test_without_its_reference_nothing_is_compared(rivals: ModuleType, shown: An
         rivals.measure([form(rivals, rivals.REFERENCE, tmp_path / "absent.onnx")], shown, 1, 1, lambda _text: None)
 
 
+def test_a_reference_that_does_not_run_ends_the_run_before_its_rounds(
+    rivals: ModuleType, shown: Any, exported: Artifact, tmp_path: Path
+) -> None:
+    forms = [form(rivals, rivals.REFERENCE, tmp_path / "absent.onnx"), form(rivals, rivals.OURS, exported.path)]
+    stages: list[str] = []
+    with pytest.raises(InputError, match="ONNX Runtime float32 does not run"):
+        rivals.measure(forms, shown, 1, 1, stages.append)
+    assert not any("rounds" in text for text in stages)
+
+
+def test_an_interrupt_ends_the_process_that_is_waited_for(
+    rivals: ModuleType, shown: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+
+    def interrupted(worker: Any) -> None:
+        started.append(worker.process)
+        raise KeyboardInterrupt
+
+    (tmp_path / "silent.py").write_text("import time; time.sleep(60)\n")
+    monkeypatch.setattr(rivals, "WORKER", tmp_path / "silent.py")
+    monkeypatch.setattr(rivals.Worker, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rivals.Worker(form(rivals, "silent", tmp_path), shown.one, 60.0)
+    assert started[0].poll() is not None
+
+
+def test_an_environment_that_was_left_half_made_is_made_anew(
+    rivals: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "tool"
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "python").symlink_to("/nowhere")
+    (place / "pyvenv.cfg").touch()
+    monkeypatch.setattr(rivals, "bounded", lambda *_arguments: "absent==1\n")
+    python, _ = rivals.environment("tool", [], tmp_path)
+    assert subprocess.run([python, "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0
+
+    def fails(*_arguments: Any, **_options: Any) -> None:
+        raise subprocess.CalledProcessError(1, "ensurepip", b"No module named ensurepip\n")
+
+    monkeypatch.setattr(rivals.venv, "create", fails)
+    with pytest.raises(InputError, match=r"no environment can be made in .*other \(No module named ensurepip\)"):
+        rivals.environment("other", [], tmp_path)
+
+
 def test_a_worker_that_is_silent_is_stopped(
     rivals: ModuleType, shown: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,11 +237,28 @@ def test_a_page_without_the_marks_is_refused(rivals: ModuleType) -> None:
         rivals.rendered("a page")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--data", "x.zip"], "belong together"), (["--out", "x.json"], "belong together"), ([], "nothing to do")],
+)
+def test_half_a_request_is_refused(
+    rivals: ModuleType,
+    options: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rivals.py", *options])
+    with pytest.raises(SystemExit, match="2"):
+        rivals.main()
+    assert said in capsys.readouterr().err
+
+
 def test_the_script_needs_its_data(rivals: ModuleType, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, rivals.__file__, "--data", tmp_path / "absent.zip", "--out", tmp_path / "r.json"],
         capture_output=True, text=True, check=False, cwd=rivals.ROOT, env={"PYTHONPATH": str(rivals.ROOT), "PATH": ""},
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'absent.zip'}: no such file")
     assert not (tmp_path / "r.json").exists()

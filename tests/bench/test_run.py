@@ -20,7 +20,7 @@ from rarn_edge.bench.extras.memory import Memory, MemoryResult
 from rarn_edge.bench.record import Group, Opened, Plan, Round, RunRecord
 from rarn_edge.bench.result import NOT_MEASURED, BenchReport, load_report, row_warnings, summarise
 from rarn_edge.bench.runner import benchmark
-from rarn_edge.bench.worker.client import Worker
+from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.bench.worker.timing import CallTime
 from rarn_edge.contract.artifact import Contract
 from rarn_edge.contract.spec import ModelSpec
@@ -344,6 +344,42 @@ def test_a_killed_run_leaves_what_it_had(make_onnx, tmp_path: Path) -> None:
     cut.write_text(lines[0] + "\n")
     with pytest.raises(InputError, match="before its first round"):
         load_report(cut)
+
+
+def test_the_rounds_of_a_stopped_run_are_not_overwritten(make_onnx, tmp_path: Path) -> None:
+    journal, case = tmp_path / "result.json.partial", load_case(make_onnx("a"))
+    config = BenchConfig(threads=(1,), rounds=3, launches=1, memory=False)
+    benchmark([case], config, journal)
+    before = journal.read_text()
+    with pytest.raises(
+        InputError, match=r"result\.json\.partial: holds 3 rounds of a run that was stopped, .* move it"
+    ):
+        benchmark([case], config, journal)
+    assert journal.read_text() == before
+    assert len(load_report(journal).rows[0].samples_s) == 3
+    journal.write_text(before.splitlines()[0] + "\n")  # stopped before its first round
+    benchmark([case], config, journal)
+    assert journal.read_text().count('{"round"') == 3
+
+
+@pytest.mark.parametrize("question", ["overhead", "peaks"])
+def test_a_side_question_without_an_answer_costs_no_report(
+    question: str, make_onnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Worker.ask
+
+    def silent(self: Worker, command: str, **arguments: Any) -> dict[str, Any]:
+        if command == question:
+            raise WorkerError("gave no answer")
+        return ask(self, command, **arguments)
+
+    monkeypatch.setattr(Worker, "ask", silent)
+    request = BenchConfig(threads=(1,), rounds=3, launches=1, memory=False, profile=True)
+    report = benchmark([load_case(make_onnx("model"))], request)
+    assert len(report.rows[0].samples_s) == 3
+    assert (report.overhead_s is None) is (question == "overhead")
+    assert bool(report.profiles) is (question == "overhead")
+    assert any("peaks were not measured: gave no answer" in text for text in report.warnings) is (question == "peaks")
 
 
 def test_device_side_needs_no_torch() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -11,10 +12,15 @@ from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.doctor import Diagnosis
 from rarn_edge.bench.result import load_report
 from rarn_edge.bench.suite import load_suite
+from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.targets import detect_host
 from rarn_edge.decode import decode
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG
+from rarn_edge.pipeline.calibrate import Ranges
+from rarn_edge.pipeline.quantize import quantize
 from rarn_edge.report.page import MAX_BYTES
+from rarn_edge.workflow import bench_files
 from rarn_edge.workflow.bench_files import suite_files
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +105,20 @@ def test_files_and_folders_of_one_name_are_refused(tmp_path: Path) -> None:
         suite_files(suite, None, tmp_path / "work")
 
 
+def test_an_int8_file_that_another_command_left_is_made_anew(
+    simplified: Artifact, ranges: Ranges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of the same float32 file and for the same target, but its ranges are others."""
+    monkeypatch.setattr("rarn_edge.pipeline.calibrate.ranges_of", lambda *_of: ranges)
+    float32 = tmp_path / "net.onnx"
+    float32.write_bytes(simplified.path.read_bytes())
+    source = Artifact.load(float32)
+    wider = {name: (2 * low, 2 * high) for name, (low, high) in ranges.tensors.items()}
+    quantize(source, detect_host().target, replace(ranges, method="minmax", tensors=wider), tmp_path / "net.int8.onnx")
+    expected = quantize(source, detect_host().target, ranges, tmp_path / "expected.onnx").artifact
+    assert Artifact.load(bench_files._int8("net", float32)).sha256 == expected.sha256
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a suite of one foreign file, measured into result.json and page.html."""
@@ -111,7 +131,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_suite_is_measured_saved_and_shown(cli, measured: Path, render: ModuleType) -> None:
+def test_a_suite_is_measured_saved_and_shown(
+    cli, measured: Path, render: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, page = measured / "results" / "board" / "mine.json", measured / "page.html"
     out.parent.mkdir(parents=True)
     suite = measured / "mine.toml"
@@ -132,6 +154,8 @@ def test_a_suite_is_measured_saved_and_shown(cli, measured: Path, render: Module
     links = [part.split('"')[0] for key in ('src="', 'href="', "url(") for part in html.split(key)[1:]]
     assert all(link.startswith(("#", "data:image/")) for link in links)  # nothing from elsewhere
     assert "<script" not in html
+    monkeypatch.setattr(render, "SUITES", measured)  # of another repository, as it were
+    monkeypatch.setattr(render, "ROOT", measured)
     text = "before\n<!-- benchmark mine -->\nold\n<!-- end benchmark -->\nafter\n"
     shown = render.render(text, measured / "results")
     assert "old" not in shown

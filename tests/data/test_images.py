@@ -1,6 +1,8 @@
 """Class folders, loose and zipped: labels by folder name, splits by file name or folder, and broken files named."""
 
 import contextlib
+import errno
+import os
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -118,6 +120,66 @@ def test_hidden_folders_are_no_classes(write: Write, face_jpeg: Jpeg) -> None:
     faces = load_faces(write({name: face_jpeg("happy") for name in ("happy/x.jpg", "sad/x.jpg", *copies)}))
     assert faces.names == ("happy/x.jpg", "sad/x.jpg")
     assert found(faces) == [("happy", "all"), ("sad", "all")]
+
+
+def test_hidden_folders_beside_classes_need_no_images(write_tree: Write, face_jpeg: Jpeg) -> None:
+    root = write_tree({"happy/x.jpg": face_jpeg("happy"), "sad/x.jpg": face_jpeg("sad")})
+    for name in (".cache", "@eaDir", "__pycache__"):
+        (root / name).mkdir()
+    assert load_faces(root).names == ("happy/x.jpg", "sad/x.jpg")
+
+
+def test_linked_folders_are_read(write_tree: Write, face_jpeg: Jpeg, tmp_path: Path) -> None:
+    root = write_tree({"train/happy/1.jpg": face_jpeg("happy"), "train/sad/2.jpg": face_jpeg("sad")})
+    (tmp_path / "held-out" / "happy").mkdir(parents=True)
+    (tmp_path / "held-out" / "happy" / "3.jpg").write_bytes(face_jpeg("happy"))
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "4.jpg").write_bytes(face_jpeg("fear"))
+    (root / "test").symlink_to(tmp_path / "held-out")
+    (root / "train" / "fear").symlink_to(tmp_path / "others")
+    (root / "train" / "happy" / "all").symlink_to(root)  # a circle
+    faces = load_faces(root)
+    assert faces.names == ("test/happy/3.jpg", "train/fear/4.jpg", "train/happy/1.jpg", "train/sad/2.jpg")
+    assert found(faces) == [("happy", "test"), ("fear", "Training"), ("happy", "Training"), ("sad", "Training")]
+
+
+def test_a_class_without_images_is_named(write_tree: Write, face_jpeg: Jpeg, tmp_path: Path) -> None:
+    root = write_tree({"train/happy/1.jpg": face_jpeg("happy"), "train/sad/notes.txt": b"?"})
+    with pytest.raises(InputError, match="the class folder 'train/sad' holds no images"):
+        load_faces(root)
+    (root / "train" / "sad" / "notes.txt").unlink()
+    (root / "train" / "sad").rmdir()
+    (tmp_path / "nothing").mkdir()
+    (root / "train" / "fear").symlink_to(tmp_path / "nothing")
+    with pytest.raises(InputError, match="the class folder 'train/fear' holds no images"):
+        load_faces(root)
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    write_tree: Write, face_jpeg: Jpeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_tree({"happy/x.jpg": face_jpeg("happy"), "sad/x.jpg": face_jpeg("sad")})
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path == str(root / "sad"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=r"faces/sad: cannot be read \(Permission denied\)"):
+        load_faces(root)
+
+
+@pytest.mark.parametrize("name", ["train", "Test", "val", "dev", "eval"])
+def test_a_class_may_be_called_as_a_split(write: Write, face_jpeg: Jpeg, name: str) -> None:
+    """A folder in a split's folder is a class; in all others the innermost name of a split counts."""
+    files = [f"{split}/{folder}/1.jpg" for split in ("train", "test") for folder in (name, "bus")]
+    faces = load_faces(write(dict.fromkeys([*files, "dev/train/bus/2.jpg"], face_jpeg("happy"))))
+    assert faces.classes == tuple(sorted(("bus", name)))
+    assert sorted(found(faces)) == sorted(
+        [*((folder, split) for folder in (name, "bus") for split in ("test", "Training")), ("bus", "Training")]
+    )
 
 
 def test_a_zip_with_unusual_paths(write_zip: Write, face_jpeg: Jpeg) -> None:

@@ -23,7 +23,6 @@ from rarn_edge.contract.artifact import Artifact, Precision
 from rarn_edge.contract.targets import Target
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
-from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.workflow.bundle import bundle
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -140,6 +139,9 @@ def test_the_licence_is_of_the_model_where_the_model_is_of_the_package(tmp_path:
 
 
 def test_evidence_of_another_file_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnx_ir", reason="making another file needs onnx and onnx_ir")
+    from rarn_edge.onnx_graph import LoadedModel
+
     other = LoadedModel.read(Artifact.load(shipped_onnx("rarn-n")))
     other.changed(other.graph, note="another file of the same weights").save(tmp_path / "other.onnx")
     with pytest.raises(InputError, match=r"was made for other files than .*other\.onnx .*rarn-edge parity MODEL\.onnx"):

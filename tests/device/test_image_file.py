@@ -56,10 +56,40 @@ def test_a_giant_is_refused_before_it_is_decoded() -> None:
     assert "--max-megapixels 400" in str(raised.value)
 
 
+def test_the_advice_is_never_refused() -> None:
+    claim = bytearray(encoded(".png"))
+    struct.pack_into(">II", claim, 16, 40_000, 25_000)
+    with pytest.raises(InputError, match="--max-megapixels 1000"):
+        gray_image(bytes(claim), "x.png")
+    struct.pack_into(">II", claim, 16, 40_000, 40_000)
+    with pytest.raises(
+        InputError, match=r"40,000 x 40,000 pixels(.|\n)*more than 1000 million are never read"
+    ) as raised:
+        gray_image(bytes(claim), "x.png")
+    assert "--max-megapixels" not in str(raised.value)
+
+
 def test_the_limit_can_be_raised_and_lowered() -> None:
     assert gray_image(encoded(".png"), "x", max_pixels=61 * 37).shape == (37, 61)
     with pytest.raises(InputError, match="61 x 37"):
         gray_image(encoded(".png"), "x", max_pixels=61 * 37 - 1)
+
+
+def test_colours_and_comments_of_a_gif_are_no_frame() -> None:
+    """Each holds the bytes that begin a frame, with a giant size after them."""
+    content, frame = encoded(".gif"), b"\0\x2c" + b"\xff" * 8
+    table_end = 13 + 3 * 256
+    coloured = content[:13] + (frame * 77)[: 3 * 256] + content[table_end:]
+    comment = b"\x21\xfe" + (bytes([len(frame)]) + frame) * 20_000 + b"\0"
+    for gif in (coloured, content[:table_end] + comment + content[table_end:]):
+        assert claimed_size_px(gif) == (61, 37)
+        assert colour_image(gif, "x.gif").shape == (37, 61, 3)
+
+
+def test_a_frame_larger_than_its_gif_counts() -> None:
+    content = encoded(".gif")
+    assert claimed_size_px(content[:6] + struct.pack("<HH", 8, 8) + content[10:]) == (61, 37)
+    assert claimed_size_px(content[: 13 + 3 * 256] + b"\x21\xfe" + b"\1x" * 200_000 + content[13 + 3 * 256 :]) is None
 
 
 def test_a_jpeg_that_is_cut_short_is_not_guessed_at() -> None:

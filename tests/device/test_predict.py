@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -159,6 +160,43 @@ def test_a_video_cut_short_says_so_and_keeps_what_there_was(cli: Cli, video: Pat
     assert len(done.stdout.splitlines()) > 3
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_trimmed_video_holds_frames_that_are_not_played(tmp_path: Path, suffix: str) -> None:
+    """As editors trim without encoding anew: of 30 frames the edit list plays 20, from the tenth on. Cut short, it says so."""
+    path = tmp_path / f"v{suffix}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (64, 64))
+    if not writer.isOpened():
+        pytest.skip(f"OpenCV writes no {suffix} here")
+    for index in range(30):
+        writer.write(np.full((64, 64, 3), 8 * index, dtype=np.uint8))
+    writer.release()
+    whole = path.read_bytes()
+    start, tables = struct.unpack_from(">I", whole)[0], whole.rfind(b"moov") - 4
+    content = bytearray(whole[:start] + whole[tables:] + whole[start:tables])  # as for streaming: the frames come last
+    chunks = content.find(b"stco") + 8
+    places = f">{struct.unpack_from('>I', content, chunks)[0]}I"
+    moved = (place + len(whole) - tables for place in struct.unpack_from(places, content, chunks + 4))
+    struct.pack_into(places, content, chunks + 4, *moved)
+    movie_hz, media_hz = (struct.unpack_from(">I", content, content.find(kind) + 16)[0] for kind in (b"mvhd", b"mdhd"))
+    edit = content.find(b"elst") + 12
+
+    def played(start_s: float, length_s: float) -> list[Picture]:
+        struct.pack_into(">Ii", content, edit, round(length_s * movie_hz), round(start_s * media_hz))
+        path.write_bytes(content)
+        return list(read_pictures([str(path)], Reading()))
+
+    pictures = played(0.4, 0.8)
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 30
+    assert [picture.error for picture in pictures] == [None] * 20
+    assert pictures[0].pixels is not None
+    assert abs(int(pictures[0].pixels.mean()) - 80) < 8
+    del content[-(len(content) - content.find(b"mdat")) // 2 :]
+    for length_s, planned in ((0.8, 20), (1.2, 30)):
+        *pictures, last = played(0, length_s)
+        assert len(pictures) < planned
+        assert f"ends after {len(pictures)} of {planned} frames: it is damaged or cut short" in str(last.error)
+
+
 @pytest.mark.parametrize(("suffix", "codec"), [(".ts", "MPG1"), (".mkv", "MJPG")])
 def test_a_count_that_is_guessed_is_no_sign_of_damage(tmp_path: Path, suffix: str, codec: str) -> None:
     """30 frames at 25 a second, of which the container says 50; the frames' own times are right."""
@@ -182,6 +220,26 @@ def test_a_video_named_twice_begins_anew(cli: Cli, video: Path) -> None:
     done = cli("predict", video, video, *MODEL, "--boxes", "40,30,60,48", "--json")
     found = [list(json.loads(line)["probabilities"].values()) for line in done.stdout.splitlines()]
     np.testing.assert_allclose(found[:24], found[24:], atol=1e-6)
+
+
+def test_what_is_named_twice_is_drawn_once(cli: Cli, crops: Path, video: Path, tmp_path: Path) -> None:
+    out, face = tmp_path / "drawn", crops / "0.png"
+    done = cli("predict", video, video, face, video, face, *MODEL, "--boxes", "0,0,48,48", "--annotate", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3 * 24 + 2
+    assert sorted(path.name for path in out.iterdir()) == ["0.png", "v.avi"]
+    assert cv2.VideoCapture(str(out / "v.avi")).get(cv2.CAP_PROP_FRAME_COUNT) == 24
+    done = cli("predict", video, video, *MODEL, "--boxes", "0,0,48,48", "--annotate", tmp_path / "one.avi")
+    assert done.returncode == 0, done.stderr
+    assert cv2.VideoCapture(str(tmp_path / "one.avi")).get(cv2.CAP_PROP_FRAME_COUNT) == 24
+
+
+def test_linked_folders_are_searched(crops: Path, tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "crops").symlink_to(crops)
+    (tmp_path / "all" / "up").symlink_to(tmp_path)  # a circle
+    expected = [str(tmp_path / "all" / "crops" / f"{index}.png") for index in range(5)]
+    assert find_sources([str(tmp_path / "all")]) == expected
 
 
 def test_hidden_folders_are_passed_over(crops: Path, tmp_path: Path) -> None:

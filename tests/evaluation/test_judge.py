@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+import rarn_edge
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import CLASSES, MAX_TEMPERATURE, MIN_TEMPERATURE, ModelSpec, Preprocess
 from rarn_edge.contract.targets import Target
@@ -93,11 +94,12 @@ def test_evaluate_writes_a_report_and_a_calibrated_file(
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["images"] == 14
-    assert [other["model"] for other in result["against"]] == [quantized.name, simplified.path.name]
+    again = f"{simplified.path.name} #2"
+    assert [other["model"] for other in result["against"]] == [quantized.name, again]
     assert result["against"][1]["accuracy_difference"] == 0
     assert [rival["paired"]["faces"] for rival in result["judgement"]["against"]] == [14, 14]
     rows = list(csv.DictReader((tmp_path / "r" / "roll.csv").open()))
-    assert [row["model"] for row in rows[::13]] == [simplified.path.name, quantized.name, simplified.path.name]
+    assert [row["model"] for row in rows[::13]] == [simplified.path.name, quantized.name, again]
     assert (tmp_path / "r" / "confidence.png").is_file()
     calibrated = Artifact.load(tmp_path / "c.onnx")
     assert calibrated.spec.temperature == pytest.approx(result["calibrated"]["temperature"])
@@ -112,6 +114,17 @@ def test_evaluate_prints_the_comparison(
     done = cli("evaluate", quantized, "--data", faces_folder, "--against", simplified.path)
     assert done.returncode == 0, done.stderr
     assert "McNemar" in done.stdout
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    simplified: Artifact, int8: Mapping[Target, Quantized], faces_folder: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / folder / "model.onnx" for folder in ("a", "b")]
+    for file, source in zip(files, (simplified.path, int8[Target.X86_AVX2].artifact.path), strict=True):
+        file.parent.mkdir()
+        file.write_bytes(source.read_bytes())
+    done = rarn_edge.evaluate(files[0], faces_folder, against=files[1])
+    assert (done.name, [name for name, _ in done.against]) == ("a/model.onnx", ["b/model.onnx"])
 
 
 def test_evaluate_refuses_to_calibrate_in_place(cli: Cli, simplified: Artifact, faces_folder: Path) -> None:

@@ -320,3 +320,46 @@ def test_weights_of_ones_own_network_need_it_named(folder: Path) -> None:
         load_weights(path, find_network("my_net.py:Net"))
     with pytest.raises(InputError, match=r"trained on 32x24 gray, mean 120, std 60, and .* take 96x96 gray"):
         load_weights(path, find_network("my_net.py:build", NetworkInput(96, 96)))
+
+
+def test_statistics_that_were_loaded_are_kept_whoever_counted_them() -> None:
+    """Many checkpoints have no count of batches, or a zero."""
+
+    def loaded(num_classes: int) -> nn.Module:
+        made = small(num_classes)
+        norm = nn.BatchNorm2d(1)
+        norm.running_mean, norm.running_var = torch.tensor([0.5]), torch.tensor([2.0])
+        assert int(norm.num_batches_tracked or 0) == 0
+        return nn.Sequential(norm, made)
+
+    network = find_network(loaded, spec=ModelSpec("own", ("a", "b")))
+    norm = fresh_model(network, 0)[0]  # type: ignore[index]  # a Sequential
+    assert (norm.running_mean.item(), norm.running_var.item()) == (0.5, 2.0)
+
+
+def test_each_network_has_the_neighbours_of_its_own_folder(tmp_path: Path) -> None:
+    """Also those that it imports when it is built, and also after another was."""
+    source = NET.replace("from helper import WIDTH", "").replace("WIDTH", "width()")
+    for name, width in (("one", 8), ("two", 32)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "layers.py").write_text(f"WIDTH = {width}\n")
+        late = "def width():\n    from layers import WIDTH\n    return WIDTH\n"
+        (tmp_path / name / f"{name}.py").write_text(late + source)
+    networks = [find_network(f"{tmp_path / name / name}.py:build") for name in ("one", "two")]
+    widths = [network.build().conv.out_channels for network in (*networks, *networks)]  # type: ignore[union-attr]
+    assert widths == [8, 32, 8, 32]
+
+
+def test_a_network_that_cannot_be_copied_or_says_nothing_of_itself() -> None:
+    from torch.nn.utils import weight_norm
+
+    def uncopyable(num_classes: int) -> nn.Module:
+        return weight_norm(small(num_classes)[1])  # type: ignore[index]  # a Sequential
+
+    def scripted(num_classes: int) -> nn.Module:
+        return torch.jit.trace(small(num_classes), torch.zeros(2, 1, 48, 48), check_trace=False)  # type: ignore[no-any-return]
+
+    spec = ModelSpec("own", ("a", "b"))
+    with pytest.raises(InputError, match=r"its network cannot be copied \(copy.deepcopy\): RuntimeError"):
+        fresh_model(find_network(uncopyable, spec=spec), 0)
+    assert fresh_model(find_network(scripted, spec=spec), 0)(torch.zeros(1, 1, 48, 48)).shape == (1, 2)

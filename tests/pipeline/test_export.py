@@ -11,6 +11,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+import rarn_edge
 from rarn_edge.contract.artifact import Artifact, open_unoptimised
 from rarn_edge.contract.preprocess import to_input
 from rarn_edge.contract.spec import ModelSpec
@@ -172,3 +173,31 @@ def test_output_is_checked_before_the_work(weights: Weights, tmp_path: Path, mon
     monkeypatch.delattr(to_onnx, "_torch_export")
     with pytest.raises(InputError, match="does not exist; make it first: mkdir -p"):
         export(weights, tmp_path / "missing" / "x.onnx")
+
+
+class Drops(torch.nn.Module):
+    """Draws random numbers in evaluation too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = torch.nn.Linear(48 * 48, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.nn.functional.dropout(x.flatten(1), 0.5))  # type: ignore[no-any-return]
+
+
+class Squeezes(Drops):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x.flatten(1)).squeeze()  # type: ignore[no-any-return]
+
+
+def test_answers_at_random_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match=r"same faces get other answers the second time.*training=self\.training"):
+        rarn_edge.export(tmp_path / "x.onnx", Drops().eval(), spec=ModelSpec("own", ("a", "b")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_picture_has_a_batch_too(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"answers \[2\] float32 to 1 image; \[1, 2\] float32 is needed"):
+        rarn_edge.export(tmp_path / "x.onnx", Squeezes().eval(), spec=ModelSpec("own", ("a", "b")))
+    assert list(tmp_path.iterdir()) == []

@@ -1,18 +1,22 @@
 """float16 and dynamic INT8 keep the contract and nearly the answers."""
 
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+import rarn_edge
+from rarn_edge import Classifier
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import GateError, InputError
 from rarn_edge.onnx_graph import LoadedModel
 from rarn_edge.parity.outputs import file_form
-from rarn_edge.pipeline.precision import to_dynamic_int8, to_float16
+from rarn_edge.pipeline.precision import fault_here, to_dynamic_int8, to_float16
 from rarn_edge.stats.sqnr import sqnr_db
 
 
@@ -65,3 +69,34 @@ def test_answers_that_float16_changes_are_refused(simplified: Artifact, tmp_path
     with pytest.raises(GateError, match=r"the float16 graph differs by .* too coarse for it: use --precision int8"):
         to_float16(model, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_ends_the_process_is_found_in_another_one(
+    simplified: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = to_float16(simplified, tmp_path / "x.onnx")
+    assert fault_here(made) is None
+    monkeypatch.setattr("rarn_edge.pipeline.precision._ANSWER", "import os; os.abort()")
+    told: list[str] = []
+    rarn_edge.quantize(
+        simplified.path, tmp_path / "y.onnx", precision="fp16", on_notice=lambda text, _label: told.append(text)
+    )
+    assert any("cannot run it on this CPU (killed by signal 6): run it on another provider" in text for text in told)
+    monkeypatch.undo()
+    made.path.write_bytes(b"cut short")
+    assert "cannot run it on this CPU" in str(fault_here(made))
+
+
+def test_threads_that_quantize_leave_stdout_alone(simplified: Artifact, tmp_path: Path) -> None:
+    before = sys.stdout
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda index: to_dynamic_int8(simplified, tmp_path / f"{index}.onnx"), range(4)))
+    assert sys.stdout is before
+
+
+def test_answers_of_a_dynamic_file_do_not_depend_on_their_batch(simplified: Artifact, tmp_path: Path) -> None:
+    made = to_dynamic_int8(simplified, tmp_path / "x.onnx")
+    faces = list(synthetic_faces(9, seed=5).pixels)
+    classifier = Classifier(made.path, threads=1)
+    together, alone = classifier.predict(faces), [classifier.predict([face])[0] for face in faces]
+    assert [answer.logits for answer in together] == [answer.logits for answer in alone]

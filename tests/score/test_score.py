@@ -11,6 +11,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ import pytest
 from rarn_edge import Classifier
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.score.read import read_unit
 from rarn_edge.score.run import score
 from rarn_edge.score.units import plan
 from rarn_edge.score.work import Job, unit_from_json, unit_to_json
@@ -237,6 +239,21 @@ def test_units_travel_as_text(folder: Path, tmp_path: Path) -> None:
         tar.add(folder / "0", "0")
     for unit in plan([str(folder), str(tmp_path / "a.tar")], 40, "image"):
         assert unit_from_json(unit_to_json(unit)) == unit
+
+
+def test_a_tar_is_read_where_the_system_has_no_pread(
+    images: list[bytes], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows."""
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(folder / "0", "0")
+    monkeypatch.delattr(os, "pread", raising=False)
+    (unit,) = plan([str(tmp_path / "a.tar")], COUNT, "image")
+    assert [content for _, content in read_unit(unit, "image", Path())] == images[::3]
+    cut = replace(unit, offsets=(*unit.offsets[:-1], (unit.offsets[-1][0], 10**6)))
+    *whole, (_, last) = read_unit(cut, "image", Path())
+    assert [content for _, content in whole] == images[::3][:-1]
+    assert "the tar ends before this entry does" in str(last)
 
 
 @pytest.mark.parametrize("loose", [False, True])

@@ -1,5 +1,6 @@
 """A weights file says whose it is; anything else under its name is refused in one line."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ from safetensors.torch import save_file
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import find_model
 from rarn_edge.models.find import find_network
-from rarn_edge.train.checkpoint import Weights, load_weights, save_weights
+from rarn_edge.train.checkpoint import (
+    STATE_FORMAT,
+    STATE_KEYS,
+    Weights,
+    load_state,
+    load_weights,
+    save_state,
+    save_weights,
+)
 
 SPEC = find_model("rarn-n").spec
 
@@ -50,6 +59,26 @@ def test_weights_are_for_whoever_may_read_the_folder(weights: Weights, tmp_path:
     (tmp_path / "usual").touch()
     save_weights(tmp_path / "w.safetensors", weights.spec, weights.tensors, {})
     assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_full_disk_is_said_and_the_old_state_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    state = {"format": STATE_FORMAT, **dict.fromkeys(STATE_KEYS, torch.zeros(10))}
+    save_state(path, state)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    message = (
+        r"last\.pt: the disk is full: it takes 1\.0 MB, [\d,.]+ MB are free\.\nMake room, then continue with --resume"
+    )
+    with pytest.raises(InputError, match=message):
+        save_state(path, {**state, "model": torch.zeros(250_000)})
+    assert torch.equal(load_state(path)["model"], torch.zeros(10))
+    assert [each.name for each in tmp_path.iterdir()] == ["last.pt"]
+    with pytest.raises(InputError, match="Make room, then start again"):
+        save_state(tmp_path / "first.pt", state)
 
 
 def test_no_such_file(tmp_path: Path) -> None:

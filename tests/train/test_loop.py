@@ -361,3 +361,9 @@ def test_unlabelled_faces_are_refused() -> None:
     faces = synthetic_faces(70, seed=1)
     with pytest.raises(InputError, match="have no label"):
         split_for_training(replace(faces, labels=np.full(70, -1, dtype=np.int64)))
+
+
+def test_torchs_settings_are_given_back(make_run: MakeRun, tmp_path: Path) -> None:
+    before = (torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32)
+    train(replace(make_run(tmp_path), threads=before[0] + 1))
+    assert before == (torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32)

@@ -16,11 +16,11 @@ class AuditFacts:
     label: str
     convolutions: int
     int8_convolutions: int
-    int8_share: float | None  # of the convolutions' multiply-adds; None: no convolution
+    int8_share: float | None  # of the multiply-adds of convolutions and matrix products; None: there are none
     islands: tuple[str, ...]  # float islands: operators, where, why
     conversions: int  # QuantizeLinear and DequantizeLinear that remain
     conversion_time_share: float
-    saturation_flips: int  # decisions
+    saturation_flips: int | None  # decisions; None: not known
     saturation_images: int
     fused_db: float  # signal to noise of the logits against the float simulation
 

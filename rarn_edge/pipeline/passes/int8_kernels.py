@@ -154,6 +154,8 @@ def fold_scales(model: onnx.ModelProto) -> onnx.ModelProto:
         after = only_reader(product.outputs[0])
         if before is None or factor is None or after is None or after.op_type != "QuantizeLinear":
             continue
+        if factor.op_type != "DequantizeLinear":
+            continue  # a mask that was kept in float
         kept, scale = factor.inputs[:2]
         if kept is None or SCALE not in (kept.name or "") or before.op_type != "DequantizeLinear":
             continue

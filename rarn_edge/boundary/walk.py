@@ -1,5 +1,6 @@
-"""The files below a folder in sorted order, in memory that does not grow with their number: long lists go through files."""
+"""The files below a folder, for every command alike; memory does not grow with their number: long lists go through files."""
 
+import errno
 import heapq
 import json
 import os
@@ -8,15 +9,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 
-from rarn_edge.data.images import is_hidden_name
-
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "lost+found")  # of macOS's zips, Synology's thumbnails, and a disk's check
 NAMES_IN_MEMORY = 20_000
+
+
+def is_hidden_name(name: str) -> bool:
+    """Of one file or folder."""
+    return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
 def walk(root: str, inside: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
     """Files below `root`, as paths in it: those of a folder by name, then those of its folders, also of links; none hidden.
 
-    `above` are the folders on the way, by device and inode: a link to one of them is passed over.
+    `above` are the folders on the way, by device and inode: a link to one of them is passed over. A link that leads nowhere is a
+    file: whoever reads it says so.
 
     Raises:
         OSError: a folder that cannot be read.
@@ -32,7 +38,7 @@ def walk(root: str, inside: str = "", above: frozenset[tuple[int, int]] = frozen
             for entry in entries:
                 if is_hidden_name(entry.name):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     below.append(entry.name)
                 else:
                     yield entry.name
@@ -41,6 +47,15 @@ def walk(root: str, inside: str = "", above: frozenset[tuple[int, int]] = frozen
         yield os.path.join(inside, name)  # noqa: PTH118
     for name in sorted(below):
         yield from walk(root, os.path.join(inside, name), above | {here})  # noqa: PTH118
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself
+            return False
+        raise
 
 
 def in_order(names: Iterable[str]) -> Iterator[str]:

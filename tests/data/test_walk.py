@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rarn_edge.score import walk as module
-from rarn_edge.score.walk import in_order, walk
+from rarn_edge.boundary import walk as module
+from rarn_edge.boundary.walk import in_order, walk
 
 
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 100, 105])
@@ -48,6 +48,12 @@ def test_folders_come_after_files_and_hidden_ones_never(tmp_path: Path) -> None:
         path.touch()
     (tmp_path / "link").symlink_to(tmp_path / "b")
     assert list(walk(str(tmp_path))) == ["z.png", "a/1.png", "a/c/2.png", "b/1.png", "link/1.png"]
+
+
+def test_links_that_lead_nowhere_are_files(tmp_path: Path) -> None:
+    (tmp_path / "dead.png").symlink_to("nowhere")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    assert list(walk(str(tmp_path))) == ["dead.png", "loop.png"]
 
 
 def test_a_link_to_a_folder_above_is_passed_over(tmp_path: Path) -> None:
