@@ -189,7 +189,7 @@ def environment(name: str, packages: list[str], folder: Path) -> tuple[str, dict
     """
     place = folder / name
     python, installed = place / "bin" / "python", place / "installed"
-    if not installed.exists():
+    if not (installed.exists() and python.exists()):
         try:
             venv.create(place, with_pip=True, clear=(place / "pyvenv.cfg").exists())  # cleared only if it is one
         except subprocess.CalledProcessError as error:

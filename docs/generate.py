@@ -184,7 +184,6 @@ def command_line() -> str:
 
 
 def _command(name: str, command: Any, hints: dict[str, Any]) -> str:
-    given = [_shown(each) for each in command.params if not _is_option(each)]
     arguments = [each for each in command.params if not _is_option(each)]
     given = [_shown(each) if each.required else f"[{_shown(each)}]" for each in arguments]
     usage = " ".join(["rarn-edge", name, "[OPTIONS]", *given])

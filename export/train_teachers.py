@@ -195,9 +195,10 @@ def train_teachers(plan: Plan, sets: LabelSets, deadline: float) -> list[Path]:
         targets = mean_answers(own.training, own.training.sha256(), plan.answers, [FER2013, FERPLUS])
     files: list[Path] = []
     times: tuple[float, float] | None = None  # seconds of an epoch, and of a teacher's answers
-    for number, recipe in zip(itertools.count(plan.seed), itertools.cycle(RECIPES), strict=False):
+    for number in itertools.count(plan.seed):
         if len(files) == plan.teachers:
             break
+        recipe = RECIPES[(number - 1) % len(RECIPES)]
         recipe = replace(
             recipe,
             batch=min(plan.batch, len(own.training)),

@@ -202,6 +202,9 @@ def test_training_needs_no_onnxruntime(python: Python, faces_folder: Path, tmp_p
     done = without(python, ("onnxruntime", "onnx"), *command)
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == 0
+    weights = tmp_path / "run" / "weights.safetensors"
+    done = without(python, ("onnxruntime", "onnx"), "evaluate", weights, "--data", faces_folder)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_tests_of_a_device_are_found_on_one(python: Python) -> None:

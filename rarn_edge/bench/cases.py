@@ -4,15 +4,13 @@ Foreign files are first-class here: a comparison that only takes our own models 
 process, so that a large file leaves no trace in this one and a file that crashes the runtime ends nothing.
 """
 
-import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rarn_edge.bench.worker.client import Worker, WorkerError
-from rarn_edge.boundary.names import printable
+from rarn_edge.boundary.names import names_apart
 from rarn_edge.boundary.paths import MODEL_HINT, require_file
 from rarn_edge.contract.artifact import Contract, size_bytes
 from rarn_edge.errors import InputError
@@ -80,22 +78,6 @@ def load_cases(paths: Sequence[Path]) -> tuple[BenchCase, ...]:
     finally:
         worker.close()
     return tuple(cases)
-
-
-def names_apart(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
-    """A name for each file: the one given, `folder/name` where different files share it, and for a repeat with `#2`.
-
-    A link has its own folder, not that of the file it leads to.
-    """
-    files = Counter(name for name, _ in {(name, path.resolve()) for path, name in zip(paths, names, strict=True)})
-    seen: Counter[str] = Counter()
-    found = []
-    for path, name in zip(paths, names, strict=True):
-        folder = Path(os.path.abspath(path)).parent.name  # noqa: PTH100 (`resolve` would follow links)
-        whole = printable(name if files[name] == 1 else f"{folder}/{name}")
-        seen[whole] += 1
-        found.append(whole if seen[whole] == 1 else f"{whole} #{seen[whole]}")
-    return found
 
 
 def _read(worker: Worker, path: Path, label: str) -> BenchCase:

@@ -5,7 +5,7 @@ not the night: `read_journal` gives back the record.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,7 +21,7 @@ from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.bench.worker.timing import CallTime
 from rarn_edge.boundary.documents import parse_json, to_json
 from rarn_edge.boundary.lock import lock_handle
-from rarn_edge.boundary.paths import MAX_TEXT_BYTES, read_bytes
+from rarn_edge.boundary.paths import MAX_TEXT_BYTES, read_bytes, why
 from rarn_edge.decode import decode, encode
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_output
@@ -119,6 +119,25 @@ class RunRecord:
         return [(case, g) for g in self.plan.groups for case in self.plan.cases if (case.label, g) in found]
 
 
+def check_journal(path: Path) -> None:
+    """Before any work. Raises InputError if the file holds the rounds of a run that was stopped, or cannot be read."""
+    if path.exists():
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                _check_rounds(path, file)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({why(error)})") from error
+
+
+def _check_rounds(path: Path, lines: Iterable[str]) -> None:
+    rounds = sum(line.startswith('{"round"') for line in lines)
+    if rounds:
+        raise InputError(
+            f"{path}: holds {rounds} rounds of a run that was stopped, which `rarn-edge compare` reads; move it away"
+            " or remove it, or name another output"
+        )
+
+
 class Journal:
     """The open file; every line is handed to the operating system at once. Without a path nothing is written.
 
@@ -131,17 +150,14 @@ class Journal:
         if path is not None:
             check_output(path)
             self._file = path.open("a+", encoding="utf-8", errors="replace")  # not "w": it may be another run's
-            if not lock_handle(self._file.fileno()):
+            self._file.seek(0)  # on Windows a lock is of the byte at hand
+            try:
+                if not lock_handle(self._file.fileno()):
+                    raise InputError(f"{path}: another run is writing this; wait for it, or name another output")
+                _check_rounds(path, self._file)
+            except InputError:
                 self._file.close()
-                raise InputError(f"{path}: another run is writing this; wait for it, or name another output")
-            self._file.seek(0)
-            rounds = sum(line.startswith('{"round"') for line in self._file)
-            if rounds:
-                self._file.close()
-                raise InputError(
-                    f"{path}: holds {rounds} rounds of a run that was stopped, which `rarn-edge compare` reads; move it away"
-                    " or remove it, or name another output"
-                )
+                raise
             self._file.truncate(0)
 
     def write(self, plan: Plan | None = None, **found: Any) -> None:

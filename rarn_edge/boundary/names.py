@@ -4,8 +4,11 @@ One function a destination. JSON needs none: `json` escapes by itself; nor does 
 """
 
 import html
+import os
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rarn_edge.errors import InputError
@@ -111,3 +114,19 @@ def unfit_name(text: object) -> str | None:
     if "/" in text or "\\" in text or ".." in text:
         return "without '/', '\\' and '..'"
     return None
+
+
+def names_apart(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
+    """A name for each file: the one given, `folder/name` where different files share it, and for a repeat with `#2`.
+
+    A link has its own folder, not that of the file it leads to.
+    """
+    files = Counter(name for name, _ in {(name, path.resolve()) for path, name in zip(paths, names, strict=True)})
+    seen: Counter[str] = Counter()
+    found = []
+    for path, name in zip(paths, names, strict=True):
+        folder = Path(os.path.abspath(path)).parent.name  # noqa: PTH100 (`resolve` would follow links)
+        whole = printable(name if files[name] == 1 else f"{folder}/{name}")
+        seen[whole] += 1
+        found.append(whole if seen[whole] == 1 else f"{whole} #{seen[whole]}")
+    return found

@@ -37,14 +37,15 @@ _REDIRECTED = threading.RLock()
 
 
 @contextlib.contextmanager
-def spoken_into(stream: TextIO, errors: bool = False) -> Iterator[None]:
-    """What others' code prints goes there, and with `errors` what it writes to stderr as well.
+def spoken_into(stream: TextIO | None, errors: bool = False) -> Iterator[None]:
+    """What others' code prints goes there (None: to stderr), and with `errors` what it writes to stderr as well.
 
     The streams are the process's, so threads take turns: two that redirect at once would leave the one's stream to the other.
     """
-    to_stderr = contextlib.redirect_stderr(stream) if errors else contextlib.nullcontext()
-    with _REDIRECTED, contextlib.redirect_stdout(stream), to_stderr:
-        yield
+    with _REDIRECTED:
+        to_stderr = contextlib.redirect_stderr(stream) if errors else contextlib.nullcontext()
+        with contextlib.redirect_stdout(sys.stderr if stream is None else stream), to_stderr:
+            yield
 
 
 def silence_stdout() -> None:

@@ -11,6 +11,7 @@ from itertools import islice
 
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "lost+found")  # of macOS's zips, Synology's thumbnails, and a disk's check
 NAMES_IN_MEMORY = 20_000
+_SELF_LINK = 1921  # what Windows says of a link to itself; elsewhere it is ELOOP
 
 
 def is_hidden_name(name: str) -> bool:
@@ -53,7 +54,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        if error.errno == errno.ELOOP:  # a link to itself
+        if error.errno == errno.ELOOP or getattr(error, "winerror", None) == _SELF_LINK:
             return False
         raise
 

@@ -47,7 +47,8 @@ def read_folder(root: Path) -> Faces:
         raise InputError(f"{shown(error.filename or root)}: cannot be read ({why(error)})") from error
     files = sorted(entry for entry in entries if is_image(entry))
     found = _from_paths(files, str(root), lambda name: read_bytes(root / name, MAX_FILE_BYTES))
-    beside = {file.parent.parent for file in files if _class_folder(file) is not None}
+    labelled = (name for name, label in zip(found.names, found.labels.tolist(), strict=True) if label != UNLABELLED)
+    beside = {PurePosixPath(name).parent.parent for name in labelled}
     holding = {parent for file in files for parent in file.parents}
     for path in sorted(path for folder in beside for path in (root / folder).iterdir()):
         entry = PurePosixPath(path.relative_to(root).as_posix())
@@ -133,7 +134,12 @@ def _from_paths(paths: list[PurePosixPath], source: str, reader: Reader) -> Face
         raise InputError(
             f"{source}: no images in it ({' '.join(SUFFIXES)}); expected folders such as train/happy/x.jpg"
         )
-    labels, splits = [_class_folder(path) or "" for path in paths], [_split_of(path) for path in paths]
+    # a folder in a split is a class, also one called `test`, where classes lie beside it; `test/test/1.png` has none
+    with_classes = {
+        path.parent.parent for path in paths if _is_split(path.parent.parent) and not _is_split(path.parent)
+    }
+    labels = [_class_folder(path, with_classes) or "" for path in paths]
+    splits = [_split_of(path, with_classes) for path in paths]
     outside = [path for path, split in zip(paths, splits, strict=True) if split is Split.UNSPLIT]
     if 0 < len(outside) < len(paths):
         raise InputError(
@@ -159,22 +165,22 @@ def _undecoded(
     )
 
 
-def _class_folder(path: PurePosixPath) -> str | None:
-    """The folder an image is in, unless that is a split's; what lies in a split's folder is a class, also one called `test`."""
-    folder = path.parent.name
-    return folder if folder and (not _is_split(folder) or _is_split(path.parent.parent.name)) else None
+def _class_folder(path: PurePosixPath, with_classes: set[PurePosixPath]) -> str | None:
+    """The folder an image is in, unless that is a split's."""
+    return path.parent.name if not _is_split(path.parent) or path.parent.parent in with_classes else None
 
 
-def _split_of(path: PurePosixPath) -> Split:
+def _split_of(path: PurePosixPath, with_classes: set[PurePosixPath]) -> Split:
     """By file-name prefix where it tells (the Kaggle copy merges both test splits in one folder), else by folder."""
     prefix = path.name.split("_")[0]
     if "_" in path.name and prefix in (Split.TRAINING, Split.PUBLIC_TEST, Split.PRIVATE_TEST):
         return Split(prefix)
     folders = path.parts[:-1]
-    if len(folders) > 1 and _is_split(folders[-2]):
+    if path.parent.parent in with_classes:
         folders = folders[:-1]  # the last one is a class
-    return next((_FOLDER_SPLITS[name.lower()] for name in reversed(folders) if _is_split(name)), Split.UNSPLIT)
+    named = (_FOLDER_SPLITS.get(name.lower()) for name in reversed(folders))
+    return next((split for split in named if split is not None), Split.UNSPLIT)
 
 
-def _is_split(folder: str) -> bool:
-    return folder.lower() in _FOLDER_SPLITS
+def _is_split(folder: PurePosixPath) -> bool:
+    return folder.name.lower() in _FOLDER_SPLITS

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.spec import FERPLUS_CLASSES
-from rarn_edge.data.faces import UNLABELLED, Faces, usual_name
+from rarn_edge.data.faces import UNLABELLED, Faces, Split, usual_name
 from rarn_edge.errors import InputError
 
 UNKNOWN, NOT_A_FACE = "unknown", "nf"
@@ -161,7 +161,8 @@ def _check_agreement(faces: Faces, counts: NDArray[np.uint8], votes: Votes) -> N
     """Split by split: one in the wrong order is small beside one that is right."""
     judged = (counts.sum(axis=1) > 0) & (faces.labels != UNLABELLED)
     agrees = counts.argmax(axis=1) == faces.labels_in(FERPLUS_CLASSES)  # [N]
-    every = [(str(split), judged & (faces.splits == split)) for split in faces.available_splits]
+    splits = [split for split in faces.available_splits if split is not Split.UNSPLIT]
+    every = [(str(split), judged & (faces.splits == split)) for split in splits]
     for place, some in [*every, ("", judged)]:
         if some.sum() >= ENOUGH_FACES and agrees[some].mean() < LEAST_AGREEMENT:
             raise InputError(

@@ -195,8 +195,10 @@ class Classifier:
                 "Export a file that has one: rarn-edge export --attention -o rarn-s.attention.onnx"
             )
         spec = self.artifact.spec
-        (mask,) = self._session.run([output], {spec.input_name: model_input(pixels, spec)})  # [n, 1, h, w]
-        return np.asarray(mask[:, 0], dtype=np.float32)
+        starts = range(0, max(1, len(pixels)), self._batch)
+        parts = (model_input(pixels[start : start + self._batch], spec) for start in starts)  # [batch, C, H, W]
+        masks = [self._session.run([output], {spec.input_name: part})[0] for part in parts]  # of [batch, 1, h, w]
+        return np.concatenate(masks)[:, 0].astype(np.float32)
 
     def _picture(self, image: Image, index: int, colour: ColourOrder) -> NDArray[np.uint8]:
         """[H, W], or [H, W, 3] red, green, blue."""

@@ -58,8 +58,8 @@ class DataSummary:
     """What a set of faces is made of: the paper's Figures 5 and 6 without a picture."""
 
     name: str
-    labels: dict[str, int]  # faces of each class
-    intensities: tuple[int, ...]  # pixels of each value 0..255
+    labels: dict[str, int]  # faces of each class of the model
+    intensities: tuple[int, ...]  # pixels of each value 0..255, of all faces
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def beside_votes(
 
 
 def _summary(name: str, faces: Faces, classes: tuple[str, ...]) -> DataSummary:
-    """Faces of the model's classes; Training may have others."""
+    """Training may have faces of classes that the model lacks."""
     theirs = positions_in(classes, faces.classes)[faces.labels[faces.labels != UNLABELLED]]
     counts = np.bincount(theirs[theirs >= 0], minlength=len(classes))
     return DataSummary(name, dict(zip(classes, counts.tolist(), strict=True)), tuple(faces.intensities().tolist()))

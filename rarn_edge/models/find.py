@@ -196,20 +196,28 @@ _IMPORTED: dict[Path, dict[str, ModuleType]] = {}  # by folder: the modules in i
 
 @contextmanager
 def _neighbours(folder: Path) -> Iterator[None]:
-    """Imports find the files beside a network first, as for `python my_net.py`, and never those beside another network."""
-    for other in _IMPORTED.keys() - {folder}:
-        for name in _IMPORTED[other]:
-            sys.modules.pop(name, None)
+    """While a network is imported and built, imports find the files beside it first, as for `python my_net.py`, and none of the
+    same name beside another network. What its `forward` imports later is found as Python finds it."""
     own = _IMPORTED.setdefault(folder, {})
+    others = {name for place, names in _IMPORTED.items() if place != folder for name in names if _is_in(folder, name)}
+    displaced = {name: sys.modules.pop(name) for name in others if name in sys.modules}
     sys.modules.update(own)
-    if str(folder) in sys.path:
-        sys.path.remove(str(folder))
+    known = str(folder) in sys.path
     sys.path.insert(0, str(folder))
     before = set(sys.modules)
     try:
         yield
     finally:
         own.update((name, sys.modules[name]) for name in sys.modules.keys() - before if _lies_in(folder, name))
+        sys.modules.update(displaced)
+        if known:
+            sys.path.remove(str(folder))  # the first of two
+
+
+def _is_in(folder: Path, name: str) -> bool:
+    """Whether a folder has a module or package that such an import would find."""
+    top = name.partition(".")[0]
+    return (folder / f"{top}.py").is_file() or (folder / top).is_dir()
 
 
 def _lies_in(folder: Path, name: str) -> bool:

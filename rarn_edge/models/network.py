@@ -6,7 +6,6 @@ Code of others runs in `Network.build` and nowhere else; what goes wrong in it i
 import contextlib
 import copy
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -236,7 +235,7 @@ def their_code(what: str) -> Iterator[None]:
         InputError: the code raised, or ended the program.
     """
     try:
-        with spoken_into(sys.stderr):
+        with spoken_into(None):
             yield
     except (InputError, MemoryError):
         raise

@@ -4,11 +4,13 @@ torch's exporter has ignored the opset, split weights into a second file and cha
 file is checked before it gets its name.
 """
 
+import contextlib
 import copy
 import io
 import logging
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +74,9 @@ def export_weights(weights: Weights) -> LoadedModel:
 
 def _torch_export(model: nn.Module, spec: ModelSpec, example: torch.Tensor) -> onnx.ModelProto:
     """Call torch's exporter without its chatter; if it fails, what it said is in the error."""
-    logs = [logging.getLogger(name) for name in CHATTER]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.ERROR)
     said = io.StringIO()
     try:
-        with warnings.catch_warnings(), spoken_into(said, errors=True):
-            warnings.simplefilter("ignore")
+        with _quiet(said):
             program = torch.onnx.export(
                 model,
                 (example,),
@@ -92,12 +89,25 @@ def _torch_export(model: nn.Module, spec: ModelSpec, example: torch.Tensor) -> o
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise GateError(f"torch could not export '{spec.name}': {_cause(error, said.getvalue())}") from error
-    finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
     if program is None:
         raise GateError(f"torch exported nothing of '{spec.name}'")
     return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet(said: io.StringIO) -> Iterator[None]:
+    """What torch's exporter says goes there; its logs are for errors alone."""
+    with spoken_into(said, errors=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logs = [logging.getLogger(name) for name in CHATTER]
+        levels = [log.level for log in logs]
+        for log in logs:
+            log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
 
 
 _OPERATOR = re.compile(r"OpOverload\(op='([\w.]+)'")
@@ -141,14 +151,14 @@ def check_export(graph: onnx.ModelProto, model: nn.Module, spec: ModelSpec) -> N
     drawn = drawn_for(spec.preprocess, sum(sizes), seed=1)
     faces = to_input(drawn.pixels, spec.preprocess)  # [10, C, H, W], of large pictures [6, C, H, W]
     expected = _torch_logits(model, faces)  # [10, classes]
+    if not np.isfinite(expected).all():
+        raise GateError(
+            f"export of '{spec.name}': in torch already some answers are no finite numbers; check its weights"
+        )
     if float(np.abs(_torch_logits(model, faces) - expected).max()) > MIN_TOLERANCE:
         raise GateError(
             f"export of '{spec.name}': in torch already the same faces get other answers the second time; let it draw no random"
             " numbers in evaluation, such as by dropout without training=self.training"
-        )
-    if not np.isfinite(expected).all():
-        raise GateError(
-            f"export of '{spec.name}': in torch already some answers are no finite numbers; check its weights"
         )
     exact = batch_for(spec.preprocess, len(faces), EXACT_PIXELS)
     allowed = float_tolerance(model, faces[:exact], expected[:exact])

@@ -57,22 +57,27 @@ def to_float16(source: Artifact | LoadedModel, out: Path) -> Artifact:
 
 _ANSWER = """
 import sys, numpy, onnxruntime
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-(given,) = session.get_inputs()
-session.run(None, {given.name: numpy.zeros([1, *given.shape[1:]], "uint8" if "uint8" in given.type else "float32")})
+file, name, dtype, *shape = sys.argv[1:]
+session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+session.run(None, {name: numpy.zeros([1, *map(int, shape)], dtype)})
 """
+ANSWER_S = 300
 
 
 def fault_here(artifact: Artifact) -> str | None:
     """Why this machine's CPU cannot run a file: asked in a process of its own, for a fault of ONNX Runtime may end it."""
-    command = [sys.executable, "-P", "-c", _ANSWER, str(artifact.path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+    spec = artifact.spec
+    given = (str(artifact.path), spec.input_name, spec.input_dtype, *map(str, spec.input_shape))
+    command = [sys.executable, "-P", "-c", _ANSWER, *given]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace", timeout=ANSWER_S)
+    except subprocess.TimeoutExpired:
+        return f"ONNX Runtime {onnxruntime.__version__} did not answer one picture within {ANSWER_S} s on this CPU"
     if done.returncode == 0:
         return None
     said = done.stderr.strip().splitlines()
-    how = (
-        f"killed by signal {-done.returncode}" if done.returncode < 0 else said[-1][:200] if said else "no reason given"
-    )
+    crashed = f"its process ended with code {done.returncode}"  # a signal, or on Windows a status, without a word
+    how = said[-1][:200] if said and done.returncode == 1 else crashed
     return f"ONNX Runtime {onnxruntime.__version__} cannot run it on this CPU ({how})"
 
 
@@ -129,11 +134,11 @@ def _save(graph: onnx.ModelProto, model: LoadedModel, precision: Precision, out:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep ONNX Runtime's Python tools off stdout and the log for the duration."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with spoken_into(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with spoken_into(io.StringIO()), warnings.catch_warnings():
+        level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        warnings.simplefilter("ignore")
+        try:
             yield
-    finally:
-        logging.disable(level)
+        finally:
+            logging.disable(level)

@@ -59,7 +59,7 @@ def _contract(contract: Contract) -> list[tuple[str, str]]:
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (size.mean, size.std))
     return [
         ("contract", f"{spec.name}: {contract.precision}" + (f" for {contract.target}" if contract.target else "")),
-        ("classes", f"{len(spec.classes)}: {', '.join(spec.classes)}; labels: {spec.label_source or 'not recorded'}"),
+        ("classes", f"{len(spec.classes)}: {', '.join(spec.classes)}; labels: {spec.label_source}"),
         ("answers", f"{spec.output}, temperature {spec.temperature:g}"),
         (
             "pictures",

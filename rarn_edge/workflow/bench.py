@@ -9,6 +9,7 @@ import numpy as np
 from rarn_edge.bench.cases import load_cases
 from rarn_edge.bench.compare import ComparedRow, Comparison, compare_reports, slower_than
 from rarn_edge.bench.config import BenchConfig, Progress
+from rarn_edge.bench.record import check_journal
 from rarn_edge.bench.result import BenchReport
 from rarn_edge.bench.runner import benchmark as measure
 from rarn_edge.bench.sane import load_sane_report
@@ -88,6 +89,8 @@ def benchmark(
     result, page, folder = (None if path is None else Path(path) for path in (out, html, files))
     journal = None if result is None else result.with_name(f"{result.name}.partial")
     check_outputs([result, journal, page], [*models, data, votes])
+    if journal is not None:
+        check_journal(journal)
     if page is not None:
         from rarn_edge.report.page import require_html
 

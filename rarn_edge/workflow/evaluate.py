@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rarn_edge.bench.cases import names_apart
+from rarn_edge.boundary.names import names_apart
 from rarn_edge.contract.spec import CLASSES, FERPLUS, MAX_TEMPERATURE, MIN_TEMPERATURE
 from rarn_edge.data.select import describe
 from rarn_edge.errors import InputError, require_extra, require_extras

@@ -130,8 +130,9 @@ def quantize(
         ('int8', True)
     """
     asked = _Asked(
-        precision, target, input_dtype, calib, images, method, ranges, save_ranges, compare_methods, max_drop, equalize,
-        bias_correct, verdict, data, split, votes, seed,
+        precision=precision, target=target, input_dtype=input_dtype, calib=calib, images=images, method=method, ranges=ranges,
+        save_ranges=save_ranges, compare_methods=compare_methods, max_drop=max_drop, equalize=equalize,
+        bias_correct=bias_correct, verdict=verdict, data=data, split=split, votes=votes, seed=seed,
     )  # fmt: skip
     asked.check()
     out = Path(output)

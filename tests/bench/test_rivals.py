@@ -97,13 +97,17 @@ def test_an_interrupt_ends_the_process_that_is_waited_for(
     assert started[0].poll() is not None
 
 
-def test_an_environment_that_was_left_half_made_is_made_anew(
-    rivals: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(sys.platform == "win32", reason="environments have other folders there")
+@pytest.mark.parametrize("installed", [False, True])
+def test_an_environment_that_was_left_half_made_or_lost_its_python_is_made_anew(
+    installed: bool, rivals: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "tool"
     (place / "bin").mkdir(parents=True)
     (place / "bin" / "python").symlink_to("/nowhere")
     (place / "pyvenv.cfg").touch()
+    if installed:
+        (place / "installed").touch()
     monkeypatch.setattr(rivals, "bounded", lambda *_arguments: "absent==1\n")
     python, _ = rivals.environment("tool", [], tmp_path)
     assert subprocess.run([python, "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0

@@ -167,7 +167,7 @@ def test_a_folder_that_cannot_be_read_is_named(
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(InputError, match=r"faces/sad: cannot be read \(Permission denied\)"):
+    with pytest.raises(InputError, match=r"faces.sad: cannot be read \(Permission denied\)"):
         load_faces(root)
 
 
@@ -180,6 +180,18 @@ def test_a_class_may_be_called_as_a_split(write: Write, face_jpeg: Jpeg, name: s
     assert sorted(found(faces)) == sorted(
         [*((folder, split) for folder in (name, "bus") for split in ("test", "Training")), ("bus", "Training")]
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("test/test/1.jpg", "test"), ("test/PublicTest/1.jpg", "PublicTest"), ("test/PrivateTest/1.jpg", "PrivateTest")],
+)
+def test_a_split_inside_a_split_is_no_class(write: Write, face_jpeg: Jpeg, name: str, split: str) -> None:
+    """Zips nested twice, and both test splits below one folder: no class lies beside them."""
+    classes = ("train/train/happy/1.jpg", "train/train/sad/2.jpg")
+    faces = load_faces(write(dict.fromkeys([*classes, name], face_jpeg("happy"))))
+    assert faces.classes == ("happy", "sad")
+    assert (faces.labels.tolist(), faces.splits.tolist()) == ([UNLABELLED, 0, 1], [split, "Training", "Training"])
 
 
 def test_a_zip_with_unusual_paths(write_zip: Write, face_jpeg: Jpeg) -> None:

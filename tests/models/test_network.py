@@ -350,6 +350,7 @@ def test_each_network_has_the_neighbours_of_its_own_folder(tmp_path: Path) -> No
     assert widths == [8, 32, 8, 32]
 
 
+@pytest.mark.filterwarnings("ignore")  # torch is about to give both up
 def test_a_network_that_cannot_be_copied_or_says_nothing_of_itself() -> None:
     from torch.nn.utils import weight_norm
 
@@ -363,3 +364,22 @@ def test_a_network_that_cannot_be_copied_or_says_nothing_of_itself() -> None:
     with pytest.raises(InputError, match=r"its network cannot be copied \(copy.deepcopy\): RuntimeError"):
         fresh_model(find_network(uncopyable, spec=spec), 0)
     assert fresh_model(find_network(scripted, spec=spec), 0)(torch.zeros(1, 1, 48, 48)).shape == (1, 2)
+
+
+def test_modules_of_the_program_stay_whatever_is_loaded_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "blocks.py").write_text(f"NAME = '{name}'\n")
+        source = f"import blocks\nassert blocks.NAME == '{name}'\ndef build(num_classes): return blocks\n"
+        (tmp_path / name / "net.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "one"), *sys.path])
+    find_network(f"{tmp_path / 'one' / 'net'}.py:build")
+    import blocks  # type: ignore[import-not-found]  # made above
+
+    path = list(sys.path)
+    find_network(f"{tmp_path / 'two' / 'net'}.py:build")
+    assert sys.modules["blocks"] is blocks
+    assert blocks.NAME == "one"
+    assert [each for each in sys.path if each != str(tmp_path / "two")] == path
