@@ -145,7 +145,7 @@ def test_evaluate_weights_and_their_file_agree(
 ) -> None:
     options = ("--data", faces_folder, "--json")
     ours, theirs = (strict_json(cli("evaluate", path, *options).stdout) for path in (weights_file, simplified.path))
-    assert {**ours, "file": ""} == {**theirs, "file": ""}
+    assert {**ours, "file": "", "name": ""} == {**theirs, "file": "", "name": ""}
 
 
 def test_parity_from_torch(cli: Cli, weights_file: Path, exported: Artifact, simplified: Artifact) -> None:
@@ -211,7 +211,7 @@ def test_stamp_makes_a_foreign_file_ours(
     assert "has a contract already; the new one takes its place" in again.stderr
     options = ("--data", faces_folder, "--json")
     ours, theirs = (strict_json(cli("evaluate", path, *options).stdout) for path in (out, simplified.path))
-    assert {**ours, "file": ""} == {**theirs, "file": ""}
+    assert {**ours, "file": "", "name": ""} == {**theirs, "file": "", "name": ""}
 
 
 def test_train_then_resume_then_export(cli: Cli, faces_folder: Path, tmp_path: Path) -> None:
