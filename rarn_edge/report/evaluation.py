@@ -68,7 +68,7 @@ def votes_table(votes: VoteFigures) -> Table:
     rows = [
         ("cross-entropy", f"{votes.cross_entropy:.3f} (least possible {votes.entropy:.3f})"),
         ("total variation", f"{votes.total_variation:.3f}"),
-        ("probability against vote share", f"{votes.share_error:.1%}"),
+        ("vote share, off by", f"{votes.share_error:.1%}"),
         ("one person", f"{votes.person_accuracy:.1%} of {votes.person_votes:,} votes name the majority of the others"),
     ]
     return facts(f"Beside the votes for {votes.faces:,} faces", rows)
