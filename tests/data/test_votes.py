@@ -107,7 +107,9 @@ def test_votes_in_another_order_are_refused(tmp_path: Path) -> None:
     faces = synthetic_faces(210, seed=0)
     path = tmp_path / "v.csv"
     path.write_text(table(replace(faces, names=faces.names[1:] + faces.names[:1])))
-    with pytest.raises(InputError, match=r"the leading vote is the label .* on only 0% of 210 faces"):
+    with pytest.raises(
+        InputError, match=r"the leading vote is the label .* on only 0% of 210 faces \(65 %"
+    ):  # of no split
         with_votes(faces, read_votes(path))
 
 
@@ -179,12 +181,4 @@ def test_one_split_in_another_order_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.csv"
     path.write_text(table(replace(faces, names=turned)))
     with pytest.raises(InputError, match=r"on only 0% of 210 faces of PublicTest"):
-        with_votes(faces, read_votes(path))
-
-
-def test_data_without_splits_is_called_so(tmp_path: Path) -> None:
-    faces = synthetic_faces(210, seed=0)
-    path = tmp_path / "v.csv"
-    path.write_text(table(replace(faces, names=faces.names[1:] + faces.names[:1])))
-    with pytest.raises(InputError, match=r"on only 0% of 210 faces \(65 %"):
         with_votes(faces, read_votes(path))
