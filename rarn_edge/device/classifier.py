@@ -23,10 +23,11 @@ from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_BATCH, check_count
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import decode, fit, model_input
 from rarn_edge.contract.targets import detect_host
+from rarn_edge.data.stream import batch_for
 from rarn_edge.device.image_file import MAX_PIXELS, read_bytes
 from rarn_edge.device.model import find_model_file
 from rarn_edge.errors import InputError
-from rarn_edge.runtime.logits import BATCH, run_logits
+from rarn_edge.runtime.logits import BATCH, BATCH_PIXELS, run_logits
 from rarn_edge.runtime.providers import CPU, open_session
 from rarn_edge.stats.classification import softmax
 
@@ -152,8 +153,18 @@ class Classifier:
     def predict_pixels(self, pixels: NDArray[np.uint8], start_s: float | None = None) -> list[Prediction]:
         """Classify what `pixels` gives; `start_s`, by `time.perf_counter`: since when it took time."""
         start_s = time.perf_counter() if start_s is None else start_s
-        logits = run_logits(self._session, self.artifact.spec, pixels, self._batch)
+        logits = self.logits(pixels)
         return self.answers(logits, (time.perf_counter() - start_s) / max(1, len(pixels)))
+
+    def logits(self, pixels: NDArray[np.uint8], finite: bool = True) -> NDArray[np.float32]:
+        """The answers [n, classes] to what `pixels` gives; without `finite` also those that are no numbers.
+
+        Raises:
+            InputError: ONNX Runtime cannot run the model, or an answer is no number.
+        """
+        spec = self.artifact.spec
+        batch = batch_for(spec.preprocess, self._batch, BATCH_PIXELS)  # fewer of large ones
+        return run_logits(self._session, spec, pixels, batch, finite=finite)
 
     def pixels(self, images: Sequence[Image], first: int = 0, colour: ColourOrder = "rgb") -> NDArray[np.uint8]:
         """What the model is shown: gray [n, height_px, width_px] or, in colour, [n, height_px, width_px, 3] (red, green, blue);

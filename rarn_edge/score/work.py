@@ -18,7 +18,7 @@ from rarn_edge.device.image_file import colour_image
 from rarn_edge.device.predict import face_pixels
 from rarn_edge.device.sources import CROP_SIDE_PX
 from rarn_edge.errors import InputError
-from rarn_edge.runtime.logits import BATCH, run_logits
+from rarn_edge.runtime.logits import BATCH
 from rarn_edge.score.parts import Counts, Done, write_part
 from rarn_edge.score.read import Content, read_unit
 from rarn_edge.score.table import Layout, Part, Row
@@ -138,7 +138,7 @@ class _Gathered:
     def _flush(self) -> None:
         if self._waiting:
             spec = self._classifier.artifact.spec
-            logits = run_logits(self._classifier._session, spec, np.stack(self._waiting), finite=False)
+            logits = self._classifier.logits(np.stack(self._waiting), finite=False)
             self._answers.append(softmax(logits, spec.temperature))
             self._waiting.clear()
 

@@ -20,6 +20,7 @@ from rarn_edge.errors import GateError, InputError
 from rarn_edge.onnx_graph import LoadedModel, save_artifact
 from rarn_edge.parity.outputs import file_form
 from rarn_edge.pipeline.precision import fault_here, to_dynamic_int8, to_float16
+from rarn_edge.score.work import Row, _Gathered
 from rarn_edge.stats.sqnr import sqnr_db
 
 
@@ -104,6 +105,10 @@ def test_answers_of_a_dynamic_file_do_not_depend_on_their_batch(simplified: Arti
     classifier = Classifier(made.path, threads=1)
     together, alone = classifier.predict(faces), [classifier.predict([face])[0] for face in faces]
     assert [answer.logits for answer in together] == [answer.logits for answer in alone]
+    gathered = _Gathered(classifier)  # as `score` asks
+    for face in faces:
+        gathered.add(Row("face"), face)
+    np.testing.assert_array_equal(gathered.part().probabilities, np.float32([answer.probabilities for answer in alone]))
 
 
 def test_a_file_with_free_sizes_is_asked_for_the_pictures_of_its_contract(tmp_path: Path) -> None:
