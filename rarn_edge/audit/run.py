@@ -43,14 +43,15 @@ class Audit:
         if min_int8 is not None and (self.int8_share is None or self.int8_share < min_int8):
             share = "nothing" if self.int8_share is None else f"{self.int8_share:.1%}"
             found.append(f"{share} of the multiply-adds run in INT8, at least {min_int8:.1%} asked for")
-        if max_flips is not None and self.saturation.saturation_flips is None:
+        flips = self.saturation.saturation_flips
+        if max_flips is not None and flips is None:
             found.append(
                 "what saturation changes is not known: ONNX Runtime cannot open this file with 32-bit sums; a file of"
                 " rarn-edge quantize it can"
             )
-        elif max_flips is not None and (self.saturation.saturation_flips or 0) > max_flips:
+        if max_flips is not None and flips is not None and flips > max_flips:
             found.append(
-                f"saturation flips {self.saturation.saturation_flips} of {self.saturation.images} decisions, at most"
+                f"saturation flips {flips} of {self.saturation.images} decisions, at most"
                 f" {max_flips} allowed; quantize for this host: --target {detect_host().target.value}"
             )
         return found

@@ -22,13 +22,9 @@ class VoteFigures:
     cross_entropy: float  # of the probabilities with the vote shares, in nats
     entropy: float  # of the vote shares themselves: the least possible cross-entropy
     total_variation: float  # half the sum of the absolute differences, mean over faces, 0 to 1
-    share_error: (
-        float  # |mean probability - mean vote share| of the answered class, weighted over 15 bins of equal width
-    )
-    person_accuracy: (
-        float  # on faces with a majority, how often a vote taken out of the count names the majority of the rest
-    )
-    person_votes: int  # over so many votes
+    share_error: float  # |mean probability - mean vote share| of the answered class, weighted over 15 equal bins
+    person_accuracy: float  # on faces with a majority: how often one vote names the majority of the others
+    person_votes: int  # over so many votes, each taken out of the count before the majority of the others is formed
 
 
 def judge_votes(

@@ -52,10 +52,15 @@ def test_no_binfmt_misc(tmp_path: Path) -> None:
     assert not (tmp_path / "root").exists()
 
 
-def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "binfmt_misc").mkdir()
+def with_binfmt_misc(folder: Path) -> None:
+    """A kernel that knows what to do with an aarch64 program."""
+    (folder / "binfmt_misc").mkdir()
     for name in ("register", "qemu-aarch64"):
-        (tmp_path / "binfmt_misc" / name).touch()
+        (folder / "binfmt_misc" / name).touch()
+
+
+def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
+    with_binfmt_misc(tmp_path)
     theirs = tmp_path / "root" / ".profile"
     theirs.parent.mkdir()
     theirs.touch()
@@ -68,9 +73,7 @@ def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_a_stopped_run_left_is_made_anew(tmp_path: Path) -> None:
-    (tmp_path / "binfmt_misc").mkdir()
-    for name in ("register", "qemu-aarch64"):
-        (tmp_path / "binfmt_misc" / name).touch()
+    with_binfmt_misc(tmp_path)
     stopped = f"echo half >{tmp_path / 'root' / 'half'}; exit 1"
     assert run(tmp_path, debootstrap=stopped).returncode == 2
     assert (tmp_path / "root" / "half").exists()
@@ -81,9 +84,7 @@ def test_a_folder_that_a_stopped_run_left_is_made_anew(tmp_path: Path) -> None:
 
 def test_debootstrap_fails(tmp_path: Path) -> None:
     """The control of what is above: with everything in place the script goes on to its work."""
-    (tmp_path / "binfmt_misc").mkdir()
-    for name in ("register", "qemu-aarch64"):
-        (tmp_path / "binfmt_misc" / name).touch()
+    with_binfmt_misc(tmp_path)
     done = run(tmp_path, debootstrap="echo E: no such mirror; exit 1")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "arm: debootstrap failed: E: no such mirror"
