@@ -4,19 +4,20 @@
     python benchmarks/shapes.py mini_xception.onnx --data fer2013.zip --epochs 6     # accuracy as well: minutes for each shape
     python benchmarks/shapes.py mini_xception.onnx --shape 6 --shape 8 --data fer2013.zip --votes ferplus.csv \
         --teacher export/teachers/rarn-l-1.npz --epochs 30 --batch 128 --precision bf16     # on FER+, two shapes and the last
+    python benchmarks/shapes.py mini_xception.onnx --data fer2013.zip --seed 0 --seed 1 --seed 2     # three seeds
     python benchmarks/shapes.py mini_xception.onnx --model rarn-s                    # the larger one's
 
 Latency: every shape in float32 and in INT8 for x86-avx2, batch 1, one thread, one interleaved run; ratios to the given float32
-file. Accuracy: each shape trained by recipe `edge-nano` with one seed, its INT8 file judged on the held-out faces as ONNX Runtime
-runs it, the difference to the last shape, the shipped one, on the same faces. A finished shape is not trained again, and a
-stopped one goes on.
+file. Accuracy: each shape trained by recipe `edge-nano` with each --seed, its INT8 file judged on the held-out faces as ONNX
+Runtime runs it: the mean, and each seed's difference to the last shape, the shipped one, on the same faces, in bold where its
+95 % interval leaves out 0. A finished shape is not trained again, and a stopped one goes on.
 """
 
 import argparse
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--model", choices=list(SHAPES), default="rarn-n", help="whose shapes")
     parser.add_argument("--shape", type=int, action="append", help="only these, counted from 1, and the last")
     parser.add_argument("--epochs", type=at_least_one, default=6)
+    parser.add_argument("--seed", type=int, action="append", help="of training; repeat it (default 0)")
     parser.add_argument("--batch", type=at_least_one, default=EDGE_NANO.batch)
     parser.add_argument("--threads", type=at_least_one, default=1, help="of training")
     parser.add_argument("--precision", choices=list(map(str, TrainingPrecision)), default="float32", help="of training")
@@ -146,7 +148,8 @@ def main() -> None:
         if arguments.teacher:
             source = source_of(splits[0])
             targets = mean_answers(splits[0], splits[0].sha256(), arguments.teacher, [source])
-    right: list[NDArray[np.float64]] = []  # by shape, 1 for each face that its INT8 file answers rightly
+    seeds = list(dict.fromkeys(arguments.seed or [0]))
+    right: list[list[NDArray[np.float64]]] = []  # by shape and seed, 1 for each face that its INT8 file answers rightly
     with tempfile.TemporaryDirectory() as temporary:
         files = [Path(temporary) / f"{number}{end}" for number in range(len(shapes)) for end in (".onnx", ".int8.onnx")]
         pairs = list(zip(shapes, files[::2], files[1::2], strict=True))
@@ -154,28 +157,41 @@ def main() -> None:
             if splits is None:
                 untrained_files(shape, float32, int8)
             else:
-                right.append(trained_files(shape, *splits, targets, arguments, float32, int8))
-                print(f"{shape}: {right[-1].mean():.2%}", flush=True)
+                right.append([])
+                for seed in seeds:  # the files of the last one are timed
+                    answers = trained_files(shape, *splits, targets, arguments, seed, float32, int8)
+                    right[-1].append(answers)
+                    print(f"{shape}, seed {seed}: {answers.mean():.2%}", flush=True)
         config = BenchConfig(threads=(1,), rounds=arguments.rounds, memory=False, reference_label=rival.label)
         report = benchmark([*load_cases(files), rival], config)
     ratio = {row.label: row.latency_ratio for row in report.rows}
     print(
         "| stem, widths, blocks, strides, fusion to, its width | parameters | multiply-adds | float32 | INT8 |", end=""
     )
-    print(" accuracy, INT8 | to the last |\n|---|--:|--:|--:|--:|--:|--:|" if right else "\n|---|--:|--:|--:|--:|")
+    print(
+        " accuracy, INT8 | to the last, each seed |\n|---|--:|--:|--:|--:|--:|--:|"
+        if right
+        else "\n|---|--:|--:|--:|--:|"
+    )
     for number, (shape, float32, int8) in enumerate(pairs):
         model = shape.builder(len(find_model(shape.model).spec.classes), 1)
         times = (ratio[float32.stem], ratio[int8.stem])
         cells = [f"{t.value:.2f} [{t.low:.2f}, {t.high:.2f}]" if t else "failed" for t in times]
         if right:
-            cells.append(f"{right[number].mean():.2%}")
-            cells.append(
-                "{:+.2f} [{:+.2f}, {:+.2f}]".format(
-                    *(100 * x for x in astuple(mean_difference(right[-1], right[number])))
-                )
-            )
+            cells.append(f"{np.mean(right[number]):.2%}")
+            cells.append("reference" if number == len(pairs) - 1 else differences(right[-1], right[number]))
         counts = f"{count_parameters(model):,} | {count_multiply_adds(model, 1, 48, 48) / 1e6:.1f} M"
         print(f"| {shape} | {counts} | {' | '.join(cells)} |")
+
+
+def differences(reference: list[NDArray[np.float64]], other: list[NDArray[np.float64]]) -> str:
+    """Of each seed, in points; in bold where the 95 % interval leaves out 0. Both: by seed, 1 for each face answered rightly."""
+    cells = []
+    for first, second in zip(reference, other, strict=True):
+        difference = mean_difference(first, second)
+        text = f"{100 * difference.value:+.2f}"
+        cells.append(text if difference.low <= 0 <= difference.high else f"**{text}**")
+    return ", ".join(cells)
 
 
 def untrained_files(shape: Shape, float32: Path, int8: Path) -> None:
@@ -190,15 +206,16 @@ def trained_files(
     held_out: Faces,
     targets: SoftTargets | None,
     plan: argparse.Namespace,
+    seed: int,
     float32: Path,
     int8: Path,
 ) -> NDArray[np.float64]:
     """Train the shape, write both files, and say for each held-out face whether the INT8 file is right: 1 or 0, [faces]."""
     labels = source_of(training)
-    folder = plan.runs / re.sub(r"\W+", "-", f"{shape} {labels} {plan.epochs} {plan.batch} {plan.precision}")
+    folder = plan.runs / re.sub(r"\W+", "-", f"{shape} {labels} {plan.epochs} {plan.batch} {plan.precision} {seed}")
     recipe = replace(EDGE_NANO, epochs=plan.epochs, batch=plan.batch)
     precision = TrainingPrecision(plan.precision)
-    run = Run(shape.network, recipe, 0, training, held_out, folder, plan.threads, targets, precision=precision)
+    run = Run(shape.network, recipe, seed, training, held_out, folder, plan.threads, targets, precision=precision)
     train(run, resume=(folder / STATE_FILE).exists())
     simplified = export(float32, shape.network, weights=folder / WEIGHTS_FILE).artifact
     ranges = calibrate(simplified, training.balanced_sample(CALIBRATION_IMAGES, seed=0))

@@ -153,6 +153,9 @@ def test_a_class_without_images_is_named(write_tree: Write, face_jpeg: Jpeg, tmp
     (root / "train" / "fear").symlink_to(tmp_path / "nothing")
     with pytest.raises(InputError, match="the class folder 'train/fear' holds no images"):
         load_faces(root)
+    (tmp_path / "nothing").rmdir()
+    with pytest.raises(InputError, match="'train/fear' beside the class folders is a link that leads nowhere; mend or"):
+        load_faces(root)
 
 
 def test_a_folder_that_cannot_be_read_is_named(
