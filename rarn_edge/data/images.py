@@ -39,7 +39,8 @@ def read_folder(root: Path) -> Faces:
     """Every image below `root`, also behind links to folders, not decoded yet.
 
     Raises:
-        InputError: no images, a class folder without any, two classes that differ by case, or a folder that cannot be read.
+        InputError: no images, a class folder without any or behind a link that leads nowhere, two classes that differ by case, or
+            a folder that cannot be read.
     """
     try:
         entries = [PurePosixPath(PurePath(name).as_posix()) for name in walk(str(root))]
@@ -53,6 +54,10 @@ def read_folder(root: Path) -> Faces:
     for path in sorted(path for folder in beside for path in (root / folder).iterdir()):
         entry = PurePosixPath(path.relative_to(root).as_posix())
         hidden = is_hidden_name(path.name) or path.name.startswith("__")
+        if not hidden and path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{root}: '{entry}' beside the class folders is a link that leads nowhere; mend or remove it"
+            )
         if entry not in holding and not hidden and path.is_dir():
             raise InputError(
                 f"{root}: the class folder '{entry}' holds no images ({' '.join(SUFFIXES)}); fill or remove it"
