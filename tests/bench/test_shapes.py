@@ -33,7 +33,7 @@ def test_each_seed_has_its_difference(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of 100 faces a shape answers all with one seed and every second one with the other; the shipped one none, and the last 50."""
+    """Of 100 faces a shape answers all with one seed, every second one with the other; the shipped one none, and half of them."""
     right = {
         (384_364, 3): np.zeros(100),
         (384_364, 4): np.repeat([0.0, 1.0], 50),
