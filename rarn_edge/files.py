@@ -32,7 +32,7 @@ def check_outputs(
     for one in {path.parent: path for path in named}.values():  # a folder is tried once, however many files go there
         check_output(one)
     for path in named:
-        _refuse_other_kinds(path)
+        _refuse_unfit(path)
     check_apart(named, inputs, walked)
 
 
@@ -88,9 +88,7 @@ def check_output(path: Path) -> None:
         raise InputError(
             f"{shown(path)}: the folder {shown(folder)} does not exist; make it first: mkdir -p {quote(shown(folder))}"
         )
-    _refuse_other_kinds(path)
-    if len(os.fsencode(path.name)) > MAX_OUTPUT_NAME_BYTES:
-        raise InputError(f"{shown(path)}: a name of more than {MAX_OUTPUT_NAME_BYTES} bytes; give a shorter one")
+    _refuse_unfit(path)
     probe = folder / f".{secrets.token_hex(8)}.probe"
     try:
         probe.touch()
@@ -99,7 +97,10 @@ def check_output(path: Path) -> None:
         raise InputError(f"{shown(path)}: cannot write in {shown(folder)} ({error.strerror})") from error
 
 
-def _refuse_other_kinds(path: Path) -> None:
+def _refuse_unfit(path: Path) -> None:
+    """What asks nothing of the folder: whether the path is that of a file, with a name that fits."""
+    if len(os.fsencode(path.name)) > MAX_OUTPUT_NAME_BYTES:
+        raise InputError(f"{shown(path)}: a name of more than {MAX_OUTPUT_NAME_BYTES} bytes; give a shorter one")
     if exists(path) and not path.is_file():
         what = "is a folder; name a file in it" if path.is_dir() else "is there and no regular file; name another"
         raise InputError(f"{shown(path)}: {what}")

@@ -40,7 +40,7 @@ class Audit:
     def failures(self, min_int8: float | None, max_flips: int | None) -> list[str]:
         """What misses the gates, one line each."""
         found = []
-        if min_int8 is not None and (self.int8_share is None or self.int8_share < min_int8):
+        if min_int8 is not None and (self.int8_share is None or not self.int8_share >= min_int8):
             share = "nothing" if self.int8_share is None else f"{self.int8_share:.1%}"
             found.append(f"{share} of the multiply-adds run in INT8, at least {min_int8:.1%} asked for")
         flips = self.saturation.saturation_flips

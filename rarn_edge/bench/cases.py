@@ -125,6 +125,6 @@ def _input_shape(
     if len(sizes) != len(rest):
         raise InputError(
             f"{path}: input '{name}' has shape {shape}; only the first axis (batch) may be free; say the others by"
-            f" rarn-edge stamp {path} --size WIDTHxHEIGHT"
+            f" rarn-edge stamp {path} --size HEIGHTxWIDTH"
         )
     return (batch if isinstance(batch, int) else None, *sizes)

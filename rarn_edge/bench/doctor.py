@@ -16,6 +16,7 @@ from rarn_edge.assets import asset
 from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.decode import encode
+from rarn_edge.errors import EXTRA_MODULES
 from rarn_edge.host.environment import Environment, detect_environment, package_version
 from rarn_edge.host.memory import meminfo
 from rarn_edge.host.noise import load_average, unsteady
@@ -28,8 +29,7 @@ State = Literal["starts", "does not start", "not in this build"]
 _TIMEOUT_S = 120.0
 _EXTRAS = {
     "": ("numpy", "opencv-python-headless"),
-    "export": ("onnx", "onnxsim", "onnxscript", "torch", "safetensors"),
-    "report": ("matplotlib", "jinja2"),
+    **{extra: EXTRA_MODULES[extra] for extra in ("export", "report", "score")},
 }
 """The packages that are looked for, by the extra that brings them."""
 

@@ -39,7 +39,19 @@ class Suite:
     models: tuple[str, ...] = ()
     int8: tuple[str, ...] = ()
     files: tuple[SuiteFile, ...] = ()
-    folder: Path = field(default_factory=Path)
+    path: Path = field(default_factory=Path)  # of the suite itself
+
+    def source(self, file: SuiteFile, folder: Path | None) -> Path:
+        """Where a file is looked for: in `folder`, else beside the suite."""
+        return (folder or self.path.parent) / file.path
+
+    def spec(self, file: SuiteFile) -> Path | None:
+        """The description of its contract, where it has one."""
+        return None if file.spec is None else self.path.parent / file.spec
+
+    def reads(self, folder: Path | None) -> tuple[Path | None, ...]:
+        """All that is read when the suite is measured."""
+        return (self.path, *(path for each in self.files for path in (self.source(each, folder), self.spec(each))))
 
 
 @dataclass(frozen=True)
@@ -91,4 +103,4 @@ def load_suite(path: Path) -> Suite:
         memory=found.memory,
         profile=found.profile,
     )
-    return Suite(config, found.models, found.int8, found.files, path.parent)
+    return Suite(config, found.models, found.int8, found.files, path)

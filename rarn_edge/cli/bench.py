@@ -59,7 +59,7 @@ def bench(
         BenchConfig() if chosen is None else chosen.config, scenario, batch, threads, rounds, budget, p99_bound,
         provider=with_device(provider, device), allow_fallback=allow_fallback, cuda_graph=cuda_graph, seed=seed, launches=starts,
         reference_label=reference, memory=memory, profile=profile or None,
-        audit=html is not None if audit is None else audit,
+        audit=audit, html=html,
     )  # fmt: skip
     with when_needed(bench_progress(err)) as shown:
         report = benchmark(
@@ -86,6 +86,7 @@ def _config(
     rounds: int | None,
     budget: str | None,
     p99_bound: str | None,
+    html: Path | None,
     **others: Any,
 ) -> "BenchConfig":
     """The suite's configuration, or the default, with what the options say; None leaves it as it is."""
@@ -101,6 +102,10 @@ def _config(
         raise InputError("--rounds and --budget both say how long to measure; give one")
     if others["cuda_graph"] and others["provider"] not in ("cuda", "tensorrt"):
         raise InputError("--cuda-graph is for --provider cuda or tensorrt")
+    on_cpu = others["provider"] == "cpu"
+    if others["audit"] and not on_cpu:
+        raise InputError("--audit says what runs in INT8 on the CPU: leave it or --provider out")
+    others["audit"] = on_cpu and html is not None if others["audit"] is None else others["audit"]
     config = replace(
         given,
         server="server" in asked,

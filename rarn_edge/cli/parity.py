@@ -45,7 +45,7 @@ def parity(
     from rarn_edge.workflow.parity import parity as compare
     from rarn_edge.workflow.parity import parity_again
 
-    check_outputs([bundle, markdown], [*(files or ()), weights, data, saved, tolerances])
+    check_outputs([bundle, markdown], [*(files or ()), weights, data, votes, saved, tolerances])
     of_a_run = {
         "files": files, "--model": model, "--weights": weights, "--labels": labels, "--data": data, "--split": split,
         "--votes": votes, "--provider": provider != "cpu", "--threads": threads, "--target": target != "auto",

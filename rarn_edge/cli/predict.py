@@ -66,7 +66,7 @@ def predict(
     form = "json" if as_json else "csv" if as_csv else "table"
     failures = 0
     with ExitStack() as held:
-        sinks = _sinks(held, annotate, show, found, explain)
+        sinks = _sinks(held, annotate, show, found, explain, sources)
         pictures = ahead(lambda: read_pictures(found, reading), places=1 if live else 8)
         finding = Finding(network, given, crop)
         answers = answer_pictures(classifier, pictures, finding, smoothing_s=smooth, live=live, explain=explain)
@@ -82,7 +82,7 @@ def predict(
 
 
 def _sinks(
-    held: ExitStack, annotate: Path | None, show: bool, sources: Sequence[str], explain: bool
+    held: ExitStack, annotate: Path | None, show: bool, sources: Sequence[str], explain: bool, walked: Sequence[str]
 ) -> list[Callable[["Answered"], bool]]:
     """Where drawn pictures go; each says whether more are wanted."""
     from rarn_edge.device.annotate import drawing
@@ -90,7 +90,7 @@ def _sinks(
 
     sinks: list[Callable[[Answered], bool]] = []
     if annotate is not None:
-        drawn = held.enter_context(drawing(annotate, sources, explain))
+        drawn = held.enter_context(drawing(annotate, sources, explain, walked))
 
         def add(answered: "Answered") -> bool:
             drawn.add(answered)

@@ -72,6 +72,8 @@ class Contract:
             )
         if not isinstance(contract.provenance, dict) or not isinstance(contract.quality, dict):
             raise InputError(f"{source}: its rarn-edge metadata is damaged (provenance and quality are objects)")
+        if not isinstance(contract.provenance.get("weights_sha256"), str | None):
+            raise InputError(f"{source}: its rarn-edge metadata is damaged (weights_sha256 is text or null)")
         for key in ("parameters", "multiply_adds"):
             count = getattr(contract, key)
             if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
@@ -104,6 +106,14 @@ class Contract:
             MADE_ELSEWHERE: f"{how}; by {printable(scan.producer) or 'an unnamed tool'}",
         }
         return replace(contract, precision=precision, target=None, provenance=provenance, quality={})
+
+    @property
+    def batch(self) -> int | None:
+        """How many pictures go through the graph at once; None: any number.
+
+        Dynamic INT8 measures its ranges anew in each batch: alone, an answer depends on its picture only.
+        """
+        return 1 if self.precision == "int8-dynamic" else None
 
     @property
     def made_elsewhere(self) -> str | None:

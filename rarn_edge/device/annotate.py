@@ -15,7 +15,7 @@ from rarn_edge.device.faces import crop_to_picture
 from rarn_edge.device.predict import Answered, FaceAnswer
 from rarn_edge.device.sources import STDIN, is_camera, is_video
 from rarn_edge.errors import InputError, first_line
-from rarn_edge.files import atomic, check_outputs, make_folder
+from rarn_edge.files import atomic, check_apart, check_outputs, make_folder
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
 OTHER_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # the suffix of a file, where "run.2" or "faces.d" are folders
@@ -234,16 +234,19 @@ def drawn_paths(out: Path, sources: Sequence[str]) -> dict[str, Path]:
 
 
 @contextmanager
-def drawing(out: Path, sources: Sequence[str], explain: bool = False) -> Iterator[Drawing]:
-    """Where drawn copies go; a video is there only once it is whole.
+def drawing(out: Path, sources: Sequence[str], explain: bool = False, walked: Sequence[str] = ()) -> Iterator[Drawing]:
+    """Where drawn copies go; a video is there only once it is whole. `walked` are folders in which the sources were found.
 
     Raises:
-        InputError: a file named for several sources, a copy that would replace a source, or a place that cannot be written.
+        InputError: a file named for several sources, a copy that would replace a source or be one of the next call, or a place
+            that cannot be written.
     """
     paths = drawn_paths(out, sources)
-    if out not in paths.values():
+    copies = list(dict.fromkeys(paths.values()))
+    check_apart(copies, sources, walked)  # a refusal leaves no folder behind
+    if out not in copies:
         make_folder(out)
-    check_outputs(dict.fromkeys(paths.values()), sources)
+    check_outputs(copies)
     drawn = Drawing(paths, explain)
     try:
         yield drawn

@@ -104,8 +104,7 @@ class Classifier:
         self._session = open_session(path, provider, threads)
         self.artifact = Artifact.of_session(path, self._session)
         self.min_confidence = min_confidence
-        # a dynamic file measures its ranges anew in each batch: alone, an answer depends on its image only
-        self._batch = 1 if self.artifact.contract.precision == "int8-dynamic" else batch
+        self._batch = self.artifact.contract.batch or batch
         self._max_pixels = max_pixels
 
     def __repr__(self) -> str:

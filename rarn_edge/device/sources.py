@@ -91,20 +91,25 @@ def find_sources(arguments: Iterable[str]) -> list[str]:
             if text == STDIN or (text.isdecimal() and not exists(path)):
                 found.append(text)
             elif exists(path) and path.is_dir():
-                inside = sorted(
-                    str(path / name) for name in walk(str(path)) if Path(name).suffix.lower() in MEDIA_SUFFIXES
-                )
-                if not inside:
+                if not (inside := _media_in(path)):
                     raise InputError(f"{path}: no images or videos in this folder")
                 found += inside
             elif exists(path) or not (matches := sorted(glob.glob(text, recursive=True))):  # noqa: PTH207  # a Path globs no absolute pattern
                 require_file(path, "give a file, a folder, a pattern, or a camera's number")
                 found.append(text)
             else:
-                found += [match for match in matches if not Path(match).is_dir()]
+                inside = [each for match in matches for each in (_media_in(match) if Path(match).is_dir() else [match])]
+                if not inside:
+                    raise InputError(f"{text}: no images or videos in the folders of this pattern")
+                found += dict.fromkeys(inside)  # `photos/**` matches a file and the folder that it lies in
         except OSError as error:
             raise InputError(f"{shown(error.filename or text)}: cannot be read ({error.strerror})") from error
     return found
+
+
+def _media_in(folder: Path | str) -> list[str]:
+    names = walk(str(folder))
+    return sorted(str(Path(folder, name)) for name in names if Path(name).suffix.lower() in MEDIA_SUFFIXES)
 
 
 def is_video(source: str) -> bool:

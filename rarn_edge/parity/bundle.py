@@ -235,6 +235,8 @@ def _parse(manifest: dict[str, Any], content: dict[str, bytes], source: str) -> 
         if not np.isfinite(arrays[name]).all():
             raise InputError(f"{source}: {name}.npy holds values that are no numbers; make the bundle anew")
     labels = manifest["labels"]
+    if not isinstance(manifest["weights_sha256"], str | None):
+        raise InputError(f"{source}: weights_sha256 in its manifest is text or null; make the bundle anew")
     bundle = Bundle(
         spec=ModelSpec.from_dict(manifest["spec"]),
         shown=Shown(

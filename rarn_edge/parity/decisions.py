@@ -1,7 +1,6 @@
 """What a step does to decisions, face by face: which flipped, from what to what, and whether that can be chance."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,19 +54,6 @@ class Decisions:
     difference: float | None  # accuracy after minus before
     difference_low: float | None  # its 95 % interval
     difference_high: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Decisions":
-        """Read what `to_dict` wrote; KeyError, TypeError and ValueError are the caller's to name the file."""
-        fields = dict(data)
-        fields["flips"] = tuple(Flip(**row) for row in fields["flips"])
-        fields["matrix"] = tuple(tuple(int(n) for n in row) for row in fields["matrix"])
-        fields["classes"] = tuple(ClassRow(**row) for row in fields["classes"])
-        fields["worst"] = tuple(WorstFace(**row) for row in fields["worst"])
-        return cls(**fields)
 
 
 def decision_changes(

@@ -15,7 +15,7 @@ from rarn_edge.runtime.providers import open_session
 def file_form(artifact: Artifact, faces: Faces | Shown, provider: str = "cpu", threads: int | None = None) -> Form:
     """The answers of an ONNX file as its provider really runs it (fused and optimised)."""
     session = open_session(artifact.path, provider, threads)
-    logits = run_logits(session, artifact.spec, faces.images, finite=False)
+    logits = run_logits(session, artifact.spec, faces.images, artifact.contract.batch, finite=False)
     return Form(artifact.path.name, artifact.contract.precision, logits, Origin(Execution.RUN, artifact.path))
 
 

@@ -76,6 +76,8 @@ def rejudge(path: Path, tolerances: Tolerances) -> ParityReport:
             f"{path}: a parity report of schema {version} with {len(saved)} steps; run rarn-edge parity --json anew"
         )
     measured = [measurement_from_dict(step, str(path)) for step in saved]
+    if any(len(each.decisions.classes) != len(classes) for each in measured):
+        raise InputError(f"{path}: not what `rarn-edge parity --json` prints (a step is of other classes)")
     steps = tuple(judge(each, tolerances[each.inputs][each.kind]) for each in measured)
     return ParityReport(steps, faces, classes)
 

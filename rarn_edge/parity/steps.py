@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.contract.artifact import Precision
+from rarn_edge.decode import decode
 from rarn_edge.errors import InputError
 from rarn_edge.parity.decisions import Decisions, decision_changes
 from rarn_edge.parity.inputs import Shown
@@ -253,24 +254,37 @@ def would_pass(step: Step) -> Tolerance:
     )
 
 
-def measurement_from_dict(data: Mapping[str, Any], source: str) -> Measurement:
+def measurement_from_dict(data: object, source: str) -> Measurement:
     """Read the figures that `Step.to_dict` wrote, whatever their judgement was then; `source` names the file.
 
     Raises:
         InputError: not such a dictionary.
     """
     try:
+        if not isinstance(data, Mapping):
+            raise InputError("a step is an object")
         known = {field.name for field in fields(Measurement)}
         values = {name: value for name, value in data.items() if name in known}
         for name in ("max_abs_logit", "mean_abs_logit", "snr_db", "cosine"):  # JSON has no NaN
-            values[name] = math.nan if values[name] is None else float(values[name])
-        values["decisions"] = Decisions.from_dict(values["decisions"])
-        measured = Measurement(**values)
-        if measured.kind not in get_args(Kind) or measured.inputs not in get_args(Inputs) or measured.images < 1:
-            raise ValueError(f"kind {measured.kind!r} on {measured.images} {measured.inputs!r}")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{source}: not what `rarn-edge parity --json` prints ({error!r})") from error
+            if name in values and values[name] is None:
+                values[name] = math.nan
+        measured = decode(Measurement, values)
+        if measured.images < 1:
+            raise InputError(f"images: {measured.images}")
+        _check_places(measured.decisions)
+    except InputError as error:
+        raise InputError(f"{source}: not what `rarn-edge parity --json` prints ({error})") from error
     return measured
+
+
+def _check_places(decisions: Decisions) -> None:
+    """Raises InputError if a flip names a class that there is no row of, or the matrix has another size."""
+    count = len(decisions.classes)
+    named = [place for flip in decisions.flips for place in (flip.before, flip.after, flip.label) if place is not None]
+    if not all(0 <= place < count for place in named) or {len(decisions.matrix), *map(len, decisions.matrix)} != {
+        count
+    }:
+        raise InputError(f"decisions: their flips and matrix are of other classes than the {count} listed")
 
 
 def _lowest_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

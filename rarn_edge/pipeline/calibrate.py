@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import model_input
 from rarn_edge.data import Faces
 from rarn_edge.data.stream import Images, batch_for, batches
+from rarn_edge.decode import decode
 from rarn_edge.errors import InputError
 from rarn_edge.files import write_text
 from rarn_edge.host.threads import default_threads
@@ -67,17 +68,15 @@ class Ranges:
             InputError: no such file, or not a ranges file.
         """
         try:
-            data: dict[str, Any] = read_json(path)
-            if data.pop("schema_version") != SCHEMA_VERSION or data["method"] not in get_args(Method):
-                raise ValueError("another schema version or method")
-            data["tensors"] = {name: (float(low), float(high)) for name, (low, high) in data["tensors"].items()}
-            if not all(low <= high and np.isfinite([low, high]).all() for low, high in data["tensors"].values()):
-                raise ValueError("a range is not finite or upside down")
-            return cls(**data)
+            data = read_json(path)
+            if not isinstance(data, dict) or data.pop("schema_version", None) != SCHEMA_VERSION:
+                raise InputError(f"schema_version is not {SCHEMA_VERSION}")
+            ranges = decode(cls, data)
+            if not all(low <= high for low, high in ranges.tensors.values()):
+                raise InputError("a range is upside down")
         except InputError as error:
             raise InputError(f"{path}: not a ranges file ({reason(error, path)}); {_MAKE}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: not a ranges file ({error}); {_MAKE}") from error
+        return ranges
 
 
 def ranges_of(model: str, weights_sha256: str | None) -> Ranges:

@@ -48,7 +48,7 @@ class Inspection:
     quantization: str | None  # None: not quantized
     quantized_layers: int
     layers: int  # convolutions and matrix products
-    ends_in: str | None
+    ends_in: str | None  # softmax or sigmoid; None: neither, or which output is the answer is not known
     contract: Contract | None
     contract_problem: str | None  # why there is none
     missing: tuple[str, ...]  # what a contract needs beyond the graph
@@ -110,7 +110,7 @@ def inspect(file: str | Path) -> Inspection:
         quantization=None if quantization is None else quantization.describe(),
         quantized_layers=0 if quantization is None else len(quantization.nodes),
         layers=scan.layers,
-        ends_in=_ending(interface),
+        ends_in=_ending(interface, contract),
         contract=contract,
         contract_problem=problem,
         missing=() if made is None else _missing(made),
@@ -140,10 +140,10 @@ def count_parameters(scan: GraphScan) -> int:
     )
 
 
-def _ending(interface: Interface) -> str | None:
+def _ending(interface: Interface, contract: Contract | None) -> str | None:
     try:
-        return interface.answer().ending
-    except InputError:  # several outputs: none of them is the end
+        return interface.answer(None if contract is None else contract.spec.output_name).ending
+    except InputError:  # several outputs and none named, or none of [N, classes]: no softmax is looked for
         return None
 
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.errors import first_line, require_extra
-from rarn_edge.files import check_output
+from rarn_edge.files import check_outputs
 from rarn_edge.onnx_graph import LoadedModel, axes_of, to_proto, with_types
 from rarn_edge.pipeline.gate import difference
 from rarn_edge.pipeline.passes.constant_shapes import constant_shapes
@@ -54,7 +54,7 @@ def simplify(file: str | Path | Artifact, output: str | Path) -> Simplification:
         The file, the number of nodes before and after, and why the graph was kept as it was, if it was.
 
     Raises:
-        InputError: an unreadable file, `output` cannot be written, or onnxsim is not installed.
+        InputError: an unreadable file, `output` cannot be written or is the file itself, or onnxsim is not installed.
 
     Example:
         >>> import rarn_edge, tempfile
@@ -65,7 +65,7 @@ def simplify(file: str | Path | Artifact, output: str | Path) -> Simplification:
         (True, True)
     """
     out = Path(output)
-    check_output(out)
+    check_outputs([out], [file.path if isinstance(file, Artifact) else file])
     done = simplify_model(LoadedModel.read(file if isinstance(file, Artifact) else Artifact.load(Path(file))))
     return Simplification(done.model.save(out), done.nodes_before, done.nodes_after, done.kept_because)
 

@@ -19,7 +19,7 @@ def inspection_table(found: Inspection) -> Table:
         ("file", f"{found.file}: {found.size_bytes:,} bytes, written by {found.producer or 'an unnamed tool'}"),
         *(("input", port.describe()) for port in found.inputs),
         *(("output", port.describe()) for port in found.outputs),
-        ("ends in", found.ends_in or "neither softmax nor sigmoid: logits"),
+        ("ends in", _ending(found)),
         ("opset", opsets),
         ("operators", _listed(found.operators)),
         ("no INT8 kernel", _listed(found.without_int8_kernel) or "none"),
@@ -33,6 +33,12 @@ def inspection_table(found: Inspection) -> Table:
         rows.append(("contract", found.contract_problem or "none"))
         rows += [("missing" if not index else "", text) for index, text in enumerate(found.missing)]
     return facts("", rows)
+
+
+def _ending(found: Inspection) -> str:
+    if found.contract is None and len(found.outputs) > 1:
+        return "not known: several outputs, and no contract that names the one with the classes"
+    return found.ends_in or "neither softmax nor sigmoid: logits"
 
 
 def _listed(operators: Mapping[str, int]) -> str:

@@ -110,7 +110,7 @@ def score(
         next(plan(inputs, rows_per_part, column), None)  # bad inputs leave no folder behind
     make_folder(folder)
     with locked(folder / LOCK, out):
-        settings = {"column": column, "rows_per_part": rows_per_part, "max_pixels": max_pixels}
+        settings = {"column": column, "rows_per_part": rows_per_part, "max_pixels": max_pixels, "provider": provider}
         _check_same_run(folder, {"model_sha256": model_sha256(model), **settings, "photos": _search_facts(search)})
         places = str(model.resolve()), str(folder.resolve())
         job = Job(*places, suffix, column, provider, max_pixels, str(Path.cwd()), search)

@@ -15,6 +15,7 @@ from rarn_edge.bench.runner import benchmark as measure
 from rarn_edge.bench.sane import load_sane_report
 from rarn_edge.bench.suite import Suite
 from rarn_edge.data import load_faces
+from rarn_edge.data.select import to_measure_on
 from rarn_edge.errors import InputError
 from rarn_edge.files import check_outputs, write_text
 from rarn_edge.models.catalog import CATALOG
@@ -88,7 +89,7 @@ def benchmark(
     check_provider(asked.provider)
     result, page, folder = (None if path is None else Path(path) for path in (out, html, files))
     journal = None if result is None else result.with_name(f"{result.name}.partial")
-    check_outputs([result, journal, page], [*models, data, votes])
+    check_outputs([result, journal, page], [*models, data, votes, *(() if suite is None else suite.reads(folder))])
     if journal is not None:
         check_journal(journal)
     if page is not None:
@@ -96,8 +97,8 @@ def benchmark(
 
         require_html()
     if data is not None:
-        # unusable data is said first
-        load_faces(Path(data), lambda found: found.where(np.zeros(len(found), dtype=np.bool_)), asked.votes)
+        # unusable data is said first: none of its faces are decoded
+        load_faces(Path(data), lambda found: to_measure_on(found, split).where(np.empty(0, dtype=np.intp)), asked.votes)
     if suite is None:
         more = [name for name, entry in CATALOG.items() if baselines and entry.role == "baseline"]
         paths = bench_files([*map(str, models), *more], Path(work), takes)

@@ -87,7 +87,7 @@ def _int8(name: str, float32: Path) -> Path:
 
 
 def _source(suite: "Suite", file: "SuiteFile", folder: Path | None) -> Path:
-    source = (folder or suite.folder) / file.path
+    source = suite.source(file, folder)
     if not source.is_file():
         raise InputError(f"{source}: the suite needs this file; name its folder with --files FOLDER")
     return source
@@ -101,10 +101,11 @@ def _check_names(outs: list[Path]) -> None:
 
 
 def _stamped(suite: "Suite", file: "SuiteFile", source: Path, out: Path) -> Path:
-    if file.spec is None:
+    spec = suite.spec(file)
+    if spec is None:
         return source
     require_extra("onnx", "export")
     from rarn_edge.files import make_folder
     from rarn_edge.pipeline.stamp import stamp
 
-    return stamp(source, make_folder(out.parent) / out.name, spec=suite.folder / file.spec).path
+    return stamp(source, make_folder(out.parent) / out.name, spec=spec).path

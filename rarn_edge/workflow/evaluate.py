@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rarn_edge.boundary.names import names_apart
 from rarn_edge.contract.spec import CLASSES, FERPLUS, MAX_TEMPERATURE, MIN_TEMPERATURE
 from rarn_edge.data.select import describe
@@ -13,7 +16,7 @@ from rarn_edge.evaluation.confidence import fit_temperature
 from rarn_edge.evaluation.judge import Judgement, beside_votes, compare, judge
 from rarn_edge.evaluation.sanity import doubts
 from rarn_edge.evaluation.votes import VoteFigures
-from rarn_edge.files import check_outputs, make_folder, write_files
+from rarn_edge.files import check_apart, check_outputs, make_folder, write_files
 from rarn_edge.stats.classification import Evaluation, evaluate_logits
 from rarn_edge.stats.paired import Paired
 from rarn_edge.workflow.callbacks import AnyPath, OnNotice, OnStage, SomePaths, each_of, ignore, warn
@@ -104,15 +107,18 @@ def evaluate(
     """
     against = each_of(against)
     path, again = Path(file), None if calibrated is None else Path(calibrated)
+    read = [path, data, votes, *against]
     if again is not None:
-        _check_calibrated(path, again)
+        _check_calibrated(path, again, read)
     if report is not None:
         from rarn_edge.report.evaluation_files import REPORT_FILES, judgement_files
         from rarn_edge.report.evaluation_plots import face_plot
 
         require_extras("report")
+        files_of_report = [Path(report, name) for name in REPORT_FILES]
+        check_apart(files_of_report, read, [data])  # a refusal leaves no folder behind
         make_folder(Path(report))
-        check_outputs([Path(report, name) for name in REPORT_FILES], [path, data, votes, *against], [data])
+        check_outputs(files_of_report)
     networks = _networks(model, (path, *against))
     subject = read_subject(path, provider, threads, on_notice, networks)
     others = [read_subject(other, provider, threads, on_notice, networks) for other in against]
@@ -135,6 +141,7 @@ def evaluate(
     labels = faces.labels_in(subject.classes)
     logits = subject.predict(faces.images)  # [N, classes]
     evaluation = evaluate_logits(logits, labels, subject.classes)
+    temperature = None if again is None else _temperature(logits, labels, describe(faces), evaluation.accuracy)
     doubted = doubts(logits, labels, subject.spec)
     for doubt in doubted:
         on_notice(doubt, "warning")
@@ -156,23 +163,12 @@ def evaluate(
         )
         if judgement.pixels.warning:
             on_notice(judgement.pixels.warning, "warning")
-    if again is not None:
+    if again is not None and temperature is not None:
         from rarn_edge.contract.artifact import Artifact
         from rarn_edge.onnx_graph import LoadedModel
         from rarn_edge.pipeline.passes.temperature import with_temperature
 
         loaded = LoadedModel.read(Artifact.load(path))
-        temperature = fit_temperature(logits, labels)
-        if temperature == MIN_TEMPERATURE:
-            raise InputError(
-                f"no temperature fits the answers to {describe(faces)}: the surer they were, the better, since"
-                f" {evaluation.accuracy:.0%} are right; --calibrated needs wrong ones too, so give it more or harder images"
-            )
-        if temperature == MAX_TEMPERATURE:
-            raise InputError(
-                f"no temperature fits the answers to {describe(faces)}: the less sure they were, the better, since only"
-                f" {evaluation.accuracy:.0%} are right; check the labels, or give --calibrated more images"
-            )
         made = with_temperature(loaded, temperature, describe(faces)).save(again)
         fitted = Calibrated(made.path, made.spec.temperature)
     return EvaluateResult(
@@ -196,11 +192,31 @@ def _networks(model: "AnyNetwork | None", files: Sequence[AnyPath]) -> "tuple[Ne
     return (find_network(model),)
 
 
-def _check_calibrated(file: Path, calibrated: Path) -> None:
+def _temperature(logits: NDArray[np.float32], labels: NDArray[np.int64], faces: str, accuracy: float) -> float:
+    """The one that fits: [N, classes] and [N]; `faces` says which they are.
+
+    Raises:
+        InputError: the best is at an end of the range that a file may have.
+    """
+    fitted = fit_temperature(logits, labels)
+    if fitted == MIN_TEMPERATURE:
+        raise InputError(
+            f"no temperature fits the answers to {faces}: the surer they were, the better, since"
+            f" {accuracy:.0%} are right; --calibrated needs wrong ones too, so give it more or harder images"
+        )
+    if fitted == MAX_TEMPERATURE:
+        raise InputError(
+            f"no temperature fits the answers to {faces}: the less sure they were, the better, since only"
+            f" {accuracy:.0%} are right; check the labels, or give --calibrated more images"
+        )
+    return fitted
+
+
+def _check_calibrated(file: Path, calibrated: Path, read: Sequence[AnyPath | None]) -> None:
     """Refuse before the work what cannot be done."""
     if file.suffix == WEIGHTS:
         raise InputError(
             f"--calibrated writes an ONNX file again; export first: rarn-edge export --model NAME --weights {file} -o OUT.onnx"
         )
     require_extra("onnx", "export")
-    check_outputs([calibrated], [file])
+    check_outputs([calibrated], read)

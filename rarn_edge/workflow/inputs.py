@@ -171,7 +171,10 @@ def faces_to_judge(
         whole = load_as_seen(data, None, votes, preprocess, on_notice)
         found = in_split(whole, split)
         apart = Split.TRAINING in whole.available_splits and Split.TRAINING not in found.available_splits
-        training = whole.split(Split.TRAINING) if apart else None
+        if apart:  # of Training alone a tenth is held out, and that is what was found
+            training = (
+                whole.divided()[0] if whole.available_splits == (Split.TRAINING,) else whole.split(Split.TRAINING)
+            )
     else:
         choose = to_measure_on if votes is None else in_split
         found = load_as_seen(data, lambda whole: choose(whole, split), votes, preprocess, on_notice)
@@ -240,7 +243,7 @@ def read_subject(
         if warning := detect_host().mismatch(artifact.contract.target):
             on_notice(warning, "warning")
         spec, provenance = artifact.spec, artifact.contract.provenance
-        predict = partial(run_logits, open_session(file, provider, threads), spec)
+        predict = partial(run_logits, open_session(file, provider, threads), spec, batch=artifact.contract.batch)
     mean, std = provenance.get("train_pixel_mean"), provenance.get("train_pixel_std")
     trained_on = (float(mean), float(std)) if isinstance(mean, int | float) and isinstance(std, int | float) else None
     return Subject(file.name, spec, predict, trained_on)

@@ -27,6 +27,7 @@ from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.spec import InputDtype
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
+from rarn_edge.decode import decode
 from rarn_edge.errors import GateError, InputError, first_line
 from rarn_edge.files import check_output, write_text
 from rarn_edge.parity.outputs import file_form
@@ -113,7 +114,7 @@ def quantize_within(
     """
     check_output(out)
     allowed = options.max_drop_points
-    if not options.ranges or allowed < 0:
+    if not options.ranges or not allowed >= 0:  # nor NaN
         raise InputError("--max-drop takes a number of points, 0 or more")
     prepared = prepare(source)
     with tempfile.TemporaryDirectory() as folder:
@@ -198,11 +199,12 @@ class _Search:
         try:
             data = json.loads(self.state.read_text(encoding="utf-8"))
             identity = data["identity"]
-            trials = {key: _trial(fields) for key, fields in data["trials"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            trials = {key: decode(Trial, fields) for key, fields in data["trials"].items()}
+        except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             on_notice(f"{self.state} is damaged: the search starts over ({first_line(error)})")
             return
-        if identity == self.identity:
+        methods = {ranges.method for ranges in self.options.ranges}
+        if identity == self.identity and {trial.method for trial in trials.values()} <= methods:
             self.known = trials
         else:
             on_notice(f"{self.state} is of another model or data: the search starts over")
@@ -272,15 +274,3 @@ class _Search:
 
 def _better(one: Trial, other: Trial) -> Trial:
     return max(one, other, key=lambda trial: (trial.right, trial.signal_db))
-
-
-def _trial(fields: dict[str, Any]) -> Trial:
-    """Read what was kept of one.
-
-    Raises:
-        TypeError, KeyError: it is something else.
-    """
-    trial = Trial(**{**fields, "in_float": tuple(fields["in_float"])})
-    if not (isinstance(trial.right, int) and isinstance(trial.signal_db, float)):
-        raise TypeError("a trial without figures")
-    return trial

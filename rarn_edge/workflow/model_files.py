@@ -189,7 +189,7 @@ def _export(name: str, folder: Path, takes: NetworkInput) -> Artifact:
 
 
 def _reusable(name: str, folder: Path) -> Artifact | None:
-    """The file of an earlier call, if it is this model with these weights."""
+    """The file of an earlier call, if it is this model with these weights, in the form that is made here."""
     path = folder / f"{name}.onnx"
     if not path.is_file():
         return None
@@ -202,4 +202,9 @@ def _reusable(name: str, folder: Path) -> Artifact | None:
         same_weights = provenance.get("weights_sha256") == file_sha256(shipped_weights(name))
     else:
         same_weights = provenance.get("weights") == "random, seed 0"
-    return artifact if artifact.spec.name == name and same_weights else None
+    spec = artifact.spec
+    form = (artifact.contract.precision, spec.input_dtype, spec.layout)
+    same_form = (
+        form == ("float32", "float32", "NCHW") and "simplified" in provenance and "second_output" not in provenance
+    )
+    return artifact if spec.name == name and same_weights and same_form else None

@@ -1,6 +1,7 @@
 """The audit reports what ONNX Runtime runs, not what the file asks for."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,6 +34,7 @@ def test_nothing_is_left_in_float(int8: Mapping[Target, Quantized]) -> None:
     assert found.islands == ()
     assert found.conversions == {"QuantizeLinear": 1, "DequantizeLinear": 1}
     assert found.failures(0.95, 5) == []
+    assert found.failures(math.nan, 5) != []
     json.dumps(found.to_dict())
 
 

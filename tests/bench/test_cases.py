@@ -76,7 +76,7 @@ def test_a_file_that_crashes_the_runtime_is_broken_and_the_next_is_read(
         ({"inputs": 2}, r"has 2 inputs \(input, extra1\)"),
         (
             {"shape": ("n", 1, "height", 4)},
-            r"only the first axis \(batch\) may be free; .* rarn-edge stamp .*odd\.onnx --size",
+            r"only the first axis \(batch\) may be free; .* rarn-edge stamp .*odd\.onnx --size HEIGHTxWIDTH",
         ),
         ({"element": TensorProto.INT64}, "tensor\\(int64\\)"),
         ({"shape": ()}, "no batch axis"),

@@ -21,6 +21,7 @@ def test_doctor(cli) -> None:
     assert states["cpu"] == "starts"
     assert all(each["get"] for each in found["providers"] if each["state"] != "starts")
     assert found["environment"]["cores_available"] >= 1
+    assert {"numpy", "onnx", "onnx_ir", "torch", "matplotlib", "pyarrow"} <= set(found["packages"])
     assert min(found["products"].values()) > 1e6
 
 

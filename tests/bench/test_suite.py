@@ -36,7 +36,7 @@ def render(script: Callable[[str], ModuleType]) -> ModuleType:
 def test_our_suites_are_valid(path: Path) -> None:
     suite = load_suite(path)
     assert set(suite.models) <= set(CATALOG)
-    assert all(each.spec is None or (suite.folder / each.spec).is_file() for each in suite.files)
+    assert all(spec is None or spec.is_file() for spec in map(suite.spec, suite.files))
 
 
 @pytest.mark.parametrize(

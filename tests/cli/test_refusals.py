@@ -176,6 +176,7 @@ def test_usage_errors(cli: Cli, simplified: Artifact, arguments: tuple[str, ...]
         (("evaluate", "FLOAT", "--data", "DATA", "--split", "third"), "no split 'third'"),
         (("evaluate", "FLOAT", "--data", "DATA", "--provider", "gpu"), "no provider 'gpu'; one of: cpu, cuda"),
         (("bench", "FLOAT", "--reference", "other"), "no model 'other' to compare with"),
+        (("bench", "FLOAT", "--data", "DATA", "--split", "Trainning"), "no split 'Trainning'"),
         (("train", "--data", "DATA", "--out", "OUT", "--recipe", "fast"), "no recipe 'fast'; one of: paper, edge"),
         (("train", "--data", "DATA", "--out", "OUT", "--resume"), "no checkpoint to resume"),
         (("train", "--data", "DATA", "--out", "OUT", "--precision", "fp8"), "one of: float32, bf16"),

@@ -242,6 +242,19 @@ def test_linked_folders_are_searched(crops: Path, tmp_path: Path) -> None:
     assert find_sources([str(tmp_path / "all")]) == expected
 
 
+def test_folders_that_a_pattern_matches_are_searched(crops: Path, tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    expected = [str(tmp_path / "faces" / f"{index}.png") for index in range(5)]
+    for path in expected:
+        Path(path).write_bytes((crops / Path(path).name).read_bytes())
+    assert find_sources([str(tmp_path / "fac*")]) == expected
+    assert find_sources([str(tmp_path / "**")]) == expected  # each once
+    assert find_sources([str(tmp_path / "faces" / "[01].png")]) == expected[:2]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no images or videos in the folders of this pattern"):
+        find_sources([str(tmp_path / "empt*")])
+
+
 def test_hidden_folders_are_passed_over(crops: Path, tmp_path: Path) -> None:
     for name in ("0.png", ".ipynb_checkpoints/0-checkpoint.png", "@eaDir/0.png/SYNOPHOTO_THUMB_M.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

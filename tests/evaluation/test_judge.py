@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -171,7 +172,7 @@ def test_a_report_needs_two_images(cli: Cli, simplified: Artifact, tmp_path: Pat
     assert "a report needs at least 2 labelled images" in done.stderr
 
 
-def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> None:
+def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path, tmp_path: Path) -> None:
     from rarn_edge.workflow.inputs import faces_to_judge
 
     found = faces_to_judge(faces_folder, None, Preprocess(), with_training=True)
@@ -179,3 +180,8 @@ def test_training_faces_count_as_copies_only_when_apart(faces_folder: Path) -> N
     assert (len(found.faces), len(found.training), found.without_majority) == (14, 42, None)
     for split in ("Training", Split.UNSPLIT.value):
         assert faces_to_judge(faces_folder, split, Preprocess(), with_training=True).training is None
+    shutil.copytree(faces_folder / "Training", tmp_path / "Training")
+    alone = faces_to_judge(tmp_path, "test", Preprocess(), with_training=True)
+    assert alone.training is not None
+    assert len(alone.faces) + len(alone.training) == 42  # the tenth that is held out is no copy of itself
+    assert not set(alone.faces.names) & set(alone.training.names)

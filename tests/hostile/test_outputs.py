@@ -30,21 +30,29 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
         ("predict", "face.png", "--annotate", "here"),
         ("predict", ".", "--annotate", ".", "--crop"),
         ("predict", "crops", "--annotate", "crops"),
+        ("predict", "crops", "--annotate", "crops/drawn"),
         ("predict", "clip.avi", "--annotate", "clip.avi", "--crop"),
         ("bench", "tiny.onnx", "-o", "tiny.onnx"),
         ("bench", "tiny.onnx", "--html", "tiny.onnx"),
         ("bench", "tiny.onnx", "--html", "x.html", "-o", "x.html"),
         ("bench", "tiny.onnx", "-o", "here/tiny.onnx"),
+        ("bench", "--suite", "suite.toml", "-o", "suite.toml"),
+        ("bench", "--suite", "suite.toml", "--html", "tiny.onnx"),
+        ("bench", "--suite", "suite.toml", "--files", "here", "-o", "spec.toml"),
         ("parity", "tiny.onnx", "other.onnx", "--bundle", "tiny.onnx"),
         ("parity", "tiny.onnx", "other.onnx", "--markdown", "other.onnx"),
         ("parity", "--from", "ledger.json", "--markdown", "ledger.json"),
+        ("parity", "tiny.onnx", "other.onnx", "--data", "crops", "--votes", "ledger.json", "--markdown", "ledger.json"),
         ("export", "--model", "rarn-n", "--weights", "w.safetensors", "-o", "w.safetensors"),
         ("stamp", "tiny.onnx", "--spec", "spec.toml", "-o", "tiny.onnx"),
         ("stamp", "tiny.onnx", "--spec", "spec.toml", "-o", "spec.toml"),
         ("quantize", "tiny.onnx", "-o", "tiny.onnx"),
         ("quantize", "tiny.onnx", "-o", "x.onnx", "--ranges", "ledger.json", "--save-ranges", "ledger.json"),
         ("evaluate", "tiny.onnx", "--data", "crops", "--report", "crops"),
+        ("evaluate", "tiny.onnx", "--data", "crops", "--report", "crops/report"),
         ("evaluate", "tiny.onnx", "--data", "crops", "--calibrated", "tiny.onnx"),
+        ("evaluate", "tiny.onnx", "--data", "crops", "--against", "other.onnx", "--calibrated", "other.onnx"),
+        ("evaluate", "tiny.onnx", "--data", "table.csv.zip", "--calibrated", "table.csv.zip"),
         ("bundle", "tiny.onnx", "-o", "table.csv.zip", "--parity", "table.csv.zip"),
         ("train", "--data", "crops", "--out", "crops/run", "--model", "rarn-n"),
         ("run", "--data", "crops", "--out", "crops/run", "--model", "rarn-n"),
@@ -52,13 +60,13 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
     ids=" ".join,
 )
 def test_an_output_that_is_an_input(cli: Cli, command: tuple[str, ...], place: Path) -> None:
-    before = contents(place)
+    before, folders = contents(place), sorted(place.rglob("*"))
     done = cli(*command, *(("--model", "tiny.onnx") if command[0] in ("score", "predict") else ()))
     assert done.returncode == 2, done.stderr
     assert (
         "read by this command" in done.stderr or "which is read as input" in done.stderr or "two outputs" in done.stderr
     )
-    assert contents(place) == before
+    assert (contents(place), sorted(place.rglob("*"))) == (before, folders)
 
 
 @pytest.fixture
@@ -72,6 +80,7 @@ def place(crops: Path, face: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("table.parquet", "table.csv.zip", "w.safetensors", "ledger.json"):
         (tmp_path / name).write_bytes(b"precious")
     (tmp_path / "spec.toml").write_text('name = "x"\n')
+    (tmp_path / "suite.toml").write_text('title = "x"\nrounds = 1\n[[files]]\npath = "tiny.onnx"\nspec = "spec.toml"\n')
     (tmp_path / "link.csv").symlink_to(tmp_path / "table.csv.zip")
     (tmp_path / "crops" / "sub").mkdir()
     shutil.copyfile(TINY, tmp_path / "crops" / "sub" / "x.onnx")

@@ -116,6 +116,7 @@ def change_manifest(**changes: object) -> Callable[[dict[str, bytes]], None]:
         (change_manifest(spec=ModelSpec("net").to_dict()), "probabilities are not the softmax"),
         (change_manifest(spec=replace(SPEC, preprocess=Preprocess(mean=(127.0,))).to_dict()), "another network input"),
         (change_manifest(tolerances={"faces": {"int8": {"x": 1}}}), "has no limit 'x'"),
+        (change_manifest(weights_sha256=5), "weights_sha256 in its manifest is text or null"),
         (change_manifest(sha256={}), "not a readable parity bundle"),
         (change_manifest(files=[{"name": "x.onnx"}]), "not a readable parity bundle"),
         (lambda members: members.pop("logits.npy"), "not a readable parity bundle"),

@@ -1,7 +1,11 @@
 """Flips, their matrix, the rows of the classes, and the paired figures, by hand."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 
+from rarn_edge.decode import decode
 from rarn_edge.parity.decisions import Decisions, decision_changes
 
 BEFORE = np.array([[2, 1, 0], [0, 3, 2.5], [0, 1, 4], [0, 5, 1]], dtype=np.float32)  # decides 0 1 2 1
@@ -47,4 +51,4 @@ def test_paired_figures_need_labels() -> None:
 
 def test_round_trip() -> None:
     found = decisions([0, 1, 1, 1])
-    assert Decisions.from_dict(found.to_dict()) == found
+    assert decode(Decisions, json.loads(json.dumps(asdict(found)))) == found

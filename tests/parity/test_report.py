@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,3 +140,35 @@ def test_a_bundle_needs_float32_answers(cli: Cli, int8: Mapping[Target, Quantize
     done = cli("parity", int8[Target.ARM].artifact.path, "--bundle", tmp_path / "x.rarn-parity")
     assert done.returncode == 2
     assert "--bundle needs float32 answers" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agreement": "0.9"},
+        {"before": 5},
+        {"decisions": {"classes": []}},
+        {
+            "decisions": {
+                "flips": [{"position": 0, "name": "a", "before": 99, "after": 0, "margin": 1.0, "label": None}]
+            }
+        },
+        {
+            "decisions": {
+                "flips": [{"position": 0, "name": "a", "before": 0, "after": 0, "margin": None, "label": None}]
+            }
+        },
+    ],
+    ids=str,
+)
+def test_a_saved_report_with_other_types_is_refused(
+    cli: Cli, simplified: Artifact, change: dict[str, Any], tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved.json"
+    report = json.loads(cli("parity", simplified.path, simplified.path, "--json").stdout)
+    step = report["hops"][0]
+    step.update({key: {**step[key], **value} if isinstance(value, dict) else value for key, value in change.items()})
+    saved.write_text(json.dumps(report))
+    done = cli("parity", "--from", saved)
+    assert done.returncode == 2
+    assert f"{saved}: not what `rarn-edge parity --json` prints (" in done.stderr

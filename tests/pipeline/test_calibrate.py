@@ -225,6 +225,8 @@ def test_good_file_loads(tmp_path: Path) -> None:
         json.dumps({**GOOD, "tensors": {"input": [0.0, float("inf")]}}).encode(),
         json.dumps({**GOOD, "tensors": {"input": [1.0, -1.0]}}).encode(),
         json.dumps({**GOOD, "extra": 1}).encode(),
+        json.dumps({**GOOD, "weights_sha256": 5}).encode(),
+        json.dumps({**GOOD, "images": "many"}).encode(),
         json.dumps({key: value for key, value in GOOD.items() if key != "weights_sha256"}).encode(),
     ],
 )

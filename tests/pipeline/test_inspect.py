@@ -14,8 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 import rarn_edge
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
-from rarn_edge.onnx_graph import load_graph
+from rarn_edge.onnx_graph import LoadedModel, load_graph
+from rarn_edge.pipeline.passes.attention import expose_attention
 from rarn_edge.pipeline.quantize import Quantized
+from rarn_edge.report.inspect import inspection_table
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -87,6 +89,15 @@ def test_a_graph_that_takes_no_pictures(tmp_path: Path) -> None:
     assert found.contract_problem is not None
     assert "has 2 inputs" in found.contract_problem
     assert found.stamp_command is None
+
+
+def test_several_outputs_have_no_end_until_a_contract_names_one(simplified: Artifact, tmp_path: Path) -> None:
+    seen = expose_attention(LoadedModel.read(simplified)).save(tmp_path / "seen.onnx")
+    assert "neither softmax nor sigmoid: logits" in inspection_table(rarn_edge.inspect(seen.path)).to_markdown()
+    bare = load_graph(seen.path)
+    del bare.metadata_props[:]
+    onnx.save(bare, seen.path)
+    assert "not known: several outputs" in inspection_table(rarn_edge.inspect(seen.path)).to_markdown()
 
 
 def test_sizes_that_are_free(theirs: Path) -> None:

@@ -20,8 +20,11 @@ from rarn_edge.errors import GateError, InputError
 from rarn_edge.onnx_graph import LoadedModel, save_artifact
 from rarn_edge.parity.outputs import file_form
 from rarn_edge.pipeline.precision import fault_here, to_dynamic_int8, to_float16
+from rarn_edge.runtime.logits import run_logits
+from rarn_edge.runtime.providers import open_session
 from rarn_edge.score.work import Row, _Gathered
 from rarn_edge.stats.sqnr import sqnr_db
+from rarn_edge.workflow.inputs import read_subject
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,18 @@ def test_contract_size_and_answers(
     assert sqnr_db(before, after) > signal_db
     with pytest.raises(InputError, match=f"is already {precision}"):
         to_float16(done, tmp_path / "y.onnx")
+
+
+def test_dynamic_int8_is_judged_one_picture_at_a_time(simplified: Artifact, tmp_path: Path) -> None:
+    """As `Classifier` uses it: its ranges are of a batch, so that answers would depend on which faces share one."""
+    done = to_dynamic_int8(simplified, tmp_path / "x.onnx")
+    faces = synthetic_faces(9, seed=5)
+    alone = Classifier(done.path, threads=1).logits(faces.images)
+    np.testing.assert_array_equal(file_form(done, faces, threads=1).logits, alone)
+    subject = read_subject(done.path, "cpu", 1)
+    np.testing.assert_array_equal(subject.predict(faces.images), alone)
+    together = run_logits(open_session(done.path, "cpu", 1), done.spec, faces.images)
+    assert np.abs(together - alone).max() > 0
 
 
 def test_a_weight_beyond_float16_is_refused(simplified: Artifact, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import pytest
 from rarn_edge import Classifier
 from rarn_edge.data.synthetic import synthetic_faces
 from rarn_edge.errors import InputError
+from rarn_edge.score.parts import parts_folder
 from rarn_edge.score.read import read_unit
 from rarn_edge.score.run import score
 from rarn_edge.score.units import plan
@@ -198,6 +199,10 @@ def test_parts_of_another_run_are_not_mixed(folder: Path, tmp_path: Path) -> Non
         score([str(folder)], out, TINY, workers=1, rows_per_part=40, on_images=stop)
     with pytest.raises(InputError, match=r"parts of another run \(rows_per_part differs\)"):
         score([str(folder)], out, TINY, workers=1, rows_per_part=41)
+    note = parts_folder(out) / "run.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "provider": "cuda"}))
+    with pytest.raises(InputError, match=r"parts of another run \(provider differs\)"):
+        score([str(folder)], out, TINY, workers=1, rows_per_part=40)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The search holds its budget, remembers what it judged, and writes nothing when it cannot."""
 
 import json
+import math
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.targets import Target
 from rarn_edge.data import Faces
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.errors import GateError
+from rarn_edge.errors import GateError, InputError
 from rarn_edge.parity.outputs import file_form
 from rarn_edge.pipeline.calibrate import Ranges
 from rarn_edge.pipeline.prepare import Prepared, prepare
@@ -55,6 +56,14 @@ def test_a_budget_that_holds_costs_nothing(prepared: Prepared, ranges: Ranges, j
     assert result.reverted == result.sensitivity == ()
     assert result.drop_points <= 20
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
+
+
+@pytest.mark.parametrize("points", [-1.0, math.nan])
+def test_a_budget_that_is_none_is_refused(
+    prepared: Prepared, ranges: Ranges, judged: Faces, points: float, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="a number of points, 0 or more"):
+        quantize_within(prepared, judged, tmp_path / "x.onnx", SearchOptions(Target.X86_AVX2, (ranges,), points))
 
 
 def test_better_ranges_are_tried_before_float(
@@ -131,10 +140,25 @@ def test_a_search_that_cannot_be_resumed_is_told(
     assert "\n" not in line
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"right": "many"}, "is damaged: the search starts over"),
+        ({"in_float": [5]}, "is damaged: the search starts over"),
+        ({"method": "magic"}, "is of another model or data: the search starts over"),
+    ],
+    ids=str,
+)
 def test_figures_of_another_type_are_damage(
-    prepared: Prepared, ranges: Ranges, judged: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepared,
+    ranges: Ranges,
+    judged: Faces,
+    change: dict[str, object],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The right search, but a trial that cannot be compared."""
+    """The right search, but a trial that cannot be compared, or that no ranges are at hand for."""
     out, state = tmp_path / "x.onnx", tmp_path / "x.onnx.search.json"
 
     def interrupted(*_arguments: object) -> None:
@@ -146,11 +170,11 @@ def test_figures_of_another_type_are_damage(
             quantize_within(prepared, judged, out, SearchOptions(Target.X86_AVX2, (ranges,), 20.0))
     data = json.loads(state.read_text())
     for trial in data["trials"].values():
-        trial["right"] = "many"
+        trial |= change
     state.write_text(json.dumps(data))
     told: list[str] = []
     quantize_within(prepared, judged, out, SearchOptions(Target.X86_AVX2, (ranges,), 20.0), on_notice=told.append)
-    assert [line.split(" (")[0] for line in told] == [f"{state} is damaged: the search starts over"]
+    assert [line.split(" (")[0] for line in told] == [f"{state} {reason}"]
 
 
 def test_the_command_line_tells_of_a_damaged_search(

@@ -38,9 +38,11 @@ def accuracy_of(
     from rarn_edge.runtime.providers import open_session
     from rarn_edge.stats.classification import evaluate_logits
 
-    spec = Artifact.load(path).spec
+    artifact = Artifact.load(path)
+    spec = artifact.spec
     faces = load_faces(data, lambda found: to_measure_on(found, split), votes, preprocess=spec.preprocess)
     faces = faces if votes is None else faces.known_to(spec.classes)
-    logits = run_logits(open_session(path, provider, allow_fallback=allow_fallback), spec, faces.images)
+    session = open_session(path, provider, allow_fallback=allow_fallback)
+    logits = run_logits(session, spec, faces.images, artifact.contract.batch)
     found = evaluate_logits(logits, faces.labels_in(spec.classes), spec.classes)
     return Accuracy(found.accuracy, found.accuracy_low, found.accuracy_high, found.images, describe(faces))

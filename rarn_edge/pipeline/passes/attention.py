@@ -11,6 +11,7 @@ from rarn_edge.pipeline.gate import check_alike
 from rarn_edge.pipeline.passes.int8_kernels import make_node
 
 OUTPUT = "attention"
+SECOND_OUTPUT = "second_output"  # in the provenance: which
 
 
 def expose_attention(model: LoadedModel) -> LoadedModel:
@@ -28,7 +29,7 @@ def expose_attention(model: LoadedModel) -> LoadedModel:
     shown.outputs[0].dtype, shown.outputs[0].shape = ir.DataType.FLOAT, ir.Shape(["batch", *axes_of(mask)[1:]])
     work.graph.append(shown)
     work.graph.outputs.append(shown.outputs[0])
-    done = model.changed(to_proto(work))
+    done = model.changed(to_proto(work), **{SECOND_OUTPUT: OUTPUT})
     check_alike(model, done, "debug", tolerance=0.0)
     return done
 
