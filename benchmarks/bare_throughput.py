@@ -13,9 +13,8 @@ from threading import Barrier
 
 import numpy as np
 
-from rarn_edge.contract.preprocess import model_input
+from rarn_edge.contract.preprocess import decode_gray, model_input
 from rarn_edge.device.classifier import Classifier
-from rarn_edge.device.image_file import gray_image
 from rarn_edge.device.model import find_model_file
 from rarn_edge.host.threads import default_threads
 from rarn_edge.runtime.logits import BATCH
@@ -40,7 +39,7 @@ def images_per_s(data: Path, model: Path, decode: bool, duration_s: float, start
     while (passed_s := time.perf_counter() - start_s) < duration_s:
         number = done // BATCH % BATCHES
         if decode:
-            pixels = np.stack([gray_image(content, "crop") for content in groups[number]])  # [BATCH, H, W]
+            pixels = np.stack([decode_gray(content, "crop") for content in groups[number]])  # [BATCH, H, W]
             inputs[number] = model_input(pixels, spec)
         session.run([spec.output_name], {spec.input_name: inputs[number]})
         done += BATCH

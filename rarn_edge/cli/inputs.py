@@ -49,32 +49,44 @@ def read_said(
     from rarn_edge.contract.draft import Said
     from rarn_edge.contract.spec import Output
 
+    color = one_colour(colours)
+    answers: Output | None = None if output is None else one_of(output, get_args(Output), "kind of answers")
+    names = () if classes is None else tuple(part.strip() for part in classes.split(","))
+    means, stds = (
+        () if text is None else read_values(text, option) for text, option in ((mean, "--mean"), (std, "--std"))
+    )
+    return Said(names, name, color, means, stds, None if size is None else read_size(size), answers)
+
+
+def one_colour(colours: "dict[Color, bool]") -> "Color | None":
+    """Of --gray, --rgb and --bgr the one that was given.
+
+    Raises:
+        InputError: several.
+    """
     chosen = [color for color, is_chosen in colours.items() if is_chosen]
     if len(chosen) > 1:
         raise InputError(f"--{' and --'.join(chosen)} contradict each other; give one of them")
-    answers: Output | None = None if output is None else one_of(output, get_args(Output), "kind of answers")
-    names = () if classes is None else tuple(part.strip() for part in classes.split(","))
-    return Said(
-        names, name, next(iter(chosen), None), _values(mean, "--mean"), _values(std, "--std"), _size(size), answers
-    )
+    return chosen[0] if chosen else None
 
 
-def _values(text: str | None, option: str) -> tuple[float, ...]:
+def read_values(text: str, option: str) -> tuple[float, ...]:
+    """`127.5` or one number a channel: `123.7,116.3,103.5`."""
     try:
-        return () if text is None else tuple(float(part) for part in text.split(","))
+        return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"{option} takes a number a channel, such as 127.5 or 123.675,116.28,103.53") from error
+        raise InputError(
+            f"{option} takes a number for each channel, such as 127.5 or 123.7,116.3,103.5; found '{text}'"
+        ) from error
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    """`224` or `224x192`, height first."""
-    if text is None:
-        return None
-    height, _, width = text.partition("x")
-    try:
-        return int(height), int(width or height)
-    except ValueError as error:
-        raise InputError(f"--size takes a side in pixels such as 224, or HEIGHTxWIDTH; found '{text}'") from error
+def read_size(text: str) -> tuple[int, int]:
+    """`224` or `224x160`, height first."""
+    height, cross, width = text.lower().partition("x")
+    sides = [height, width if cross else height]
+    if not all(side.isascii() and side.isdigit() and 1 <= int(side[:9]) <= 4096 for side in sides):
+        raise InputError(f"--size takes 1 to 4096 pixels, such as 224 or 224x160 (height x width); found '{text}'")
+    return int(sides[0]), int(sides[1])
 
 
 def read_numbers(text: str, option: str) -> tuple[int, ...]:

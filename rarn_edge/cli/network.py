@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rarn_edge.cli.inputs import one_colour, read_size, read_values
 from rarn_edge.errors import InputError, require_extra
 
 if TYPE_CHECKING:
-    from rarn_edge.contract.spec import Color
     from rarn_edge.models.find import NetworkInput
     from rarn_edge.models.network import Network
 
@@ -77,33 +77,14 @@ def read_input(size: str | None, gray: bool, rgb: bool, bgr: bool, mean: str | N
     """
     from rarn_edge.models.find import NetworkInput
 
-    if gray + rgb + bgr > 1:
-        raise InputError("--gray, --rgb and --bgr say the same thing; give one")
-    colors: dict[Color, bool] = {"gray": gray, "rgb": rgb, "bgr": bgr}
-    color = next((name for name, asked in colors.items() if asked), None)
-    means, stds = (None if text is None else _values(text, name) for text, name in ((mean, "--mean"), (std, "--std")))
+    color = one_colour({"gray": gray, "rgb": rgb, "bgr": bgr})
+    given = ((mean, "--mean"), (std, "--std"))
+    means, stds = (None if text is None else read_values(text, name) for text, name in given)
     for name, values in (("--mean", means), ("--std", stds)):
         needed = 1 if color == "gray" else 3
         if values is not None and color is not None and len(values) != needed:
             raise InputError(f"{name} has {len(values)} value{'s' * (len(values) > 1)}, and --{color} needs {needed}")
     if means is not None and stds is not None and len(means) != len(stds):
         raise InputError(f"--mean has {len(means)} values and --std {len(stds)}; give one for each channel in both")
-    height_px, width_px = (None, None) if size is None else _size(size)
+    height_px, width_px = (None, None) if size is None else read_size(size)
     return NetworkInput(height_px, width_px, color, means, stds)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.lower().partition("x")
-    sides = [height, width if cross else height]
-    if not all(side.isascii() and side.isdigit() and 1 <= int(side[:9]) <= 4096 for side in sides):
-        raise InputError(f"--size takes 1 to 4096 pixels, such as 224 or 224x160 (height x width); found '{text}'")
-    return int(sides[0]), int(sides[1])
-
-
-def _values(text: str, option: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(
-            f"{option} takes a number for each channel, such as 123.7,116.3,103.5; found '{text}'"
-        ) from error

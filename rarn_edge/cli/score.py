@@ -1,7 +1,7 @@
 """`rarn-edge score`: many images to one table."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from rarn_edge.cli import options as o
 from rarn_edge.cli.app import USE, app, err, note, print_json, say, with_device
@@ -33,6 +33,7 @@ def score(
     provider = with_device(provider, device)
     require_extra("onnxruntime", "cpu")
     from rarn_edge.boundary.limits import pixels_of
+    from rarn_edge.boundary.names import one_of
     from rarn_edge.cli.progress import image_progress
     from rarn_edge.device.faces import DETECT_SIDE_PX
     from rarn_edge.device.model import find_model_file
@@ -40,9 +41,7 @@ def score(
     from rarn_edge.score.run import Engine
     from rarn_edge.score.run import score as score_all
 
-    engines: dict[str, Engine] = {"local": "local", "ray": "ray"}
-    if engine not in engines:
-        raise InputError(f"no engine '{engine}'; one of: local, ray")
+    chosen: Engine = one_of(engine, get_args(Engine), "engine")
     if (detector is not None or detect_side is not None) and not photos:
         raise InputError("--detector and --detect-side are about the faces of photographs: add --photos")
     with image_progress(err, "score") as on_progress:
@@ -51,7 +50,7 @@ def score(
             output,
             find_model_file(model, labels),
             workers=workers or default_threads(),
-            engine=engines[engine],
+            engine=chosen,
             column=column,
             provider=provider,
             rows_per_part=rows_per_part,

@@ -41,6 +41,7 @@ def train(
     from rarn_edge.cli.progress import training_progress
     from rarn_edge.cli.stages import when_needed
     from rarn_edge.train.recipe import find_recipe
+    from rarn_edge.train.run import STATE_FILE
     from rarn_edge.workflow.train import TrainOptions
     from rarn_edge.workflow.train import train as train_model
 
@@ -59,8 +60,8 @@ def train(
             )  # fmt: skip
     except KeyboardInterrupt:
         kept = f"{folder} holds every finished epoch. Continue with the same command and --resume"
-        began = (folder / "last.pt").is_file()
-        note(f"stopped; {kept}" if began else "stopped before the first checkpoint; nothing is kept, start again")
+        began = (folder / STATE_FILE).is_file()
+        note(f"stopped; {kept}" if began else "stopped before the first checkpoint; start again")
         raise typer.Exit(130) from None
     if done is not None:
         last = done.history[-1]

@@ -47,12 +47,20 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What was recognised in the graph."""
+
+    text: str
+    label: str = ""  # `warning`, where it may not be what was meant
+
+
+@dataclass(frozen=True)
 class Draft:
     """A contract in the making: the keys of a `ModelSpec`, what is missing, and what was recognised."""
 
     data: dict[str, Any]
     missing: tuple[Missing, ...]
-    notices: tuple[str, ...]
+    notices: tuple[Notice, ...]
     image: ImageInput
     answer: Answer
 
@@ -82,7 +90,7 @@ class Draft:
         lines = [f"# What {json.dumps(file)} expects and answers; then: rarn-edge stamp FILE --spec THIS -o OUT.onnx"]
         for key, empty in (("name", ""), ("classes", []), ("output", "logits")):
             lines.append(_line(key, self.data.get(key, empty), why.get(key, "")))
-        lines += [f"# {notice}" for notice in self.notices]
+        lines += [f"# {notice.text}" for notice in self.notices]
         lines += [_line(key, self.data[key], "") for key in ("input_name", "output_name")]
         lines += [_line(key, self.data[key], "") for key in ("input_dtype", "layout") if key in self.data]
         lines.append("\n[preprocess]")
@@ -101,7 +109,7 @@ def draft(interface: Interface, said: Said, output_name: str | None = None) -> D
     image, answer = interface.image(), interface.answer(output_name)
     path = interface.path
     missing: list[Missing] = []
-    notices: list[str] = []
+    notices: list[Notice] = []
     data: dict[str, Any] = {"name": said.name or _name_of(path.stem)}
     data |= {"input_name": image.name, "output_name": answer.name}
     if image.dtype != "float32":
@@ -114,8 +122,7 @@ def draft(interface: Interface, said: Said, output_name: str | None = None) -> D
             raise InputError(f"{path}: the graph answers {count} classes, --classes names {len(said.classes)}")
         data["classes"] = list(said.classes)
     else:
-        many = "names" if count is None else f"{count} names"
-        missing.append(Missing("classes", f"--classes {_placeholders(count)}", f"{many}, in the order of the outputs"))
+        missing.append(Missing("classes", f"--classes {_placeholders(count)}", _names_wanted(answer)))
     data["output"] = said.output or ("probabilities" if answer.ending == "softmax" else "logits")
     notices += _on_ending(answer, said.output)
     preprocess, absent = _preprocess(interface, image, said, notices)
@@ -145,7 +152,7 @@ def merge(made: Draft, written: dict[str, Any], source: str) -> dict[str, Any]:
         if whole.get(key) is None:
             raise InputError(f"{source}: preprocess.{key} is missing{_EXAMPLES.get(key, '')}")
     if not written.get("classes"):
-        raise InputError(f"{source}: classes is missing: {_classes_wanted(made.answer)}")
+        raise InputError(f"{source}: classes is missing: {_names_wanted(made.answer)}")
     check_pixel_values(whole["mean"], whole["std"], source, as_keys=True)
     return {**made.data, **written, "preprocess": whole}
 
@@ -159,7 +166,7 @@ _EXAMPLES = {
 
 
 def _preprocess(
-    interface: Interface, image: ImageInput, said: Said, notices: list[str]
+    interface: Interface, image: ImageInput, said: Said, notices: list[Notice]
 ) -> tuple[dict[str, Any], list[Missing]]:
     path = interface.path
     found: dict[str, Any] = {}
@@ -172,12 +179,7 @@ def _preprocess(
         missing.append(
             Missing("height_px", "--size SIDE", "height and width are free in the graph; such as 224, or 224x192")
         )
-        missing_size = True
-    else:
-        found |= {"height_px": height, "width_px": width}
-        missing_size = False
-    if missing_size:
-        found |= {key: value for key, value in (("height_px", height), ("width_px", width)) if value is not None}
+    found |= {key: side for key, side in (("height_px", height), ("width_px", width)) if side is not None}
     channels = (
         image.channels
         or (3 if len(said.mean) == 3 else None)
@@ -202,7 +204,7 @@ def _preprocess(
             raise InputError(
                 f"{path}: the graph takes uint8 pixels and normalises them itself; leave out --mean and --std"
             )
-        notices.append("takes uint8 pixels, which it normalises itself")
+        notices.append(Notice("takes uint8 pixels, which it normalises itself"))
         return found, missing
     for key, values in (("mean", said.mean), ("std", said.std)):
         if values and channels is not None and len(values) not in (1, channels):
@@ -219,30 +221,26 @@ def _preprocess(
     if said.mean and said.std:
         check_pixel_values(said.mean, said.std, str(path))
         if set(said.mean) == {0.0} and set(said.std) == {1.0}:
-            notices.append("takes the pixels as they are, 0..255; a network that takes 0..1 has --std 255")
+            notices.append(Notice("takes the pixels as they are, 0..255; a network that takes 0..1 has --std 255"))
     return found, missing
 
 
-def _on_ending(answer: Answer, said: Output | None) -> list[str]:
+def _on_ending(answer: Answer, said: Output | None) -> list[Notice]:
+    if answer.ending == "softmax" and said == "logits":
+        text = "ends in a softmax, so its answers are probabilities, not logits: a second softmax would blur them"
+        return [Notice(text, "warning")]
     if answer.ending == "softmax":
-        if said == "logits":
-            return ["ends in a softmax, so its answers are probabilities, not logits: a second softmax would blur them"]
-        return ["ends in a softmax: its answers are probabilities"]
+        return [Notice("ends in a softmax: its answers are probabilities")]
     if answer.ending == "log-softmax":
-        return ["ends in a log-softmax, whose answers serve as logits"]
+        return [Notice("ends in a log-softmax, whose answers serve as logits")]
     if answer.ending == "sigmoid":
-        return [
-            "ends in a sigmoid, one yes or no a class; here the highest class is taken, its share is no probability"
-        ]
+        text = "ends in a sigmoid, one yes or no a class; here the highest class is taken, its share is no probability"
+        return [Notice(text, "warning")]
     return []
 
 
-def _classes_wanted(answer: Answer) -> str:
-    return (
-        "the names, in the order of the outputs"
-        if answer.classes is None
-        else f"{answer.classes} names, in the order of the outputs"
-    )
+def _names_wanted(answer: Answer) -> str:
+    return f"{'' if answer.classes is None else f'{answer.classes} '}names, in the order of the outputs"
 
 
 def _placeholders(count: int | None) -> str:

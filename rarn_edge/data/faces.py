@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.contract.preprocess import decode, fit_originals
-from rarn_edge.contract.spec import CLASSES, FERPLUS_CLASSES, Preprocess
+from rarn_edge.contract.spec import CLASSES, FERPLUS_CLASSES, Preprocess, are_expressions
 from rarn_edge.data.stream import MEMORY_BYTES, Images, Reader, Streamed, batches
 from rarn_edge.errors import InputError
 
@@ -135,7 +135,7 @@ class Faces:
     @property
     def noun(self) -> str:
         """What the images are called in messages."""
-        return "faces" if set(self.classes) <= set(FERPLUS_CLASSES) else "images"
+        return "faces" if are_expressions(self.classes) else "images"
 
     def split(self, split: Split) -> "Faces":
         """One split; `TEST` means everything held out. Where nothing is, it is the part that training leaves out (`divided`), and
@@ -374,7 +374,7 @@ def classes_of(names: list[str], source: str) -> tuple[tuple[str, ...], dict[str
         if other != name:
             raise InputError(f"{source}: the classes '{other}' and '{name}' differ by case alone; rename or merge them")
     usual = {name: usual_name(name) for name in names}
-    if set(usual.values()) <= set(FERPLUS_CLASSES):
+    if are_expressions(usual.values()):
         known = tuple(name for name in FERPLUS_CLASSES if name in usual.values()) or CLASSES
         return known, {name: known.index(usual[name]) for name in names}
     classes = tuple(sorted(names))

@@ -9,13 +9,13 @@ import csv
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.boundary.paths import require_file
 from rarn_edge.contract.spec import FERPLUS_CLASSES
+from rarn_edge.data.csv_file import columns_of, rows_of
 from rarn_edge.data.faces import UNLABELLED, Faces, Split, usual_name
 from rarn_edge.errors import InputError
 
@@ -62,18 +62,16 @@ def read_votes(path: Path) -> Votes:
     """
     require_file(path, "--votes takes fer2013new.csv of FER+, or a CSV with a column 'file'")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return _read(file, path)
+        return _read(path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV text file ({error})") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _read(file: TextIO, path: Path) -> Votes:
-    rows = csv.reader(file)
-    header = [name.strip() for name in next(rows, [])]
-    columns = {usual_name(name): index for index, name in enumerate(header)}
+def _read(path: Path) -> Votes:
+    header = columns_of(path)
+    columns = {usual_name(name): name for name in header}
     missing = [name for name in CHOICES if name not in columns]
     key = "file" if "file" in columns else "usage"
     if missing or key not in columns:
@@ -81,18 +79,11 @@ def _read(file: TextIO, path: Path) -> Votes:
             f"{path}: no column for {', '.join(missing) or 'file or Usage'} in the header ({', '.join(header)[:100] or 'empty'});"
             " --votes takes fer2013new.csv of FER+, or a CSV with a column 'file' and the same ten columns of votes"
         )
-    places = [columns[name] for name in CHOICES]
     counts: list[list[int]] = []
     keys: list[str] = []
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise InputError(f"{path}, line {rows.line_num}: {len(row)} columns, but the header has {len(header)}")
-        counts.append([_count(row[place], path, rows.line_num) for place in places])
+    for line, row in rows_of(path):
+        counts.append([_count(row[columns[name]], path, line) for name in CHOICES])
         keys.append(row[columns[key]].strip())
-    if not counts:
-        raise InputError(f"{path}: a header but no rows")
     twice = [name for name, count in Counter(keys).items() if count > 1] if key == "file" else []
     if twice:
         raise InputError(f"{path}: {len(twice):,} files have more than one row, '{twice[0]}' among them")

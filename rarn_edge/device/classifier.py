@@ -19,12 +19,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_BATCH, check_count
+from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_BATCH, MAX_FILE_BYTES, MAX_PIXELS, check_count
+from rarn_edge.boundary.paths import read_bytes
 from rarn_edge.contract.artifact import Artifact
 from rarn_edge.contract.preprocess import decode, fit, model_input
 from rarn_edge.contract.targets import detect_host
 from rarn_edge.data.stream import batch_for
-from rarn_edge.device.image_file import MAX_PIXELS, read_bytes
 from rarn_edge.device.model import find_model_file
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.logits import BATCH, BATCH_PIXELS, run_logits
@@ -213,7 +213,7 @@ class Classifier:
     def _picture(self, image: Image, index: int, colour: ColourOrder) -> NDArray[np.uint8]:
         """[H, W], or [H, W, 3] red, green, blue."""
         if isinstance(image, str | Path):
-            return decode(read_bytes(Path(image)), str(image), self._max_pixels)
+            return decode(read_bytes(Path(image), MAX_FILE_BYTES), str(image), self._max_pixels)
         if isinstance(image, bytes | bytearray | memoryview):
             return decode(bytes(image), f"image {index}", self._max_pixels)
         if not isinstance(image, np.ndarray):

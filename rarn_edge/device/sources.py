@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
-from rarn_edge.boundary.limits import MAX_FILE_BYTES
-from rarn_edge.boundary.paths import exists, read_standard_input, require_file, shown
+from rarn_edge.boundary.limits import MAX_FILE_BYTES, MAX_PIXELS
+from rarn_edge.boundary.paths import exists, read_bytes, read_standard_input, require_file, shown
 from rarn_edge.boundary.walk import walk
+from rarn_edge.contract.preprocess import decode_colour, decode_gray
 from rarn_edge.data.images import IMAGE_SUFFIXES
 from rarn_edge.device.edit_list import frames_played
-from rarn_edge.device.image_file import MAX_PIXELS, colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError, RarnEdgeError, first_line
 
 COUNTED_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi")
@@ -133,12 +133,12 @@ def read_pictures(sources: Iterable[str], reading: Reading) -> Iterator[Picture]
 
 
 def _image(source: str, reading: Reading) -> Picture:
-    content = read_standard_input(MAX_FILE_BYTES) if source == STDIN else read_bytes(Path(source))
+    content = read_standard_input(MAX_FILE_BYTES) if source == STDIN else read_bytes(Path(source), MAX_FILE_BYTES)
     name = "standard input" if source == STDIN else source
     size = claimed_size_px(content)
     small = size is not None and max(size) <= CROP_SIDE_PX
     crop = small if reading.crop is None else reading.crop
-    decode = gray_image if crop and not reading.colour else colour_image
+    decode = decode_gray if crop and not reading.colour else decode_colour
     return Picture(source, decode(content, name, reading.max_pixels), notice=doubts(content, name))
 
 

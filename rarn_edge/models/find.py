@@ -24,7 +24,7 @@ from rarn_edge.boundary.documents import read_toml
 from rarn_edge.boundary.names import unfit_name
 from rarn_edge.boundary.paths import exists, read_text, shown
 from rarn_edge.contract.preprocess import check_pixel_values
-from rarn_edge.contract.spec import SCHEMA_VERSION, Color, ModelSpec, Preprocess
+from rarn_edge.contract.spec import CLASSES, SCHEMA_VERSION, Color, ModelSpec, Preprocess
 from rarn_edge.errors import InputError
 from rarn_edge.models.catalog import CATALOG, find_model
 from rarn_edge.models.network import Builder, Network, their_code
@@ -257,7 +257,7 @@ def _contract(name: str, described: dict[str, Any], takes: NetworkInput, where: 
     preprocess = given.pop("preprocess", {})
     if not isinstance(preprocess, dict):
         raise InputError(f"{where}: preprocess is a table with height_px, width_px, mean and std")
-    fields = {"name": name, "classes": list(ModelSpec(name="default").classes), **given}
+    fields = {"name": name, "classes": list(CLASSES), **given}
     if unfit_name(fields["name"]) is not None and "name" not in described:
         raise InputError(f"{where}: '{shown(name)}' is no name for a model; write one into the TOML: name = \"my-net\"")
     try:

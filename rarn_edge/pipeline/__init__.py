@@ -1,4 +1,4 @@
-"""The stages from a torch model to an INT8 file, one file each: to_onnx, simplify, calibrate, quantize; `run` chains them.
+"""From a torch model to an INT8 file, one stage a file: export, simplify, calibrate, quantize. `workflow` chains them.
 
-A stage takes an artifact, writes a new file, and returns it; its input file is never changed.
+A stage takes a model and gives another one, in memory or as a file; what it was given stays as it is.
 """

@@ -91,7 +91,7 @@ def stamp(
     if any(entry.key == METADATA_KEY for entry in model.metadata_props):
         on_notice(f"{source} has a contract already; the new one takes its place", "")
     for notice in made.notices:
-        on_notice(f"{source} {notice}", "warning" if "blur" in notice or "no probability" in notice else "")
+        on_notice(f"{source} {notice.text}", notice.label)
     contract = Contract(found, provenance={"source_sha256": file_sha256(source)})
     return LoadedModel(model, contract).save(out)
 

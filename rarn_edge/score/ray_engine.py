@@ -3,13 +3,15 @@
 Inputs, model and output folder are on storage that every node sees under the same path; workers write their parts there.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
+from rarn_edge.decode import decode, encode
 from rarn_edge.errors import RarnEdgeError, first_line, require_extra
 from rarn_edge.score.parts import Done
 from rarn_edge.score.units import Unit
-from rarn_edge.score.work import Job, done_from_json, done_to_json, score_unit, unit_from_json, unit_to_json
+from rarn_edge.score.work import Job, score_unit
 
 
 class _Scorer:
@@ -19,14 +21,16 @@ class _Scorer:
         self._job = job
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {"done": [done_to_json(score_unit(unit_from_json(str(text)), self._job)) for text in batch["unit"]]}
+        return {
+            "done": [_to_text(score_unit(decode(Unit, json.loads(str(text))), self._job)) for text in batch["unit"]]
+        }
 
 
 def run_on_ray(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
     """The finished units, in whatever order they finish; connects to RAY_ADDRESS, or starts a local cluster."""
     ray = require_extra("ray", "ray")
     data = require_extra("ray.data", "ray")
-    rows = [{"unit": unit_to_json(unit)} for unit in units]
+    rows = [{"unit": _to_text(unit)} for unit in units]
     if not rows:
         return
     started = not ray.is_initialized()
@@ -43,7 +47,7 @@ def run_on_ray(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
             num_cpus=1,
         )
         for row in scored.iter_rows():
-            yield done_from_json(str(row["done"]))
+            yield decode(Done, json.loads(str(row["done"])))
     except ray.exceptions.RayError as error:
         raise RarnEdgeError(
             f"Ray could not finish: {first_line(error)}\nWhat is done is kept: run the same command again"
@@ -51,3 +55,8 @@ def run_on_ray(units: Iterator[Unit], job: Job, workers: int) -> Iterator[Done]:
     finally:
         if started:
             ray.shutdown()
+
+
+def _to_text(value: Unit | Done) -> str:
+    """Ray moves columns of text between machines."""
+    return json.dumps(encode(value))

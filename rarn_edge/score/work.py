@@ -1,25 +1,23 @@
 """What a worker of any engine does: score one unit, and write its part."""
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.boundary.names import printable
+from rarn_edge.contract.preprocess import decode_colour
 from rarn_edge.contract.spec import are_expressions
 from rarn_edge.device.classifier import Classifier
 from rarn_edge.device.faces import Detector, open_named_detector
-from rarn_edge.device.image_file import colour_image
 from rarn_edge.device.predict import face_pixels
 from rarn_edge.device.sources import CROP_SIDE_PX
 from rarn_edge.errors import InputError
 from rarn_edge.runtime.logits import BATCH
-from rarn_edge.score.parts import Counts, Done, write_part
+from rarn_edge.score.parts import Done, write_part
 from rarn_edge.score.read import Content, read_unit
 from rarn_edge.score.table import Layout, Part, Row
 from rarn_edge.score.units import Unit
@@ -76,7 +74,7 @@ def _rows(
         if detector is None:
             (crop,) = classifier.pixels([content])
             return [(replace(row, notice=_notice(content) or _not_searched(classifier, content)), crop)]
-        picture = colour_image(content, _ANY_NAME, max_pixels)
+        picture = decode_colour(content, _ANY_NAME, max_pixels)
         faces = detector(picture)
         row = replace(row, notice=_notice(content), faces=len(faces))
         if not faces:
@@ -151,23 +149,3 @@ def _classifier(model: str, provider: str, max_pixels: int) -> Classifier:
 @lru_cache(maxsize=1)
 def _detector(search: Search) -> Detector:
     return open_named_detector(None if search.detector is None else Path(search.detector), search.side_px)
-
-
-def unit_to_json(unit: Unit) -> str:
-    """For engines that move text between machines."""
-    return json.dumps(asdict(unit))
-
-
-def unit_from_json(text: str) -> Unit:
-    data = json.loads(text)
-    offsets = tuple(cast("tuple[int, int]", tuple(place)) for place in data.pop("offsets"))
-    return Unit(names=tuple(data.pop("names")), offsets=offsets, **data)
-
-
-def done_to_json(done: Done) -> str:
-    return json.dumps(asdict(done))
-
-
-def done_from_json(text: str) -> Done:
-    data = json.loads(text)
-    return Done(counts=Counts(**data.pop("counts")), **data)

@@ -5,7 +5,6 @@ Either alone misleads: an INT8 file can be slower than the float32 one it came f
 
 import statistics
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from rarn_edge.bench.runner import time_files
 from rarn_edge.contract.artifact import Artifact
+from rarn_edge.contract.graph_scan import scan_graph
 from rarn_edge.errors import InputError
 from rarn_edge.evaluation.sanity import doubts, explained_agreement, unit_mean
 from rarn_edge.parity.outputs import check_same_model, file_form
@@ -243,18 +243,15 @@ def measure(
         explained=explained,
         finite=bool(np.isfinite(after).all()),
         doubt=next(iter(doubted), None),
-        narrow_channels=median_channels(candidate) if slower else None,
+        narrow_channels=median_channels(reference.path) if slower else None,
         integer_gain=measure_products(threads).integer_gain if slower and in_int8 else None,
     )
     return replace(judge(candidate.contract.precision, evidence), warnings=times.warnings)
 
 
-def median_channels(artifact: Artifact) -> int | None:
-    """Output channels of the median convolution, where onnx is at hand to look."""
-    if find_spec("onnx") is None:
-        return None
-    from rarn_edge.audit.executed import executed_graph
-
-    nodes = executed_graph(artifact).nodes
-    widths = [node.weight_shape[0] for node in nodes if node.is_convolution and node.weight_shape]
+def median_channels(float32: Path) -> int | None:
+    """Output channels of a file's median convolution; None: it has none."""
+    scan = scan_graph(float32)
+    kernels = [scan.constants.get(node.inputs[1]) for node in scan.nodes if node.operator == "Conv"]
+    widths = [kernel.shape[0] for kernel in kernels if kernel is not None and kernel.shape]  # [out, in, h, w] each
     return int(statistics.median(widths)) if widths else None

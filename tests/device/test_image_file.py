@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
+from rarn_edge.boundary.limits import MAX_FILE_BYTES
+from rarn_edge.boundary.paths import read_bytes
+from rarn_edge.contract.preprocess import decode_colour, decode_gray
 from rarn_edge.data.synthetic import synthetic_faces
-from rarn_edge.device.image_file import colour_image, gray_image, read_bytes
 from rarn_edge.errors import InputError
 
 
@@ -47,12 +49,12 @@ def test_size_of_a_lossless_webp_and_a_progressive_jpeg() -> None:
 def test_a_cut_header_is_no_crash(suffix: str, keep: int) -> None:
     claimed_size_px(encoded(suffix)[:keep])
     with pytest.raises(InputError, match="x: "):
-        gray_image(encoded(suffix)[:keep], "x")
+        decode_gray(encoded(suffix)[:keep], "x")
 
 
 def test_a_giant_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(InputError, match=r"20,000 x 20,000 pixels, more than the limit of 50 million") as raised:
-        gray_image(giant_png(), "x.png")
+        decode_gray(giant_png(), "x.png")
     assert "--max-megapixels 400" in str(raised.value)
 
 
@@ -60,19 +62,19 @@ def test_the_advice_is_never_refused() -> None:
     claim = bytearray(encoded(".png"))
     struct.pack_into(">II", claim, 16, 40_000, 25_000)
     with pytest.raises(InputError, match="--max-megapixels 1000"):
-        gray_image(bytes(claim), "x.png")
+        decode_gray(bytes(claim), "x.png")
     struct.pack_into(">II", claim, 16, 40_000, 40_000)
     with pytest.raises(
         InputError, match=r"40,000 x 40,000 pixels(.|\n)*more than 1000 million are never read"
     ) as raised:
-        gray_image(bytes(claim), "x.png")
+        decode_gray(bytes(claim), "x.png")
     assert "--max-megapixels" not in str(raised.value)
 
 
 def test_the_limit_can_be_raised_and_lowered() -> None:
-    assert gray_image(encoded(".png"), "x", max_pixels=61 * 37).shape == (37, 61)
+    assert decode_gray(encoded(".png"), "x", max_pixels=61 * 37).shape == (37, 61)
     with pytest.raises(InputError, match="61 x 37"):
-        gray_image(encoded(".png"), "x", max_pixels=61 * 37 - 1)
+        decode_gray(encoded(".png"), "x", max_pixels=61 * 37 - 1)
 
 
 def test_colours_and_comments_of_a_gif_are_no_frame() -> None:
@@ -83,7 +85,7 @@ def test_colours_and_comments_of_a_gif_are_no_frame() -> None:
     comment = b"\x21\xfe" + (bytes([len(frame)]) + frame) * 20_000 + b"\0"
     for gif in (coloured, content[:table_end] + comment + content[table_end:]):
         assert claimed_size_px(gif) == (61, 37)
-        assert colour_image(gif, "x.gif").shape == (37, 61, 3)
+        assert decode_colour(gif, "x.gif").shape == (37, 61, 3)
 
 
 def test_a_frame_larger_than_its_gif_counts() -> None:
@@ -94,16 +96,16 @@ def test_a_frame_larger_than_its_gif_counts() -> None:
 
 def test_a_jpeg_that_is_cut_short_is_not_guessed_at() -> None:
     content = encoded(".jpg")
-    assert colour_image(content, "x.jpg").shape == (37, 61, 3)
+    assert decode_colour(content, "x.jpg").shape == (37, 61, 3)
     with pytest.raises(InputError, match=r"x\.jpg: cannot be decoded .*a JPEG that is cut short"):
-        colour_image(content[:-200], "x.jpg")
+        decode_colour(content[:-200], "x.jpg")
 
 
 def test_what_comes_after_a_jpeg_is_not_looked_at() -> None:
     """As the video of a motion photo, here with a marker of a JPEG in it; or padding."""
     content = encoded(".jpg")
     video = np.random.default_rng(1).bytes(100_000) + b"\xff\xda" + bytes(8)
-    np.testing.assert_array_equal(colour_image(content + video, "x.jpg"), colour_image(content, "x.jpg"))
+    np.testing.assert_array_equal(decode_colour(content + video, "x.jpg"), decode_colour(content, "x.jpg"))
     assert doubts(content + bytes(1024) + b"\xff\xd9", "x.jpg") is None
     middle = len(content) - 600
     assert "a stretch of zeros" in str(doubts(content[:middle] + bytes(512) + content[middle:], "x.jpg"))
@@ -112,23 +114,26 @@ def test_what_comes_after_a_jpeg_is_not_looked_at() -> None:
 def test_the_end_of_a_thumbnail_is_not_that_of_its_jpeg() -> None:
     content, thumbnail = encoded(".jpg"), b"Exif\0\0" + encoded(".jpg", 16, 12)
     whole = content[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail + content[2:]
-    assert colour_image(whole, "x.jpg").shape == (37, 61, 3)
+    assert decode_colour(whole, "x.jpg").shape == (37, 61, 3)
     for keep in (whole.rfind(b"\xff\xda"), len(whole) - 200):
         with pytest.raises(InputError, match=r"x\.jpg: cannot be decoded .*a JPEG that is cut short"):
-            colour_image(whole[:keep], "x.jpg")
+            decode_colour(whole[:keep], "x.jpg")
 
 
 def test_sixteen_bits_become_eight() -> None:
     face = synthetic_faces(1, seed=0).images[0]
     deep = cv2.imencode(".png", face.astype(np.uint16) * 257)[1].tobytes()
-    np.testing.assert_allclose(gray_image(deep, "x.png"), face, atol=1)
+    np.testing.assert_allclose(decode_gray(deep, "x.png"), face, atol=1)
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("not a picture")
-    for path, message in (("empty.jpg", "the file is empty"), ("none.jpg", "no such file"), (".", "is a folder")):
+    for path, message in (
+        ("empty.jpg", r"empty\.jpg: cannot be decoded as an image: it is empty"),
+        ("none.jpg", "no such file"),
+        (".", "is a folder"),
+        ("text.jpg", "cannot be decoded"),
+    ):
         with pytest.raises(InputError, match=message):
-            read_bytes(tmp_path / path)
-    with pytest.raises(InputError, match="cannot be decoded"):
-        gray_image(read_bytes(tmp_path / "text.jpg"), "text.jpg")
+            decode_gray(read_bytes(tmp_path / path, MAX_FILE_BYTES), path)

@@ -101,7 +101,7 @@ def test_a_broken_file_is_reported_and_the_rest_goes_on(cli: Cli, crops: Path, t
     assert [row["error"] is None for row in rows] == [True, True, False, False, True]
     assert [row["label"] is None for row in rows] == [False, False, True, True, False]
     assert "2.png: cannot be decoded as an image" in done.stderr
-    assert "3.png: the file is empty" in done.stderr
+    assert "3.png: cannot be decoded as an image: it is empty" in done.stderr
     assert "2 of 5 sources could not be read" in done.stderr
 
 

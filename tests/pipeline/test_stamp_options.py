@@ -165,7 +165,7 @@ def test_pixels_in(cli: Cli, tmp_path: Path) -> None:
         ({"dtype": TensorProto.FLOAT16}, (*NAMES, "--rgb", *SCALE), ["is tensor(float16)"]),
         ({}, (*NAMES, "--rgb", *SCALE, "--answers", "probabilities"), ["said to be probabilities", "say logits"]),
         ({}, (*NAMES, "--rgb", *SCALE, "--answers", "odds"), ["no kind of answers 'odds'"]),
-        ({}, (*NAMES, "--rgb", "--mean", "a,b,c", "--std", "1,1,1"), ["--mean takes a number a channel"]),
+        ({}, (*NAMES, "--rgb", "--mean", "a,b,c", "--std", "1,1,1"), ["--mean takes a number for each channel"]),
         ({}, ("--classes", "a,b,b,c", "--rgb", *SCALE), ["class names are unique"]),
     ],
 )

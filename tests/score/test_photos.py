@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.decode import decode, encode
 from rarn_edge.errors import InputError
 from rarn_edge.score.run import score
-from rarn_edge.score.work import done_from_json, done_to_json
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).parents[1] / "device" / "tiny.onnx"
@@ -132,13 +132,14 @@ def test_a_stopped_run_goes_on(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_finished_part_travels_as_text(photos: Path, tmp_path: Path) -> None:
+    from rarn_edge.score.parts import Done
     from rarn_edge.score.units import plan
     from rarn_edge.score.work import Job, Search, score_unit
 
     (unit,) = plan([str(photos)], 10, "image")
     done = score_unit(unit, Job(str(TINY), str(tmp_path), ".csv", "image", "cpu", 10**6, "/", Search(None, 640)))
     assert (done.counts.images, done.counts.rows) == (5, 7)
-    assert done_from_json(done_to_json(done)) == done
+    assert decode(Done, json.loads(json.dumps(encode(done)))) == done
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (2, 3000)])

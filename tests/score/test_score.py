@@ -20,12 +20,13 @@ import pytest
 
 from rarn_edge import Classifier
 from rarn_edge.data.synthetic import synthetic_faces
+from rarn_edge.decode import decode, encode
 from rarn_edge.errors import InputError
 from rarn_edge.score.parts import parts_folder
 from rarn_edge.score.read import read_unit
 from rarn_edge.score.run import score
-from rarn_edge.score.units import plan
-from rarn_edge.score.work import Job, unit_from_json, unit_to_json
+from rarn_edge.score.units import Unit, plan
+from rarn_edge.score.work import Job
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 TINY = Path(__file__).parents[1] / "device" / "tiny.onnx"
@@ -243,7 +244,7 @@ def test_units_travel_as_text(folder: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(folder / "0", "0")
     for unit in plan([str(folder), str(tmp_path / "a.tar")], 40, "image"):
-        assert unit_from_json(unit_to_json(unit)) == unit
+        assert decode(Unit, json.loads(json.dumps(encode(unit)))) == unit
 
 
 def test_a_tar_is_read_where_the_system_has_no_pread(

@@ -14,7 +14,7 @@ from rarn_edge.pipeline.quantize import Quantized
 from rarn_edge.stats.interval import Interval
 from rarn_edge.stats.paired import Paired, compare_decisions
 from rarn_edge.workflow.inputs import ComparisonFaces
-from rarn_edge.workflow.verdict import Evidence, judge, measure, verdict
+from rarn_edge.workflow.verdict import Evidence, judge, measure, median_channels, verdict
 
 
 def paired(lost: int, gained: int, faces: int = 1000) -> Paired:
@@ -44,6 +44,10 @@ def test_a_cpu_without_fast_integers_is_the_reason() -> None:
     slower = Evidence(Interval(1.1, 1.08, 1.12), None, 0.99, narrow_channels=28, integer_gain=0.99)
     assert "slower on this CPU (it multiplies bytes only 0.99x as fast as floats)" in judge("int8", slower).line()
     assert "28 channels" in judge("int8", replace(slower, integer_gain=3.0)).line()
+
+
+def test_how_narrow_a_network_is(simplified: Artifact) -> None:
+    assert median_channels(simplified.path) == 48
 
 
 def test_line() -> None:
