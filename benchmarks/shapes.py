@@ -10,7 +10,7 @@
 Latency: every shape in float32 and in INT8 for x86-avx2, batch 1, one thread, one interleaved run; ratios to the given float32
 file. Accuracy: each shape trained by recipe `edge-nano` with each --seed, its INT8 file judged on the held-out faces as ONNX
 Runtime runs it: the mean, and each seed's difference to the last shape, the shipped one, on the same faces, in bold where its
-95 % interval leaves out 0. A finished shape is not trained again, and a stopped one goes on.
+95 % interval, which is shown for a single seed, leaves out 0. A finished shape is not trained again, and a stopped one goes on.
 """
 
 import argparse
@@ -190,6 +190,8 @@ def differences(reference: list[NDArray[np.float64]], other: list[NDArray[np.flo
     for first, second in zip(reference, other, strict=True):
         difference = mean_difference(first, second)
         text = f"{100 * difference.value:+.2f}"
+        if len(reference) == 1:
+            text += f" [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
         cells.append(text if difference.low <= 0 <= difference.high else f"**{text}**")
     return ", ".join(cells)
 

@@ -50,9 +50,9 @@ class BenchConfig:
         server: Also find the highest rate of arrivals.
         server_bound_s: What p99 must keep to there; None: five times the median latency.
         multi_stream: Also measure queries of eight images.
-        audit: Also audit the INT8 files: what really runs in INT8, and saturation.
+        audit: Also audit the INT8 files: what really runs in INT8, and saturation; on the CPU.
         data: Labelled faces (a zip, a folder or a CSV): also the accuracy of every trained file; None: no accuracy.
-        split: Of `data`; None: the held-out one.
+        split: Of `data`; None: the held-out one, or all without splits.
         votes: People's votes for `data` (FER+): their majority is then the label.
         title: Of the report.
     """
@@ -118,6 +118,8 @@ def find_reference(cases: Sequence[BenchCase], config: BenchConfig) -> BenchCase
         raise InputError(f"the time budget is more than 0 s, found {config.budget_s:g}")
     if config.data is not None and not config.data.exists():
         raise InputError(f"{config.data}: no such data set")
+    if config.audit and config.provider != CPU:
+        raise InputError("an audit says what runs in INT8 on the CPU: leave --audit or --provider out")
     if config.votes is not None and config.data is None:
         raise InputError("--votes needs --data")
     working = [case for case in cases if case.broken is None]

@@ -34,7 +34,7 @@ def check_image(content: bytes, name: str, max_pixels: int) -> tuple[int, int]:
         raise InputError(f"{name}: cannot be decoded as an image: it claims {size[0]:,} x {size[1]:,} pixels")
     if size[0] * size[1] > max_pixels:
         pixels = size[0] * size[1]
-        way = f"Make it smaller; of predict and score, --max-megapixels {-(-pixels // 1_000_000)} raises the limit"
+        way = f"Make it smaller, or raise the limit: --max-megapixels {-(-pixels // 1_000_000)} (predict and score)"
         if pixels > LARGEST_PIXELS:
             way = f"Make it smaller: more than {LARGEST_PIXELS / 1e6:g} million are never read"
         raise InputError(

@@ -102,10 +102,8 @@ def _config(
         raise InputError("--rounds and --budget both say how long to measure; give one")
     if others["cuda_graph"] and others["provider"] not in ("cuda", "tensorrt"):
         raise InputError("--cuda-graph is for --provider cuda or tensorrt")
-    on_cpu = others["provider"] == "cpu"
-    if others["audit"] and not on_cpu:
-        raise InputError("--audit says what runs in INT8 on the CPU: leave it or --provider out")
-    others["audit"] = on_cpu and html is not None if others["audit"] is None else others["audit"]
+    if others["audit"] is None:
+        others["audit"] = html is not None and others["provider"] == "cpu"
     config = replace(
         given,
         server="server" in asked,

@@ -202,10 +202,13 @@ P99Bound = Annotated[str | None, typer.Option(help="server: what p99 keeps to, s
 Profile = Annotated[bool, typer.Option("--profile", help="Say where the time goes, and how far the limits are")]
 Memory = Annotated[bool | None, typer.Option(help="Measure memory, in fresh processes (default: yes)")]
 WithAudit = Annotated[
-    bool | None, typer.Option(help="Audit the INT8 files: what runs in INT8, saturation (default: with --html)")
+    bool | None,
+    typer.Option(help="Audit the INT8 files: what runs in INT8, saturation (default: with --html, on the CPU)"),
 ]
 BenchData = Annotated[Path | None, typer.Option(help="Labelled faces: also the accuracy of trained models")]
-BenchSplit = Annotated[str | None, typer.Option(help="Split of --data (default: the held-out one)")]
+BenchSplit = Annotated[
+    str | None, typer.Option(help="Split of --data (default: the held-out one, or all without splits)")
+]
 Result = Annotated[
     Path | None, typer.Option("--out", "-o", help="Write the result as JSON; raw samples are saved after every round")
 ]

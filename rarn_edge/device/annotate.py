@@ -235,7 +235,7 @@ def drawn_paths(out: Path, sources: Sequence[str]) -> dict[str, Path]:
 
 @contextmanager
 def drawing(out: Path, sources: Sequence[str], explain: bool = False, walked: Sequence[str] = ()) -> Iterator[Drawing]:
-    """Where drawn copies go; a video is there only once it is whole. `walked` are folders in which the sources were found.
+    """Where drawn copies go; a video is there only once it is whole. `walked` are the folders named, in which sources were found.
 
     Raises:
         InputError: a file named for several sources, a copy that would replace a source or be one of the next call, or a place

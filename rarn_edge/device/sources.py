@@ -6,6 +6,7 @@ network does not wait for the disk.
 
 import glob
 import math
+import os
 import queue
 import threading
 import time
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from rarn_edge.boundary.image_header import claimed_size_px, doubts
 from rarn_edge.boundary.limits import MAX_FILE_BYTES, MAX_PIXELS
 from rarn_edge.boundary.paths import exists, read_bytes, read_standard_input, require_file, shown
-from rarn_edge.boundary.walk import walk
+from rarn_edge.boundary.walk import is_hidden_name, walk
 from rarn_edge.contract.preprocess import decode_colour, decode_gray
 from rarn_edge.data.images import IMAGE_SUFFIXES
 from rarn_edge.device.edit_list import frames_played
@@ -91,25 +92,29 @@ def find_sources(arguments: Iterable[str]) -> list[str]:
             if text == STDIN or (text.isdecimal() and not exists(path)):
                 found.append(text)
             elif exists(path) and path.is_dir():
-                if not (inside := _media_in(path)):
+                if not (inside := _media_in(str(path))):
                     raise InputError(f"{path}: no images or videos in this folder")
                 found += inside
             elif exists(path) or not (matches := sorted(glob.glob(text, recursive=True))):  # noqa: PTH207  # a Path globs no absolute pattern
                 require_file(path, "give a file, a folder, a pattern, or a camera's number")
                 found.append(text)
             else:
-                inside = [each for match in matches for each in (_media_in(match) if Path(match).is_dir() else [match])]
-                if not inside:
+                files = [match for match in matches if not Path(match).is_dir()]
+                folders = [match for match in matches if Path(match).is_dir() and not is_hidden_name(Path(match).name)]
+                # `photos/**` matches a file and the folders that it lies in
+                matched = dict.fromkeys([*files, *(each for folder in folders for each in _media_in(folder))])
+                if not matched:
                     raise InputError(f"{text}: no images or videos in the folders of this pattern")
-                found += dict.fromkeys(inside)  # `photos/**` matches a file and the folder that it lies in
+                found += sorted(matched)
         except OSError as error:
             raise InputError(f"{shown(error.filename or text)}: cannot be read ({error.strerror})") from error
     return found
 
 
-def _media_in(folder: Path | str) -> list[str]:
-    names = walk(str(folder))
-    return sorted(str(Path(folder, name)) for name in names if Path(name).suffix.lower() in MEDIA_SUFFIXES)
+def _media_in(folder: str) -> list[str]:
+    """Named as the folder was: `./photos` gives `./photos/a.png`."""
+    names = [name for name in walk(folder) if Path(name).suffix.lower() in MEDIA_SUFFIXES]
+    return sorted(os.path.join(folder, name) for name in names)  # noqa: PTH118  # a Path drops the `./`
 
 
 def is_video(source: str) -> bool:

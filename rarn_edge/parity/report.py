@@ -115,7 +115,8 @@ def compare_forms(
         label = name if is_float else f"{name} simulated"
         on_stage(label)
         # unfused operators are too small to share among threads: whole batches are shared instead
-        plain = run_logits(open_unoptimised(artifact.path), spec, shown.images, callers=count, finite=False)
+        batch = artifact.contract.batch
+        plain = run_logits(open_unoptimised(artifact.path), spec, shown.images, batch, callers=count, finite=False)
         written = Form(label, precision, plain, Origin(Execution.WRITTEN, artifact.path))
         if is_float and forms:
             add(forms[-1], written, "float")
@@ -126,9 +127,8 @@ def compare_forms(
             continue  # only the last float32 file goes to a device
         on_stage(f"{name} on {provider}")
         runs = f"{name} fused" if provider == CPU and not is_float else f"{name} on {provider}"
-        run = Form(
-            runs, precision, run_logits(session, spec, shown.images, finite=False), Origin(Execution.RUN, artifact.path)
-        )
+        as_run = run_logits(session, spec, shown.images, batch, finite=False)
+        run = Form(runs, precision, as_run, Origin(Execution.RUN, artifact.path))
         add(written, run, "float" if is_float else "fuse")
         if is_float:
             last = run
@@ -136,13 +136,13 @@ def compare_forms(
             add(last or forms[0], run, "int8")
         on_stage(f"{name} at other batch sizes and threads")
         some = shown.images[: min(SOME, shown.faces)]
-        varied = {
-            f"batches of {batch}": run_logits(session, spec, some, batch=batch, finite=False) for batch in BATCHES
-        }
+        varied = {f"batches of {size}": run_logits(session, spec, some, batch=size, finite=False) for size in BATCHES}
         if provider == CPU:
             others = 1 if count > 1 else 2
             threaded = open_session(artifact.path, provider, others)
-            varied[f"{others} thread{'' if others == 1 else 's'}"] = run_logits(threaded, spec, some, finite=False)
+            varied[f"{others} thread{'' if others == 1 else 's'}"] = run_logits(
+                threaded, spec, some, batch, finite=False
+            )
         single = run_logits(session, spec, shown.images if is_float else some, batch=1, finite=False)
         for how, logits in {"one by one": single, **varied}.items():
             add(run, Form(how, precision, logits, Origin(Execution.VARIED, artifact.path)), "batch")

@@ -26,13 +26,14 @@ def verify(bundle: Bundle, file: Path, provider: str = CPU, threads: int | None 
     """
     artifact = Artifact.load(file)
     check_bundle_fits(bundle, artifact.spec, artifact.contract.provenance.get("weights_sha256"), str(file))
-    precision, spec, shown = artifact.contract.precision, artifact.spec, bundle.shown
+    precision, spec, shown, batch = artifact.contract.precision, artifact.spec, bundle.shown, artifact.contract.batch
     session = open_session(file, provider, threads)  # first: its refusal must not wait for the rest
-    plain = run_logits(open_unoptimised(file, threads or default_threads()), spec, shown.images, finite=False)
+    plain = run_logits(open_unoptimised(file, threads or default_threads()), spec, shown.images, batch, finite=False)
     few = shown.images[: min(ALONE, shown.faces)]
     reference = Form(bundle.reference, "float32", bundle.logits, Origin(Execution.RECORDED))
     written = Form("written", precision, plain, Origin(Execution.WRITTEN, file))
-    run = Form(provider, precision, run_logits(session, spec, shown.images, finite=False), Origin(Execution.RUN, file))
+    as_run = run_logits(session, spec, shown.images, batch, finite=False)
+    run = Form(provider, precision, as_run, Origin(Execution.RUN, file))
     alone = Form(
         "alone", precision, run_logits(session, spec, few, batch=1, finite=False), Origin(Execution.VARIED, file)
     )

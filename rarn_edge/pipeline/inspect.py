@@ -48,7 +48,9 @@ class Inspection:
     quantization: str | None  # None: not quantized
     quantized_layers: int
     layers: int  # convolutions and matrix products
-    ends_in: str | None  # softmax or sigmoid; None: neither, or which output is the answer is not known
+    ends_in: (
+        str | None
+    )  # softmax, log-softmax or sigmoid; None: none of them, or it is not known which output is the answer
     contract: Contract | None
     contract_problem: str | None  # why there is none
     missing: tuple[str, ...]  # what a contract needs beyond the graph

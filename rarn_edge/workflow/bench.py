@@ -51,7 +51,7 @@ def benchmark(
         baselines: Add the baseline models.
         config: Batch sizes, threads, rounds and what else to measure (default: the suite's).
         data: Labelled faces: also the accuracy of trained models.
-        split: Of `data` (default: the held-out one).
+        split: Of `data` (default: the held-out one, or all without splits).
         votes: People's votes for `data` (FER+): their majority is then the label.
         out: Write the result as JSON; raw samples are saved there after every round.
         html: Also write one self-contained page.

@@ -141,10 +141,10 @@ def evaluate(
     labels = faces.labels_in(subject.classes)
     logits = subject.predict(faces.images)  # [N, classes]
     evaluation = evaluate_logits(logits, labels, subject.classes)
-    temperature = None if again is None else _temperature(logits, labels, describe(faces), evaluation.accuracy)
     doubted = doubts(logits, labels, subject.spec)
     for doubt in doubted:
         on_notice(doubt, "warning")
+    temperature = None if again is None else _temperature(logits, labels, describe(faces), evaluation.accuracy)
     figures = beside_votes(subject, logits, faces, to_judge.without_majority)
     judgement, fitted = None, None
     written: tuple[Path, ...] = ()

@@ -227,6 +227,7 @@ def test_calls_that_waited_for_a_processor_are_said(tmp_path: Path) -> None:
         ({"rounds": 0}, "rounds is at least 1"),
         ({"launches": 0}, "starts is at least 1"),
         ({"rounds": None}, "rounds or a time budget"),
+        ({"provider": "cuda", "audit": True}, "what runs in INT8 on the CPU: leave --audit or --provider out"),
         ({"budget_s": 0.0}, "time budget"),
         ({"budget_s": float("nan")}, "time budget"),
         ({"reference_label": "nobody"}, "no model 'nobody' to compare with; one of: model"),

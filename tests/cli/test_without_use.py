@@ -24,7 +24,6 @@ MEAN = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
         (("parity", "--from", "x.json", "--provider", "cuda", "--threads", "2"), "leave out --provider, --threads"),
         (("bench", "FLOAT", "--cuda-graph"), "--cuda-graph is for --provider cuda or tensorrt"),
         (("bench", "FLOAT", "--p99-bound", "5s"), "add --scenario server"),
-        (("bench", "FLOAT", "--audit", "--provider", "openvino"), "--audit says what runs in INT8 on the CPU"),
         (("bench", "FLOAT", "--rounds", "3", "--budget", "5s"), "give one"),
         (("predict", "face.png", "--boxes", "1,1,5,5", "--crop"), "--boxes, --crop: each says where the faces are"),
         (("predict", "face.png", "--detector", "blazeface", "--crop"), "--detector, --crop: each says where"),

@@ -242,7 +242,9 @@ def test_linked_folders_are_searched(crops: Path, tmp_path: Path) -> None:
     assert find_sources([str(tmp_path / "all")]) == expected
 
 
-def test_folders_that_a_pattern_matches_are_searched(crops: Path, tmp_path: Path) -> None:
+def test_folders_that_a_pattern_matches_are_searched(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "faces").mkdir()
     expected = [str(tmp_path / "faces" / f"{index}.png") for index in range(5)]
     for path in expected:
@@ -250,6 +252,8 @@ def test_folders_that_a_pattern_matches_are_searched(crops: Path, tmp_path: Path
     assert find_sources([str(tmp_path / "fac*")]) == expected
     assert find_sources([str(tmp_path / "**")]) == expected  # each once
     assert find_sources([str(tmp_path / "faces" / "[01].png")]) == expected[:2]
+    monkeypatch.chdir(tmp_path)
+    assert find_sources(["./**"]) == [f"./faces/{index}.png" for index in range(5)]
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no images or videos in the folders of this pattern"):
         find_sources([str(tmp_path / "empt*")])
@@ -260,6 +264,7 @@ def test_hidden_folders_are_passed_over(crops: Path, tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((crops / "0.png").read_bytes())
     assert find_sources([str(tmp_path)]) == [str(tmp_path / "0.png")]
+    assert find_sources([str(tmp_path / "*")]) == [str(tmp_path / "0.png")]
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_ctrl_c_before_the_first_checkpoint(
     monkeypatch.setattr("rarn_edge.workflow.train.load_as_seen", interrupt)
     done = cli("train", "--data", faces_folder, "--out", tmp_path / "run", "--model", "rarn-n")
     assert done.returncode == 130
-    assert "stopped before the first checkpoint; nothing is kept, start again" in done.stderr
+    assert "stopped before the first checkpoint; start again" in done.stderr
     assert "--resume" not in done.stderr
 
 
