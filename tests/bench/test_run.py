@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rarn_edge.bench import runner
 from rarn_edge.bench.cases import BenchCase, load_case, load_cases
-from rarn_edge.bench.config import BenchConfig, Progress
+from rarn_edge.bench.config import BenchConfig, Progress, find_reference
 from rarn_edge.bench.extras import measure
 from rarn_edge.bench.extras.memory import Memory, MemoryResult
 from rarn_edge.bench.record import Group, Opened, Plan, Round, RunRecord, check_journal
@@ -227,7 +227,6 @@ def test_calls_that_waited_for_a_processor_are_said(tmp_path: Path) -> None:
         ({"rounds": 0}, "rounds is at least 1"),
         ({"launches": 0}, "starts is at least 1"),
         ({"rounds": None}, "rounds or a time budget"),
-        ({"provider": "cuda", "audit": True}, "what runs in INT8 on the CPU: leave --audit or --provider out"),
         ({"budget_s": 0.0}, "time budget"),
         ({"budget_s": float("nan")}, "time budget"),
         ({"reference_label": "nobody"}, "no model 'nobody' to compare with; one of: model"),
@@ -238,6 +237,12 @@ def test_impossible_options(tmp_path: Path, options: dict[str, Any], message: st
     case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 1, 4, 4))
     with pytest.raises(InputError, match=message):
         benchmark([case], BenchConfig(**{"memory": False, **options}))
+
+
+def test_an_audit_is_of_the_cpu(tmp_path: Path) -> None:
+    case = BenchCase("model", tmp_path / "model.onnx", 1, "input", "float32", (None, 1, 4, 4))
+    with pytest.raises(InputError, match="what runs in INT8 on the CPU: leave --audit or --provider out"):
+        find_reference([case], BenchConfig(provider="cuda", audit=True))  # wherever CUDA is installed
 
 
 def test_impossible_cases(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,8 @@ TINY = Path(__file__).parents[1] / "device" / "tiny.onnx"
 
 def test_mask_beside_the_same_logits(simplified: Artifact, tmp_path: Path) -> None:
     shown = expose_attention(LoadedModel.read(simplified)).save(tmp_path / "debug.onnx")
-    assert shown.contract == simplified.contract
+    noted = {**simplified.contract.provenance, "second_output": "attention"}
+    assert shown.contract == replace(simplified.contract, provenance=noted)
     faces = synthetic_faces(3, seed=1).images
     before, after = Classifier(simplified.path, threads=1), Classifier(shown.path, threads=1)
     np.testing.assert_allclose(
