@@ -281,9 +281,8 @@ def _check_places(decisions: Decisions) -> None:
     """Raises InputError if a flip names a class that there is no row of, or the matrix has another size."""
     count = len(decisions.classes)
     named = [place for flip in decisions.flips for place in (flip.before, flip.after, flip.label) if place is not None]
-    if not all(0 <= place < count for place in named) or {len(decisions.matrix), *map(len, decisions.matrix)} != {
-        count
-    }:
+    sides = {len(decisions.matrix), *map(len, decisions.matrix)}
+    if sides != {count} or not all(0 <= place < count for place in named):
         raise InputError(f"decisions: their flips and matrix are of other classes than the {count} listed")
 
 

@@ -48,9 +48,7 @@ class Inspection:
     quantization: str | None  # None: not quantized
     quantized_layers: int
     layers: int  # convolutions and matrix products
-    ends_in: (
-        str | None
-    )  # softmax, log-softmax or sigmoid; None: none of them, or it is not known which output is the answer
+    ends_in: str | None  # softmax, log-softmax or sigmoid; None: none, or which output answers is not known
     contract: Contract | None
     contract_problem: str | None  # why there is none
     missing: tuple[str, ...]  # what a contract needs beyond the graph

@@ -171,10 +171,9 @@ def faces_to_judge(
         whole = load_as_seen(data, None, votes, preprocess, on_notice)
         found = in_split(whole, split)
         apart = Split.TRAINING in whole.available_splits and Split.TRAINING not in found.available_splits
-        if apart:  # of Training alone a tenth is held out, and that is what was found
-            training = (
-                whole.divided()[0] if whole.available_splits == (Split.TRAINING,) else whole.split(Split.TRAINING)
-            )
+        if apart:
+            alone = whole.available_splits == (Split.TRAINING,)  # then a tenth is held out, and that was found
+            training = whole.divided()[0] if alone else whole.split(Split.TRAINING)
     else:
         choose = to_measure_on if votes is None else in_split
         found = load_as_seen(data, lambda whole: choose(whole, split), votes, preprocess, on_notice)
