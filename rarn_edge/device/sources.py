@@ -99,16 +99,23 @@ def find_sources(arguments: Iterable[str]) -> list[str]:
                 require_file(path, "give a file, a folder, a pattern, or a camera's number")
                 found.append(text)
             else:
-                files = [match for match in matches if not Path(match).is_dir()]
-                folders = [match for match in matches if Path(match).is_dir() and not is_hidden_name(Path(match).name)]
-                # `photos/**` matches a file and the folders that it lies in
-                matched = dict.fromkeys([*files, *(each for folder in folders for each in _media_in(folder))])
-                if not matched:
+                if not (matched := _matched(matches)):
                     raise InputError(f"{text}: no images or videos in the folders of this pattern")
-                found += sorted(matched)
+                found += matched
         except OSError as error:
             raise InputError(f"{shown(error.filename or text)}: cannot be read ({error.strerror})") from error
     return found
+
+
+def _matched(paths: list[str]) -> list[str]:
+    """The files among them and in the folders among them, each once: `photos/**` matches a file and the folders around it."""
+    found: set[str] = set()
+    for path in paths:
+        if not Path(path).is_dir():
+            found.add(path)
+        elif not is_hidden_name(Path(path).name):
+            found.update(_media_in(path))
+    return sorted(found)
 
 
 def _media_in(folder: str) -> list[str]:

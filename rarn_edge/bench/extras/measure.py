@@ -15,7 +15,7 @@ from rarn_edge.bench.record import Group, Run
 from rarn_edge.bench.worker.client import Worker, WorkerError
 from rarn_edge.decode import decode
 from rarn_edge.runtime.peaks import Peaks
-from rarn_edge.runtime.providers import CPU, find_provider
+from rarn_edge.runtime.providers import find_provider
 from rarn_edge.stats.ratio import median_s
 
 WARM_UP_S = 3.0
@@ -80,7 +80,7 @@ def measure_after_timing(run: Run) -> None:
     cases = list({case.label: case for case, _ in timed}.values())
     if run.config.memory:
         run.each("memory", [(case.label, group.batch, partial(_memory, run, case, group)) for case, group in timed])
-    if run.config.audit and run.config.provider == CPU:  # an audit is of the CPU
+    if run.config.audit:
         int8 = [case for case in cases if case.contract is not None and case.contract.precision == "int8"]
         run.each("audit", [(case.label, None, partial(_audit, run, case)) for case in int8])
     if run.config.data is not None:
